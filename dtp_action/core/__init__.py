@@ -1,0 +1,1 @@
+"""The decisions: pure functions over values. No I/O, no clock, no environment, no SDK."""

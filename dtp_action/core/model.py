@@ -1,0 +1,424 @@
+"""The words of this project as values: jobs, attempts, what the cluster shows, what to do.
+
+Knows neither Kubernetes' wire format (adapters translate) nor any rule (phases and planner judge).
+Times are aware UTC datetimes, durations whole seconds, sizes bytes unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """Names a job: `dtp-<protocol>/<job>`, its script's path without `dtp-jobs/` and `.sh`."""
+
+    protocol: str
+    job: str
+
+    PATTERN = re.compile(r"dtp-([a-z0-9][a-z0-9-]{0,30})/([A-Za-z0-9][A-Za-z0-9._-]{0,99})")
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """Read a ref as people type it: `dtp-aws/a`, also as path `dtp-jobs/dtp-aws/a.sh`.
+
+        Raises ValueError when it names no job.
+        """
+        stem = text.removeprefix("./").removeprefix("dtp-jobs/").removesuffix(".sh")
+        match = cls.PATTERN.fullmatch(stem)
+        if not match:
+            raise ValueError(f"{text!r} is not a job; a job is dtp-<protocol>/<job>")
+        return cls(*match.groups())
+
+    def __str__(self) -> str:
+        return f"dtp-{self.protocol}/{self.job}"
+
+    @property
+    def path(self) -> str:
+        """The script's path in the repository."""
+        return f"dtp-jobs/{self}.sh"
+
+    @property
+    def directory(self) -> str:
+        """The job's directory, relative to the root of the workspace."""
+        return f"dtp-jobs/{self}"
+
+
+# --- what the branch asks ------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """An error keeps a script from running, a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Finding:
+    """One remark on one place of a script: what, why, and the corrected line where there is one."""
+
+    path: str
+    line: int = 0  # from 1; 0 where the remark is about the whole file
+    column: int = 0
+    code: str
+    severity: Severity = Severity.ERROR
+    message: str
+    fix: str = ""
+
+
+class Notify(StrEnum):
+    """When the author is mentioned."""
+
+    END = "end"
+    FAIL = "fail"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directives:
+    """The `#DTP` lines of a script; None where the script leaves it to the protocol's row."""
+
+    cpu_millis: int | None = None
+    memory: int | None = None
+    disk: int | None = None
+    time: int | None = None
+    retries: int = 0
+    resume: bool = False
+    attempt: int | None = None
+    secrets: tuple[str, ...] = ()
+    notify: Notify = Notify.END
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A script that may run: checked, with its directives read. `blob` is git's id of the bytes."""
+
+    ref: Ref
+    content: bytes
+    blob: str
+    directives: Directives
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One job that the branch asks for. Rejected when `script` is None: the findings say why."""
+
+    ref: Ref
+    path: str
+    blob: str
+    script: Script | None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an attempt's bytes came from. Number and author are None where no PR is known."""
+
+    commit: str
+    pull_request: int | None = None
+    author: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """Everything that one commit of the branch asks for."""
+
+    commit: str
+    wanted: dict[Ref, Wanted]
+    findings: tuple[Finding, ...] = ()  # about paths that name no job
+
+
+# --- the ledger ----------------------------------------------------------------------------------
+
+
+class Phase(StrEnum):
+    """Where an attempt stands; each blames the right party."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    ERRORED = "ERRORED"
+    CANCELLED = "CANCELLED"
+    LOST = "LOST"
+
+    @property
+    def ended(self) -> bool:
+        """True when no more is to come."""
+        return self not in (Phase.WAITING, Phase.RUNNING)
+
+
+class Why(StrEnum):
+    """Why an attempt is being ended by us."""
+
+    CANCEL = "cancel"  # somebody asked
+    REPLACED = "replaced"  # the script changed before it started
+    REMOVED = "removed"  # the script left the branch before it started
+    STUCK = "stuck"  # it could not start within its limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """The recorded decision to end an attempt: written before anything is done about it."""
+
+    why: Why
+    by: str
+    at: datetime
+    reason: str = ""
+    request: str = ""
+    started: datetime | None = None  # the script's start, where it had started by then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended, as far as anyone can tell. Written once, never changed."""
+
+    phase: Phase
+    reason: str
+    exit_code: int | None = None
+    started: datetime | None = None  # None: the script never started, or it cannot be known
+    finished: datetime | None = None
+    why: Why | None = None
+    warnings: tuple[str, ...] = ()
+    received: int | None = None  # network bytes of the Pod
+    sent: int | None = None
+    starts: int | None = None  # how often the script was started in this attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """One path of the workspace as a job sees it; '' is its root."""
+
+    path: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The resolved settings of one attempt. With the script's bytes, all that its Job depends on."""
+
+    image: str
+    uid: int
+    cpu_millis: int
+    memory: int
+    disk: int
+    time: int
+    retries: int
+    resume: bool
+    transient: tuple[int, ...]
+    env: dict[str, str]
+    secrets: tuple[str, ...]  # names of Kubernetes Secrets; one that is missing is no error
+    claim: str
+    mounts: tuple[Mount, ...]
+    runner_image: str
+    service_account: str
+    groups: tuple[int, ...]
+    queue_allowance: int
+    node_selector: dict[str, str] = field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+    dns_policy: str = "ClusterFirst"
+    queue: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An attempt about to be recorded."""
+
+    ref: Ref
+    attempt: int
+    blob: str
+    origin: Origin
+    notify: Notify
+    script: bytes
+    spec: Spec
+    created: datetime
+    request: str = ""
+    adopted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One attempt as the ledger's index shows it, without script and spec.
+
+    `version` is the store's own mark of the state read: a write that carries an old one is refused.
+    """
+
+    name: str
+    uid: str
+    version: str
+    ref: Ref
+    attempt: int
+    blob: str
+    origin: Origin
+    notify: Notify
+    created: datetime
+    request: str = ""
+    adopted: bool = False
+    job_uid: str | None = None  # the Job was seen: from then on, its absence means loss
+    intent: Intent | None = None
+    outcome: Outcome | None = None  # None: the attempt is open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The ledger's card: whose it is and where it was made."""
+
+    source: str
+    namespace_uid: str
+    scheme: int
+    created: datetime
+
+
+# --- what the cluster shows ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEnd:
+    """The terminal condition of a Job."""
+
+    succeeded: bool
+    reason: str
+    message: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """A Job as observed. `entry_uid` is the entry it says it belongs to."""
+
+    name: str
+    uid: str
+    entry_uid: str
+    created: datetime
+    deadline: int | None = None
+    ttl: int | None = None
+    end: JobEnd | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerView:
+    """A container's state: exactly one of waiting, running, terminated."""
+
+    state: str  # "waiting", "running", "terminated"
+    reason: str = ""
+    message: str = ""  # terminated: what the runner wrote as its termination message
+    exit_code: int | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodView:
+    """A Pod as observed."""
+
+    name: str
+    uid: str
+    job_name: str
+    created: datetime
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    deleted: bool = False  # being deleted
+    unscheduled: str = ""  # the scheduler's message, while it finds no node
+    disruption: str = ""  # message of the DisruptionTarget condition
+    prep: ContainerView | None = None
+    job: ContainerView | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """One consistent look at the cluster; `now` is the cluster's own time."""
+
+    now: datetime
+    identity: Identity | None
+    entries: tuple[Entry, ...]
+    jobs: dict[str, JobView]
+    pods: dict[str, tuple[PodView, ...]] = field(default_factory=dict)  # by Job name, newest last
+    events: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by Job name, newest last
+
+    def of(self, ref: Ref) -> tuple[Entry, ...]:
+        """The attempts of one job, oldest first."""
+        return tuple(
+            sorted((e for e in self.entries if e.ref == ref), key=lambda entry: entry.attempt)
+        )
+
+
+# --- what to do ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """Record a new attempt, then start it."""
+
+    draft: Draft
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopt:
+    """Record a job as done without running it."""
+
+    draft: Draft
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Create the Job of a recorded attempt."""
+
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """Write into the entry that its Job has been seen."""
+
+    entry: Entry
+    job_uid: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """Record the intent, then let the Job's deadline end it."""
+
+    entry: Entry
+    intent: Intent
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settle:
+    """Write the outcome."""
+
+    entry: Entry
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retire:
+    """Give a settled attempt's Job the time to live that it has left."""
+
+    entry: Entry
+    ttl: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Nothing is done for this job now, and why."""
+
+    ref: Ref
+    attempt: int
+    reason: str
+
+
+Action = Open | Adopt | Start | Confirm | End | Settle | Retire | Hold

@@ -1,0 +1,1 @@
+"""What the workflow's maintainer decides, read once at the edge; frozen."""

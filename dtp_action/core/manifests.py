@@ -1,0 +1,242 @@
+"""Builds the Job of an entry: a pure function of what the entry records.
+
+Knows the runner's contract (docs/explanation/runner.md) and no protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtp_action.core import ledger
+from dtp_action.core.model import Entry, Mount, Spec
+from dtp_action.core.quantities import print_cpu, print_memory
+
+BORN_TTL = 30 * 24 * 3600  # how long an ended Job waits to be settled
+RESUMES = 5  # how often a drained attempt may start again
+GRACE = 30  # seconds from TERM to KILL: the runner needs them to write the result
+PREP_RESOURCES = {"cpu": "10m", "memory": "32Mi"}
+
+WORKSPACE = "/workspace"
+CLAIM = "/claim"
+STATE = "/dtp-state"
+TOOLS = "/dtp"
+SCRIPT = "/dtp-entry/script"
+SECRETS = "/var/run/dtp/secret"
+TERMINATION = "/dev/termination-log"
+
+
+def job(entry: Entry, spec: Spec) -> dict[str, Any]:
+    """Return the `batch/v1` Job that runs this attempt."""
+    labels = {
+        ledger.OUR_LABEL[0]: ledger.OUR_LABEL[1],
+        ledger.KIND: "attempt",
+        ledger.PROTOCOL: entry.ref.protocol,
+    }
+    notes = {ledger.REF: str(entry.ref), ledger.ATTEMPT: str(entry.attempt)}
+    queue = {"kueue.x-k8s.io/queue-name": spec.queue} if spec.queue else {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": entry.name,
+            "labels": labels | queue,
+            "annotations": notes | {ledger.ENTRY_UID: entry.uid},
+        },
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": spec.retries,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules(spec)},
+            "activeDeadlineSeconds": deadline(spec),
+            "ttlSecondsAfterFinished": BORN_TTL,
+            "template": {
+                "metadata": {"labels": labels, "annotations": notes},
+                "spec": _pod(entry, spec),
+            },
+        },
+    }
+
+
+def deadline(spec: Spec) -> int:
+    """Return the Job's own deadline, seconds: only the backstop behind the Pod's."""
+    starts = spec.retries + 1 + (RESUMES if spec.resume else 0)
+    return (spec.queue_allowance + spec.time + GRACE) * starts
+
+
+def _failure_rules(spec: Spec) -> list[dict[str, Any]]:
+    """Return the rules, first match wins: who counts, who fails the Job, who does neither."""
+    disrupted = {
+        "action": "Ignore" if spec.resume else "FailJob",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+    transient = {
+        "action": "Count",
+        "onExitCodes": {
+            "containerName": "job",
+            "operator": "In",
+            "values": sorted(set(spec.transient)),
+        },
+    }
+    # "not zero" fails the Job by a rule rather than by the count: the rule's message keeps the exit
+    # code in the Job's condition when the Pod is gone.
+    other = {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": "job", "operator": "NotIn", "values": [0]},
+    }
+    return [disrupted, *([transient] if spec.retries and spec.transient else []), other]
+
+
+def _pod(entry: Entry, spec: Spec) -> dict[str, Any]:
+    placement = {
+        key: value
+        for key, value in (
+            ("nodeSelector", spec.node_selector),
+            ("tolerations", list(spec.tolerations)),
+        )
+        if value
+    }
+    return {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": spec.time,
+        "terminationGracePeriodSeconds": GRACE,
+        "serviceAccountName": spec.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsPolicy": spec.dns_policy,
+        **placement,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": spec.uid,
+            "runAsGroup": spec.uid,
+            "supplementalGroups": list(spec.groups),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": _volumes(entry, spec),
+        "initContainers": [_prep(entry, spec)],
+        "containers": [_job(entry, spec)],
+    }
+
+
+def _volumes(entry: Entry, spec: Spec) -> list[dict[str, Any]]:
+    return [
+        {"name": "claim", "persistentVolumeClaim": {"claimName": spec.claim}},
+        {"name": "tools", "emptyDir": {"sizeLimit": "32Mi"}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": print_memory(spec.disk)}},
+        {
+            "name": "entry",
+            "configMap": {
+                "name": entry.name,
+                "defaultMode": 0o444,
+                "items": [{"key": ledger.SCRIPT_KEY, "path": "script"}],
+            },
+        },
+        {
+            "name": "secrets",
+            "projected": {
+                "defaultMode": 0o444,
+                "sources": [{"secret": {"name": n, "optional": True}} for n in spec.secrets],
+            },
+        },
+    ]
+
+
+def _locked_down() -> dict[str, Any]:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _prep(entry: Entry, spec: Spec) -> dict[str, Any]:
+    return {
+        "name": "prep",
+        "image": spec.runner_image,
+        "command": [f"{TOOLS}/bin/busybox", "sh", f"{TOOLS}/prep.sh"],
+        "env": _env(
+            {
+                "DTP_CLAIM": CLAIM,
+                "DTP_TOOLS_OUT": "/tools",
+                "DTP_DIRECTORY_PATH": entry.ref.directory,
+                "DTP_STATE_PATH": _state_path(entry),
+                "DTP_TERMINATION": TERMINATION,
+            }
+        ),
+        "volumeMounts": [
+            {"name": "claim", "mountPath": CLAIM},
+            {"name": "tools", "mountPath": "/tools"},
+        ],
+        "resources": {"requests": PREP_RESOURCES, "limits": PREP_RESOURCES},
+        "securityContext": _locked_down(),
+    }
+
+
+def _job(entry: Entry, spec: Spec) -> dict[str, Any]:
+    directory = f"{WORKSPACE}/{entry.ref.directory}"
+    return {
+        "name": "job",
+        "image": spec.image,
+        "command": [f"{TOOLS}/bin/busybox", "sh", f"{TOOLS}/run.sh"],
+        "workingDir": directory,
+        "env": [
+            *_env(spec.env | runner_environment(entry, spec)),
+            {"name": "DTP_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        ],
+        "volumeMounts": [
+            *(_mount(mount) for mount in spec.mounts),
+            {"name": "claim", "mountPath": directory, "subPath": entry.ref.directory},
+            {"name": "claim", "mountPath": STATE, "subPath": _state_path(entry)},
+            {"name": "tools", "mountPath": TOOLS, "readOnly": True},
+            {"name": "entry", "mountPath": "/dtp-entry", "readOnly": True},
+            {"name": "scratch", "mountPath": "/home/dtp", "subPath": "home"},
+            {"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"},
+            {"name": "secrets", "mountPath": SECRETS, "readOnly": True},
+        ],
+        "resources": {
+            "requests": {"cpu": print_cpu(spec.cpu_millis), "memory": print_memory(spec.memory)},
+            "limits": {"memory": print_memory(spec.memory)},
+        },
+        "terminationMessagePolicy": "File",
+        "securityContext": _locked_down(),
+    }
+
+
+def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
+    """Return what the runner is told, as docs/explanation/runner.md lists it."""
+    return {
+        "DTP_REF": str(entry.ref),
+        "DTP_NAME": entry.name,
+        "DTP_ATTEMPT": str(entry.attempt),
+        "DTP_RETRIES": str(spec.retries),
+        "DTP_RESUME": "yes" if spec.resume else "no",
+        "DTP_TRANSIENT": " ".join(map(str, spec.transient)),
+        "DTP_COMMIT": entry.origin.commit,
+        "DTP_DIRECTORY": f"{WORKSPACE}/{entry.ref.directory}",
+        "DTP_STATE": STATE,
+        "DTP_SCRIPT": SCRIPT,
+        "DTP_TOOLS": TOOLS,
+        "DTP_SECRETS": SECRETS,
+        "DTP_TERMINATION": TERMINATION,
+        "HOME": "/home/dtp",
+        "TMPDIR": "/tmp",
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    if not mount.path:
+        return {"name": "claim", "mountPath": WORKSPACE, "readOnly": mount.read_only}
+    return {
+        "name": "claim",
+        "mountPath": f"{WORKSPACE}/{mount.path}",
+        "subPath": mount.path,
+        "readOnly": mount.read_only,
+    }
+
+
+def _state_path(entry: Entry) -> str:
+    return f".dtp/state/{entry.name}"
+
+
+def _env(values: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in values.items()]

@@ -1,0 +1,34 @@
+"""Derives the one name of an attempt, which is its lock. Frozen: tests/unit/golden/names.tsv.
+
+The same ref and number give the same name for ever, on every machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from dtp_action.core.model import Ref
+
+SCHEME = 1  # part of the hash, and of the ledger's identity: another rule is another ledger
+MAX_LENGTH = 52  # leaves room for what Kubernetes appends to Pod names
+
+
+def attempt_name(ref: Ref, attempt: int) -> str:
+    """Return the name of the entry and the Job: a DNS label of at most 52 characters."""
+    name = f"dtp-{_slug(ref.protocol, 8)}-{_slug(ref.job, 22)}-{_digest(ref)}-{attempt}"
+    if len(name) > MAX_LENGTH:
+        raise ValueError(f"attempt {attempt} of {ref} has no name: the number is too long")
+    return name
+
+
+def _slug(text: str, length: int) -> str:
+    """Return what a reader recognises of `text`; two texts may share it."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:length].strip("-")
+
+
+def _digest(ref: Ref) -> str:
+    """Return 8 characters that tell apart refs of the same slug (40 bits)."""
+    digest = hashlib.sha256(f"{SCHEME}\0{ref}".encode()).digest()
+    return base64.b32encode(digest[:5]).decode().lower()

@@ -92,7 +92,7 @@ def _dump(value: dict[str, Any]) -> str:
     kept = {
         key: stamp(item) if isinstance(item, datetime) else item
         for key, item in value.items()
-        if item not in (None, "", [], ())
+        if not (item is None or item is False or item in ("", [], ()))
     }
     return json.dumps(kept, separators=(",", ":"), sort_keys=True)
 
@@ -158,7 +158,7 @@ def entry_manifest(draft: Draft) -> dict[str, Any]:
                         "notify": draft.notify,
                         "created": draft.created,
                         "request": draft.request,
-                        "adopted": draft.adopted or None,
+                        "adopted": draft.adopted,
                     }
                 ),
             },

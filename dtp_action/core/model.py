@@ -175,19 +175,24 @@ class Intent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How an attempt ended, as far as anyone can tell. Written once, never changed."""
+class Status:
+    """Where an attempt stands, as far as anyone can tell."""
 
     phase: Phase
     reason: str
     exit_code: int | None = None
-    started: datetime | None = None  # None: the script never started, or it cannot be known
+    started: datetime | None = None
     finished: datetime | None = None
+    before_start: bool = False  # True only where it is certain that the script never started
     why: Why | None = None
     warnings: tuple[str, ...] = ()
     received: int | None = None  # network bytes of the Pod
     sent: int | None = None
     starts: int | None = None  # how often the script was started in this attempt
+    hopeless: bool = False  # it waits for what will not mend itself
+
+
+Outcome = Status  # of an attempt that has ended: written into its entry once, never changed
 
 
 @dataclass(frozen=True, kw_only=True)

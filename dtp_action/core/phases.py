@@ -1,0 +1,391 @@
+"""Judges where an attempt stands from what the cluster shows, and says so in plain words.
+
+Evidence, first that exists wins: the script's container, the recorded intent to end it, the
+preparing container, the Pod, the Job, the ledger. A zero is never invented. Decides nothing about
+what to do (planner does).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from dtp_action.core.model import (
+    ContainerView,
+    Entry,
+    Intent,
+    JobEnd,
+    Observed,
+    Outcome,
+    Phase,
+    PodView,
+    Status,
+    Why,
+)
+
+RUNNER_REFUSALS = {
+    190: (Phase.ERRORED, "the claim or the job's directory cannot be used"),
+    191: (Phase.ERRORED, "a second start of this attempt was refused, to keep it from running"
+                         " twice; look in the job's directory, then retry"),
+    192: (Phase.ERRORED, "the job's directory belongs to another job"),
+    193: (Phase.FAILED, "the image has no such interpreter: write the script for sh or bash"),
+    194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
+}  # fmt: skip
+SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
+MAX_REASON = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What the runner left as its termination message: useful, and never proof of anything."""
+
+    received: int | None = None
+    sent: int | None = None
+    starts: int | None = None
+    oom_kills: int | None = None
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+
+def judge(entry: Entry, observed: Observed) -> Status:
+    """Return where the attempt stands, from the ledger where it is settled, else from evidence."""
+    if entry.outcome:
+        return entry.outcome
+    job = observed.jobs.get(entry.name)
+    if job is None or job.entry_uid != entry.uid:
+        return _without_job(entry)
+    pods = observed.pods.get(entry.name, ())
+    if job.end:
+        return _ended(entry, job.end, pods[-1] if pods else None)
+    events = observed.events.get(entry.name, ())
+    return _active(entry.intent, pods, events)
+
+
+def lost() -> Outcome:
+    """Return the outcome of an attempt whose Job vanished before anyone read how it ended."""
+    return Outcome(
+        phase=Phase.LOST,
+        reason="its Job vanished before the outcome was read: whether it finished cannot be told;"
+        " look in its directory, then retry",
+    )
+
+
+def never_ran(phase: Phase, reason: str, why: Why | None = None) -> Outcome:
+    """Return the outcome of an attempt that certainly never had a Job."""
+    return Outcome(phase=phase, reason=reason, before_start=True, why=why)
+
+
+def suspects(observed: Observed, most: int = 20) -> dict[str, str]:
+    """Return {Job's name: UID of the object whose events may say why it waits}, oldest first."""
+    found: dict[str, str] = {}
+    for entry in sorted(observed.entries, key=lambda entry: entry.created):
+        job = observed.jobs.get(entry.name)
+        if entry.outcome or not job or job.end or job.entry_uid != entry.uid:
+            continue
+        pods = observed.pods.get(entry.name, ())
+        if not pods:
+            found[entry.name] = job.uid
+        elif not started(pods) and not pods[-1].unscheduled:
+            found[entry.name] = pods[-1].uid
+    return dict(list(found.items())[:most])
+
+
+def started(pods: tuple[PodView, ...]) -> datetime | None:
+    """Return when the script first started in any of an attempt's Pods."""
+    times = [pod.job.started for pod in pods if pod.job and pod.job.started]
+    return min(times, default=None)
+
+
+# --- while it is active --------------------------------------------------------------------------
+
+
+def _without_job(entry: Entry) -> Status:
+    if entry.job_uid:
+        return lost()
+    return Status(phase=Phase.WAITING, reason="recorded; not handed to the cluster yet")
+
+
+def _active(intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str, ...]) -> Status:
+    status = _running(pods) if started(pods) else _waiting(pods, events)
+    if not intent:
+        return status
+    return replace(status, reason=f"{_ending(intent)}; ending it", hopeless=False)
+
+
+def _running(pods: tuple[PodView, ...]) -> Status:
+    pod, since = pods[-1], started(pods)
+    return Status(phase=Phase.RUNNING, reason=_running_reason(pod), started=since, starts=len(pods))
+
+
+def _running_reason(pod: PodView) -> str:
+    if pod.job and pod.job.state == "terminated":
+        return f"the script ended with exit code {pod.job.exit_code}; the cluster is closing it"
+    if pod.disruption or pod.deleted:
+        detail = f" ({_short(pod.disruption)})" if pod.disruption else ""
+        return f"its node is being drained or does not answer{detail}"
+    if not pod.job or pod.job.state == "waiting":
+        return "starting again after an interruption"
+    return "running"
+
+
+def _waiting(pods: tuple[PodView, ...], events: tuple[str, ...]) -> Status:
+    reason, hopeless = _why_no_pod(events) if not pods else _why_not_started(pods[-1], events)
+    return Status(phase=Phase.WAITING, reason=_short(reason), hopeless=hopeless)
+
+
+# What an event of the Job says when no Pod can be made: pattern, words, whether it is hopeless.
+NO_POD = (
+    (r"exceeded quota", "the namespace's quota is full", False),
+    (r"violates PodSecurity", "the cluster's Pod Security rules refuse it", True),
+    (r"ValidatingAdmissionPolicy|denied the request", "a policy of the cluster refuses it", True),
+    (r"serviceaccount .* not found", "the service account for jobs is missing", True),
+    (r"FailedCreate", "the cluster cannot make its Pod", False),
+)
+UNSCHEDULED = (
+    (r"persistentvolumeclaim .* not found", "the shared claim does not exist", True),
+    (r"unbound immediate PersistentVolumeClaims|unbound", "the shared claim is not bound", False),
+    (r"Insufficient (\w+)", "no node has enough free {0} now", False),
+    (r"untolerated taint", "no node accepts it", False),
+    (r"node affinity|node selector", "no node matches the cluster settings", False),
+    (r".", "no node takes it", False),
+)
+CONTAINER = {
+    "ErrImagePull": "its image cannot be pulled",
+    "ImagePullBackOff": "its image cannot be pulled",
+    "ErrImageNeverPull": "its image is not on the node",
+    "InvalidImageName": "its image's name is not valid",
+    "CreateContainerConfigError": "its container cannot be configured",
+    "CreateContainerError": "its container cannot be made",
+    "RunContainerError": "its container cannot be started",
+    "StartError": "its container cannot be started",
+}
+MOUNT = re.compile(r"^(FailedMount|FailedAttachVolume): (.*)", re.DOTALL)
+
+
+def _why_no_pod(events: tuple[str, ...]) -> tuple[str, bool]:
+    for event in reversed(events):
+        for pattern, words, hopeless in NO_POD:
+            if re.search(pattern, event):
+                return f"{words}: {event.removeprefix('FailedCreate: ')}", hopeless
+    return "handed to the cluster", False
+
+
+def _why_not_started(pod: PodView, events: tuple[str, ...]) -> tuple[str, bool]:
+    if pod.unscheduled:
+        return _why_unscheduled(pod.unscheduled)
+    for container in (pod.prep, pod.job):
+        if container and container.state == "waiting" and container.reason in CONTAINER:
+            return f"{CONTAINER[container.reason]}: {container.message}".rstrip(": "), True
+    for event in reversed(events):
+        if match := MOUNT.match(event):
+            return f"a volume cannot be mounted: {match[2]}", False
+    return "its container is being prepared", False
+
+
+def _why_unscheduled(message: str) -> tuple[str, bool]:
+    for pattern, words, hopeless in UNSCHEDULED:
+        if match := re.search(pattern, message):
+            return f"{words.format(*match.groups())}: {message}", hopeless
+    return f"no node takes it: {message}", False
+
+
+# --- when it has ended ---------------------------------------------------------------------------
+
+
+def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
+    """Climb the ladder of evidence."""
+    note = read_note(pod.job.message if pod and pod.job else "")
+    status = (
+        _by_script(entry.intent, pod, note)
+        or _by_intent(entry.intent, pod)
+        or _by_prep(pod)
+        or _by_pod(pod)
+        or _by_job(end)
+    )
+    return replace(
+        status,
+        reason=_short(status.reason),
+        started=status.started or (pod.job.started if pod and pod.job else None),
+        finished=status.finished or end.at,
+        received=note.received,
+        sent=note.sent,
+        starts=note.starts,
+        warnings=status.warnings + note.warnings,
+    )
+
+
+def _by_script(intent: Intent | None, pod: PodView | None, note: Note) -> Status | None:
+    container = pod.job if pod else None
+    if not pod or not container or not _is_evidence(container):
+        return None
+    phase, reason, warnings = _verdict(intent, pod, container, note)
+    return Status(
+        phase=phase,
+        reason=reason,
+        exit_code=container.exit_code,
+        started=container.started,
+        finished=container.finished,
+        before_start=container.exit_code in RUNNER_REFUSALS and container.exit_code != 191,
+        why=intent.why if intent and phase is Phase.CANCELLED else None,
+        warnings=warnings,
+    )
+
+
+def _is_evidence(container: ContainerView) -> bool:
+    """A node that was lost reports a made-up exit code: that is none."""
+    return container.state == "terminated" and container.reason != "ContainerStatusUnknown"
+
+
+def _verdict(
+    intent: Intent | None, pod: PodView, container: ContainerView, note: Note
+) -> tuple[Phase, str, tuple[str, ...]]:
+    code = container.exit_code
+    oom = container.reason == "OOMKilled" or bool(note.oom_kills)
+    if code == 0:
+        warnings = ("a process of it was killed: out of memory; raise memory=",) if oom else ()
+        late = ("it finished before it could be ended",) if intent else ()
+        return Phase.SUCCEEDED, "done", warnings + late
+    if container.reason in CONTAINER or container.reason == "ContainerCannotRun":
+        detail = container.message or container.reason
+        return Phase.ERRORED, f"its container cannot be started: {detail}", ()
+    if pod.reason == "DeadlineExceeded":
+        return Phase.FAILED, "ran longer than time=: raise it, or transfer less at a time", ()
+    if intent:
+        return *_intended(intent), ()
+    if pod.disruption or pod.reason == "Evicted":
+        return Phase.ERRORED, _disrupted(pod), ()
+    if code in RUNNER_REFUSALS:
+        phase, words = RUNNER_REFUSALS[code]
+        return phase, note.error or words, ()
+    if oom:
+        return Phase.FAILED, f"out of memory (exit {code}): raise memory=", ()
+    ended = f" ({SIGNALS[code]})" if code in SIGNALS else ""
+    return Phase.FAILED, f"your script failed (exit {code}){ended}", ()
+
+
+def _by_intent(intent: Intent | None, pod: PodView | None) -> Status | None:
+    if not intent:
+        return None
+    phase, reason = _intended(intent)
+    ran = intent.started or (pod and pod.job and pod.job.started)
+    return Status(
+        phase=phase,
+        reason=reason,
+        why=intent.why,
+        started=intent.started,
+        before_start=not ran,
+    )
+
+
+def _intended(intent: Intent) -> tuple[Phase, str]:
+    phase = Phase.ERRORED if intent.why is Why.STUCK else Phase.CANCELLED
+    return phase, _ending(intent)
+
+
+def _ending(intent: Intent) -> str:
+    match intent.why:
+        case Why.CANCEL:
+            return f"cancelled by {intent.by}"
+        case Why.REPLACED:
+            return "replaced: the script changed before it started"
+        case Why.REMOVED:
+            return "removed from the branch before it started"
+        case Why.STUCK:
+            return f"could not start: {intent.reason}"
+
+
+def _by_prep(pod: PodView | None) -> Status | None:
+    prep = pod.prep if pod else None
+    if not prep or prep.state != "terminated" or not prep.exit_code:
+        return None
+    words = RUNNER_REFUSALS.get(prep.exit_code, (Phase.ERRORED, "its directory cannot be made"))[1]
+    detail = read_note(prep.message).error
+    return Status(phase=Phase.ERRORED, reason=detail or words, before_start=True)
+
+
+def _by_pod(pod: PodView | None) -> Status | None:
+    if not pod:
+        return None
+    ran = bool(pod.job and pod.job.started)
+    if pod.disruption or pod.reason in ("Evicted", "NodeLost", "NodeAffinity", "Shutdown"):
+        return Status(phase=Phase.ERRORED, reason=_disrupted(pod), before_start=not ran)
+    if pod.reason == "DeadlineExceeded":
+        reason = "could not start within time=" if not ran else "ran longer than time=: raise it"
+        phase = Phase.FAILED if ran else Phase.ERRORED
+        return Status(phase=phase, reason=reason, before_start=not ran)
+    if pod.job and pod.job.reason == "ContainerStatusUnknown":
+        return Status(phase=Phase.ERRORED, reason="its node was lost while it ran")
+    return None
+
+
+def _disrupted(pod: PodView) -> str:
+    if pod.reason == "Evicted":
+        return f"evicted from its node: {pod.message or pod.disruption}"
+    return f"its node was drained or lost: {pod.disruption or pod.message or pod.reason}"
+
+
+EXIT_IN_MESSAGE = re.compile(r"failed with exit code (\d+) matching")
+
+
+def _by_job(end: JobEnd) -> Status:
+    """Judge by the Job alone: its Pod is gone, and with it log, bytes and times."""
+    gone = ("its Pod was gone before it could be read: no log, no bytes",)
+    if end.succeeded:
+        return Status(phase=Phase.SUCCEEDED, reason="done", warnings=gone)
+    if match := EXIT_IN_MESSAGE.search(end.message):
+        code = int(match[1])
+        return Status(
+            phase=Phase.FAILED,
+            reason=f"your script failed (exit {code})",
+            exit_code=code,
+            warnings=gone,
+        )
+    if "DisruptionTarget" in end.message:
+        return Status(phase=Phase.ERRORED, reason="its node was drained or lost", warnings=gone)
+    if end.reason == "DeadlineExceeded":
+        return Status(phase=Phase.ERRORED, reason="waited too long in the cluster", warnings=gone)
+    return Status(
+        phase=Phase.ERRORED,
+        reason="its Pod was deleted before it ended or before its outcome was read;"
+        " look in its directory, then retry",
+        warnings=gone,
+    )
+
+
+# --- what the runner wrote -----------------------------------------------------------------------
+
+
+def read_note(text: str) -> Note:
+    """Read a termination message. Whatever is not of its form is left out: a script can write it."""
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return Note()
+    if not isinstance(fields, dict):
+        return Note()
+    warnings = fields.get("warnings")
+    listed = warnings if isinstance(warnings, list) else []
+    return Note(
+        received=_count(fields, "rx"),
+        sent=_count(fields, "tx"),
+        starts=_count(fields, "start"),
+        oom_kills=_count(fields, "oom_kills"),
+        warnings=tuple(_short(item) for item in listed[:5] if isinstance(item, str)),
+        error=_short(fields["error"]) if isinstance(fields.get("error"), str) else "",
+    )
+
+
+def _count(fields: dict[str, Any], key: str) -> int | None:
+    value = fields.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        return None
+    return value
+
+
+def _short(text: str) -> str:
+    """Return one printable line of at most 300 characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"

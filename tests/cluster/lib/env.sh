@@ -1,0 +1,72 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by every other file here: where things are, and the few verbs that all of them use.
+# It decides nothing and starts nothing.
+
+DIR=${DTP_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/dtp-requests/cluster}
+PIECES=$DIR/pieces     # what was built, one folder per piece and key
+VAR=$DIR/var           # survives `down`: etcd, containerd's images, logs
+RUN=$DIR/run           # lives as long as the cluster: pids, namespaces, settings
+LOG=$DIR/log
+PKI=$DIR/pki
+VOLUMES=$DIR/volumes   # for hostPath and local volumes of tests
+KUBECONFIG_FILE=$DIR/kubeconfig
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+REPOSITORY=$(cd "$HERE/../.." && pwd)
+
+VERSION=v1.34.4
+NODE=node1
+HOST_IP=10.200.0.1 NODE_IP=10.200.0.2
+HOST_LINK=dtp-host NODE_LINK=dtp-node
+POD_NET=10.77.0.0/16
+SERVICE_NET=10.96.0.0/16 SERVICE_API=10.96.0.1
+API=https://$NODE_IP:6443
+
+# Every process of the cluster, containers included, lives below this one control group. That is how
+# `down` knows beyond doubt what is ours: nothing gets in but what `start` put there.
+CGROUP=dtp-cluster
+
+DAEMONS=(kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd)
+
+say() { printf 'cluster: %s\n' "$*" >&2; }
+die() { printf 'cluster: %s\n' "$2" >&2; exit "$1"; }
+
+need_root() {
+  [ "$(uname -s)" = Linux ] || die 3 "the native test cluster needs Linux; set DTP_TEST_KUBECONFIG to use any other cluster"
+  [ "$(id -u)" = 0 ] || die 3 "the native test cluster needs root (namespaces, mounts, control groups); run it as root or set DTP_TEST_KUBECONFIG"
+  [ -w "$(cgroup_roots | head -n1)" ] || die 3 "the native test cluster needs a writable control group file system at /sys/fs/cgroup; set DTP_TEST_KUBECONFIG to use another cluster"
+}
+
+# One line per control group hierarchy: v1 has one per controller, v2 has one.
+cgroup_roots() { awk '$3 == "cgroup" || $3 == "cgroup2" {print $2}' /proc/self/mounts; }
+
+# Run a command inside the cluster's network and mount namespaces.
+inside() { nsenter --net="$RUN/ns/net" --mount="$RUN/ns/mnt" -- "$@"; }
+
+# Is process $2 in our control group, in at least one hierarchy?
+ours() { grep -q ":/$CGROUP/" "/proc/$1/cgroup" 2>/dev/null; }
+
+# Does daemon $1 run: its recorded pid is alive, is in our control group and bears that name?
+alive() {
+  local pid
+  pid=$(cat "$RUN/pids/$1" 2>/dev/null) && [ -n "$pid" ] && ours "$pid" \
+    && [ "$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | head -n1)" = "$1" ]
+} 2>/dev/null
+
+# A key that changes when one of the files or words does.
+key() {
+  local item
+  for item in "$@"; do
+    if [ -f "$item" ]; then cat "$item"; else printf '%s\n' "$item"; fi
+  done | sha256sum | cut -c1-16
+}
+
+# Repeat a command until it succeeds: wait_for SECONDS COMMAND…
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.1
+  done
+}

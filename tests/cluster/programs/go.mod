@@ -1,0 +1,3 @@
+module dtp-requests/tests/cluster/programs
+
+go 1.24.0

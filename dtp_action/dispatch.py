@@ -5,22 +5,44 @@ Takes no decision about jobs (core does) and knows no SDK (adapters do).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, assert_never
 
+from dtp_action.core import logs, naming, phases, planner
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
+    Action,
+    Adopt,
+    Confirm,
+    Desired,
     Draft,
+    End,
     Entry,
+    Finding,
+    Hold,
     Identity,
     Intent,
     JobView,
+    Observed,
+    Open,
     Outcome,
+    Phase,
     PodView,
+    Ref,
+    Retire,
+    Settle,
     Spec,
+    Start,
 )
+from dtp_action.errors import DtpError, UsageError
+
+PARALLEL = 16  # chains of writes at once; one chain per job
+TAIL_LINES = 200
+MOST_READS = 20  # events and tails that one run may ask for beside its lists
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks while waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,4 +159,248 @@ class Cluster(Protocol):
         """Return the tail kept in the ledger when the attempt ended, or None."""
 
 
-__all__: Sequence[str] = ()
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def look(cluster: Cluster) -> Observed:
+    """Return one look at the cluster. Entries first: what is made between the lists is seen twice.
+
+    Pods are asked for only while an attempt is open, events only where one waits unexplained.
+    """
+    ledger = cluster.ledger()
+    jobs = {job.name: job for job in cluster.jobs()}
+    known = {entry.name for entry in ledger.entries}
+    late = (cluster.read(name) for name in sorted(jobs.keys() - known)[:MOST_READS])
+    entries = ledger.entries + tuple(recorded.entry for recorded in late if recorded)
+    observed = Observed(now=cluster.now(), identity=ledger.identity, entries=entries, jobs=jobs)
+    if not any(entry.outcome is None and entry.name in jobs for entry in entries):
+        return observed
+    observed = replace(observed, pods=_by_job(cluster.pods()))
+    suspects = phases.suspects(observed, MOST_READS)
+    return replace(observed, events={name: cluster.events(uid) for name, uid in suspects.items()})
+
+
+def _by_job(pods: Iterable[PodView]) -> dict[str, tuple[PodView, ...]]:
+    """Return the Pods of each Job, newest last."""
+    found: dict[str, tuple[PodView, ...]] = {}
+    for pod in sorted(pods, key=lambda pod: pod.created):
+        found[pod.job_name] = (*found.get(pod.job_name, ()), pod)
+    return found
+
+
+def with_progress(cluster: Cluster, observed: Observed) -> Observed:
+    """Return the look with the network bytes that running attempts last told of themselves."""
+    running = [pods[-1] for name, pods in sorted(observed.pods.items()) if pods[-1].running]
+    room = max(0, MOST_READS - len(observed.events))
+    heard = {}
+    for pod in running[:room]:
+        progress = logs.progress(cluster.pod_log(pod, lines=TAIL_LINES) or "")
+        if progress:
+            heard[pod.job_name] = progress
+    return replace(observed, progress=heard)
+
+
+# --- applying ------------------------------------------------------------------------------------
+
+
+def apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]:
+    """Carry out one action; return what was done: it, and what its answer made necessary."""
+    try:
+        return _apply(cluster, action, observed)
+    except StaleError:
+        ref, attempt = subject(action)
+        return [Hold(ref=ref, attempt=attempt, reason="another run was faster: see its report")]
+
+
+def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]:
+    match action:
+        case Hold():
+            return [action]
+        case Open(draft=draft):
+            entry = cluster.record(draft)
+            if entry.outcome or entry.blob != draft.blob:
+                reason = "another run opened this attempt first"
+                return [Hold(ref=draft.ref, attempt=draft.attempt, reason=reason)]
+            return [action, *_start(cluster, entry)]
+        case Adopt(draft=draft):
+            entry = cluster.record(draft)
+            if not entry.outcome:
+                cluster.settle(entry, planner.adopted(), "")
+            return [action]
+        case Start(entry=entry):
+            return [action, *_start(cluster, entry)]
+        case Confirm(entry=entry, job_uid=uid):
+            cluster.confirm(entry, uid)
+        case End(entry=entry, intent=intent):
+            if intent and not entry.intent:
+                cluster.intend(entry, intent, _tail(cluster, entry, observed))
+            cluster.stop(entry)
+        case Settle(entry=entry, outcome=outcome):
+            cluster.settle(entry, outcome, _tail(cluster, entry, observed))
+        case Retire(entry=entry, ttl=ttl):
+            cluster.retire(entry, ttl)
+        case _:
+            assert_never(action)
+    return [action]
+
+
+def _start(cluster: Cluster, entry: Entry) -> list[Action]:
+    """Create the Job; a refusal for good is an outcome, one for now is told."""
+    answer = cluster.start(entry)
+    match answer:
+        case Started():
+            return []
+        case Refused(reason=reason, for_good=True):
+            outcome = phases.never_ran(Phase.ERRORED, reason)
+            cluster.settle(entry, outcome, "")
+            return [Settle(entry=entry, outcome=outcome, reason=reason)]
+        case Refused(reason=reason) | Taken(reason=reason):
+            return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
+        case _:
+            assert_never(answer)
+
+
+def _tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
+    """Return the end of the newest Pod's log, fit to be kept and shown; '' where there is none."""
+    pods = observed.pods.get(entry.name, ())
+    text = cluster.pod_log(pods[-1], lines=TAIL_LINES) if pods and pods[-1].job else None
+    return logs.tail(text or "")
+
+
+def subject(action: Action) -> tuple[Ref, int]:
+    """Return the attempt that an action is about."""
+    match action:
+        case Open(draft=draft) | Adopt(draft=draft):
+            return draft.ref, draft.attempt
+        case Hold(ref=ref, attempt=attempt):
+            return ref, attempt
+        case _:
+            return action.entry.ref, action.entry.attempt
+
+
+def apply_all(cluster: Cluster, actions: Iterable[Action], observed: Observed) -> list[Action]:
+    """Carry out all actions, jobs side by side, each job's own in order.
+
+    The first error stops what has not begun and is raised when the rest is through: nothing is
+    half done, since the next run takes up whatever is left.
+    """
+    chains: dict[Ref, list[Action]] = {}
+    for action in actions:
+        chains.setdefault(subject(action)[0], []).append(action)
+    errors: list[DtpError] = []
+
+    def carry_out(chain: list[Action]) -> list[Action]:
+        done: list[Action] = []
+        for action in chain:
+            if errors:
+                break
+            try:
+                done += apply(cluster, action, observed)
+            except DtpError as error:
+                errors.append(error)
+        return done
+
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        done = [action for chain in pool.map(carry_out, chains.values()) for action in chain]
+    if errors:
+        raise errors[0]
+    return done
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run did and how things stand after it."""
+
+    observed: Observed
+    actions: tuple[Action, ...]
+    rejected: tuple[Finding, ...]
+    bad: tuple[Entry, ...] = ()  # attempts open in this run that did not end well
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long to wait for what is open, and with which clock and sleep."""
+
+    seconds: float
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    watch: Callable[[Observed], None] = field(default=lambda observed: None)
+
+
+def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool = False) -> None:
+    """Make sure that the ledger is this source's, making or renaming its card where asked.
+
+    Raises UsageError where it belongs to another source or another namespace.
+    """
+    identity = Identity(
+        source=source,
+        namespace_uid=cluster.namespace_uid(),
+        scheme=naming.SCHEME,
+        created=cluster.now(),
+    )
+    found = observed.identity
+    if found is None and observed.entries:
+        raise UsageError(
+            "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone",
+            hint="restore it from a backup of the namespace; nothing was started",
+        )
+    if found is None:
+        found = cluster.identify(identity)
+    elif rename and found.source != source:
+        cluster.rename(source)
+        found = replace(found, source=source)
+    planner.same_ledger(found, identity)
+
+
+def run(
+    cluster: Cluster, desired: Desired, policy: planner.Policy, patience: Patience
+) -> Report:
+    """Do what is to do, then wait for what is open as long as patience lasts."""
+    observed = look(cluster)
+    planned = planner.plan(desired, observed, policy)
+    done = apply_all(cluster, planned.actions, observed)
+    mine = {entry.name for entry in observed.entries if entry.outcome is None}
+    idle = all(isinstance(action, Hold) for action in done)
+    if idle and not (mine and patience.seconds):
+        return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
+    mine |= {naming.attempt_name(*subject(action)) for action in done if isinstance(action, Open)}
+    observed, later = _wait(cluster, desired, policy, patience, mine)
+    ended = [entry for entry in observed.entries if entry.name in mine and entry.outcome]
+    return Report(
+        observed=observed,
+        actions=(*done, *later),
+        rejected=planned.rejected,
+        bad=tuple(e for e in ended if e.outcome and e.outcome.phase is not Phase.SUCCEEDED),
+    )
+
+
+def _wait(
+    cluster: Cluster,
+    desired: Desired,
+    policy: planner.Policy,
+    patience: Patience,
+    mine: set[str],
+) -> tuple[Observed, list[Action]]:
+    """Look and settle until none of `mine` is open or time is up; at least one look."""
+    end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
+    later: list[Action] = []
+    while True:
+        observed = look(cluster)
+        patience.watch(observed)
+        if patience.monotonic() >= end or not _open(observed, mine):
+            return observed, later
+        planned = planner.plan(desired, observed, policy).actions
+        work = [action for action in planned if not isinstance(action, Hold | Start)]
+        later += apply_all(cluster, work, observed)
+        if work:
+            continue
+        patience.sleep(min(pause, max(0.0, end - patience.monotonic())))
+        pause = min(pause * 1.3, LONGEST_PAUSE)
+
+
+def _open(observed: Observed, names: set[str]) -> bool:
+    return any(entry.outcome is None and entry.name in names for entry in observed.entries)

@@ -335,6 +335,20 @@ class PodView:
     prep: ContainerView | None = None
     job: ContainerView | None = None
 
+    @property
+    def running(self) -> bool:
+        """True while the script runs."""
+        return self.job is not None and self.job.state == "running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a running attempt last told of itself: network bytes since its start."""
+
+    at: datetime
+    received: int | None
+    sent: int | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
@@ -346,6 +360,7 @@ class Observed:
     jobs: dict[str, JobView]
     pods: dict[str, tuple[PodView, ...]] = field(default_factory=dict)  # by Job name, newest last
     events: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by Job name, newest last
+    progress: dict[str, Progress] = field(default_factory=dict)  # by Job name, while running
 
     def of(self, ref: Ref) -> tuple[Entry, ...]:
         """The attempts of one job, oldest first."""
@@ -392,10 +407,10 @@ class Confirm:
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """Record the intent, then let the Job's deadline end it."""
+    """Record the intent (None: it is settled already), then let the Job's deadline end it."""
 
     entry: Entry
-    intent: Intent
+    intent: Intent | None
     reason: str
 
 

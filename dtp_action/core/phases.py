@@ -56,7 +56,7 @@ def judge(entry: Entry, observed: Observed) -> Status:
         return entry.outcome
     job = observed.jobs.get(entry.name)
     if job is None or job.entry_uid != entry.uid:
-        return _without_job(entry)
+        return without_job(entry)
     pods = observed.pods.get(entry.name, ())
     if job.end:
         return _ended(entry, job.end, pods[-1] if pods else None)
@@ -102,7 +102,14 @@ def started(pods: tuple[PodView, ...]) -> datetime | None:
 # --- while it is active --------------------------------------------------------------------------
 
 
-def _without_job(entry: Entry) -> Status:
+def without_job(entry: Entry) -> Status:
+    """Judge an open attempt by the ledger alone."""
+    if entry.job_uid and entry.intent:
+        phase, reason = intended(entry.intent)
+        gone = ("its Job vanished before its end was read",)
+        started = entry.intent.started
+        why = entry.intent.why
+        return Status(phase=phase, reason=reason, why=why, started=started, warnings=gone)
     if entry.job_uid:
         return lost()
     return Status(phase=Phase.WAITING, reason="recorded; not handed to the cluster yet")
@@ -253,8 +260,8 @@ def _verdict(
         return Phase.ERRORED, f"its container cannot be started: {detail}", ()
     if pod.reason == "DeadlineExceeded":
         return Phase.FAILED, "ran longer than time=: raise it, or transfer less at a time", ()
-    if intent:
-        return *_intended(intent), ()
+    if intent and not (container.finished and container.finished < intent.at):
+        return *intended(intent), ()
     if pod.disruption or pod.reason == "Evicted":
         return Phase.ERRORED, _disrupted(pod), ()
     if code in RUNNER_REFUSALS:
@@ -269,7 +276,7 @@ def _verdict(
 def _by_intent(intent: Intent | None, pod: PodView | None) -> Status | None:
     if not intent:
         return None
-    phase, reason = _intended(intent)
+    phase, reason = intended(intent)
     ran = intent.started or (pod and pod.job and pod.job.started)
     return Status(
         phase=phase,
@@ -280,7 +287,8 @@ def _by_intent(intent: Intent | None, pod: PodView | None) -> Status | None:
     )
 
 
-def _intended(intent: Intent) -> tuple[Phase, str]:
+def intended(intent: Intent) -> tuple[Phase, str]:
+    """Return how an attempt ends that was ended by intent."""
     phase = Phase.ERRORED if intent.why is Why.STUCK else Phase.CANCELLED
     return phase, _ending(intent)
 

@@ -1,0 +1,58 @@
+"""Reads and cleans what a script printed: other people's text, to be kept and shown safely.
+
+Knows the runner's heartbeat line (docs/explanation/runner.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+
+from dtp_action.core import secrets
+from dtp_action.core.model import Progress
+
+HEARTBEAT = "dtp-heartbeat: "
+KEPT = 8 * 1024  # bytes of UTF-8
+LONGEST_LINE = 500
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
+_CONTROL = re.compile(r"[^\S \n\t]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def tail(text: str, limit: int = KEPT) -> str:
+    """Return the last lines as a terminal would have left them: redacted, within `limit` bytes.
+
+    Heartbeats are left out; of a progress bar its last state is kept; a long line is cut.
+    """
+    lines = [_clean(line) for line in text.split("\n") if not line.startswith(HEARTBEAT)]
+    whole = secrets.redact("\n".join(lines).rstrip("\n"))
+    kept = whole.encode()[-limit:]
+    if len(kept) == len(whole.encode()):
+        return whole
+    return kept.decode(errors="ignore").partition("\n")[2]
+
+
+def _clean(line: str) -> str:
+    shown = line.rstrip("\r").rpartition("\r")[2]
+    plain = _CONTROL.sub("", _ESCAPE.sub("", shown))
+    return plain if len(plain) <= LONGEST_LINE else plain[:LONGEST_LINE] + "…"
+
+
+def progress(text: str) -> Progress | None:
+    """Return what the last heartbeat in a piece of log says, or None. A script can forge it."""
+    for line in reversed(text.split("\n")):
+        if line.startswith(HEARTBEAT) and (found := _heartbeat(line)):
+            return found
+    return None
+
+
+def _heartbeat(line: str) -> Progress | None:
+    try:
+        beat = json.loads(line.removeprefix(HEARTBEAT))
+        at = datetime.fromisoformat(beat["at"])
+        received, sent = beat.get("rx"), beat.get("tx")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    numbers = [n if isinstance(n, int) and 0 <= n < 1 << 63 else None for n in (received, sent)]
+    return Progress(at=at, received=numbers[0], sent=numbers[1]) if at.tzinfo else None

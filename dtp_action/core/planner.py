@@ -1,0 +1,422 @@
+"""Compares what the branch asks with what the cluster shows, and returns what to do.
+
+Pure: the same look gives the same actions. Running what it returned, looking again and planning
+again ends with nothing to do. The rules stand in the order in which they are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from dtp_action.core import naming, phases
+from dtp_action.core.manifests import BORN_TTL
+from dtp_action.core.model import (
+    Action,
+    Adopt,
+    Confirm,
+    Desired,
+    Draft,
+    End,
+    Entry,
+    Finding,
+    Hold,
+    Identity,
+    Intent,
+    JobView,
+    Observed,
+    Open,
+    Origin,
+    Outcome,
+    Phase,
+    Ref,
+    Retire,
+    Script,
+    Settle,
+    Severity,
+    Spec,
+    Start,
+    Status,
+    Wanted,
+    Why,
+)
+from dtp_action.errors import ConflictError, UsageError
+
+HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in the script"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What bounds a run: `max_new` attempts opened at once, and the limits of the cluster."""
+
+    resolve: Callable[[Script], Spec | tuple[Finding, ...]]
+    origin: Callable[[Ref], Origin]
+    stuck_limit: int
+    queue_allowance: int
+    retention: int
+    max_new: int = 25
+    first_run: bool = False
+    adopt: bool = False
+    by: str = "dispatch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The actions, and the findings that keep scripts from running."""
+
+    actions: tuple[Action, ...]
+    rejected: tuple[Finding, ...]
+
+
+def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
+    """Return what to do now, for every job that the branch or the ledger knows."""
+    steps: list[_Step] = []
+    by_ref = _by_ref(observed.entries)
+    for ref in sorted({*desired.wanted, *by_ref}):
+        entries = by_ref.get(ref, ())
+        steps += _for_job(desired.wanted.get(ref), ref, entries, observed, policy)
+    opened, rejected = _resolve(steps, policy, observed.now)
+    findings = [f for wanted in desired.wanted.values() for f in wanted.findings]
+    return Plan(
+        actions=_guard(opened, desired, observed, policy),
+        rejected=tuple(sorted({*desired.findings, *findings, *rejected})),
+    )
+
+
+def _by_ref(entries: tuple[Entry, ...]) -> dict[Ref, tuple[Entry, ...]]:
+    """Return each job's attempts, oldest first."""
+    found: dict[Ref, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.attempt):
+        found.setdefault(entry.ref, []).append(entry)
+    return {ref: tuple(entries) for ref, entries in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """A new attempt before its settings are resolved."""
+
+    ref: Ref
+    script: Script
+    attempt: int
+    reason: str
+    new: bool = False  # the job has no attempt yet
+
+
+_Step = Action | _Opening
+
+
+def _for_job(
+    wanted: Wanted | None,
+    ref: Ref,
+    entries: tuple[Entry, ...],
+    observed: Observed,
+    policy: Policy,
+) -> list[_Step]:
+    steps: list[_Step] = []
+    for entry in entries:
+        steps += _for_entry(entry, wanted, observed, policy)
+    if any(isinstance(step, Hold | End) for step in steps):
+        return steps
+    last = _as_settled(entries[-1], steps) if entries else None
+    return steps + _next(ref, wanted, last, observed)
+
+
+def _as_settled(entry: Entry, steps: list[_Step]) -> Entry:
+    """Return the entry as it will be when the steps are done: what is settled now may be followed."""
+    outcomes = [step.outcome for step in steps if isinstance(step, Settle) and step.entry == entry]
+    return replace(entry, outcome=outcomes[0]) if outcomes else entry
+
+
+# --- an attempt that is recorded -----------------------------------------------------------------
+
+
+def _for_entry(
+    entry: Entry, wanted: Wanted | None, observed: Observed, policy: Policy
+) -> list[_Step]:
+    job = observed.jobs.get(entry.name)
+    ours = job is not None and job.entry_uid == entry.uid
+    if entry.outcome:
+        return _retire(entry, entry.outcome, job, observed.now, policy) if ours and job else []
+    if job is None:
+        return [_without_job(entry, wanted, observed, policy)]
+    if not ours or entry.job_uid not in (None, job.uid):
+        reason = f"the Job {entry.name} belongs to something else: ask the cluster's admin"
+        return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
+    return _with_job(entry, job, wanted, observed, policy)
+
+
+def _without_job(entry: Entry, wanted: Wanted | None, observed: Observed, policy: Policy) -> Action:
+    """Rows of an open entry whose Job is not there: it was never made, or it is lost."""
+    if entry.job_uid:
+        return _settle(entry, phases.without_job(entry))
+    if entry.adopted:
+        return _settle(entry, adopted())
+    if observed.now - entry.created > timedelta(seconds=BORN_TTL):
+        return _settle(entry, phases.lost())
+    intent = entry.intent or _unwanted(entry, wanted, observed.now, policy)
+    if intent:
+        phase, reason = phases.intended(intent)
+        return _settle(entry, phases.never_ran(phase, reason, intent.why))
+    return Start(entry=entry, reason="recorded, not handed to the cluster yet")
+
+
+def _with_job(
+    entry: Entry, job: JobView, wanted: Wanted | None, observed: Observed, policy: Policy
+) -> list[_Step]:
+    """Rows of an open entry whose Job is there."""
+    status = phases.judge(entry, observed)
+    if status.phase.ended:
+        settled = _settle(entry, status)
+        return [settled, *_retire(entry, status, job, observed.now, policy)]
+    steps: list[_Step] = []
+    if entry.job_uid is None:
+        steps.append(Confirm(entry=entry, job_uid=job.uid, reason="its Job is there"))
+    intent = entry.intent or _end_now(entry, job, status, wanted, observed.now, policy)
+    if intent and job.deadline != 1:
+        steps.append(End(entry=entry, intent=intent, reason=phases.intended(intent)[1]))
+    if not intent and wanted is None:
+        reason = f"removed from the branch, yet goes on; to end it: dtp cancel {entry.ref}"
+        steps.append(Hold(ref=entry.ref, attempt=entry.attempt, reason=reason))
+    return steps
+
+
+def _end_now(
+    entry: Entry,
+    job: JobView,
+    status: Status,
+    wanted: Wanted | None,
+    now: datetime,
+    policy: Policy,
+) -> Intent | None:
+    """Return the intent to end an active attempt, where there is a reason to."""
+    if status.phase is not Phase.WAITING:
+        return None
+    waited = (now - job.created).total_seconds()
+    limit = policy.stuck_limit if status.hopeless else policy.queue_allowance
+    if waited > limit:
+        return Intent(why=Why.STUCK, by=policy.by, at=now, reason=status.reason)
+    return _unwanted(entry, wanted, now, policy)
+
+
+def _unwanted(
+    entry: Entry, wanted: Wanted | None, now: datetime, policy: Policy
+) -> Intent | None:
+    """Return the intent to end what has not started and is not asked for any more."""
+    if wanted is None:
+        return Intent(why=Why.REMOVED, by=policy.by, at=now)
+    if wanted.blob != entry.blob:
+        return Intent(why=Why.REPLACED, by=policy.by, at=now)
+    return None
+
+
+def _settle(entry: Entry, outcome: Outcome) -> Settle:
+    return Settle(entry=entry, outcome=outcome, reason=outcome.reason)
+
+
+def _retire(
+    entry: Entry, outcome: Outcome, job: JobView, now: datetime, policy: Policy
+) -> list[_Step]:
+    if job.end is None:
+        if job.deadline == 1:
+            return []
+        return [End(entry=entry, intent=None, reason="settled, yet its Job is active")]
+    if job.ttl != BORN_TTL:
+        return []
+    age = int((now - (job.end.at or job.created)).total_seconds())
+    reason = f"{outcome.phase.lower()}: its Job may go"
+    return [Retire(entry=entry, ttl=age + policy.retention, reason=reason)]
+
+
+def adopted() -> Outcome:
+    """Return the outcome of a job that is recorded as done without running here."""
+    return Outcome(phase=Phase.SUCCEEDED, reason="adopted, not run here")
+
+
+# --- the next attempt ----------------------------------------------------------------------------
+
+
+def _next(
+    ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observed
+) -> list[_Step]:
+    """Return the step that opens an attempt, or says why none is, or nothing."""
+    if not wanted or not wanted.script:
+        return []
+    script = wanted.script
+    asked = script.directives.attempt
+    if last is None:
+        return [_opening(script, asked or 1, "new on the branch", observed, new=True)]
+    if last.outcome is None:
+        return _while_open(wanted, last)
+    if asked is not None and asked > last.attempt:
+        return [_opening(script, asked, f"asked for: attempt={asked}", observed)]
+    if wanted.blob == last.blob:
+        return []
+    if _is_fix(last.outcome):
+        reason = f"changed after attempt {last.attempt}: {last.outcome.reason}"
+        return [_opening(script, last.attempt + 1, reason, observed)]
+    words = f"changed, not run: attempt {last.attempt} is {last.outcome.phase.lower()}"
+    how = HOW_TO_RETRY.format(ref=ref, next=last.attempt + 1)
+    return [Hold(ref=ref, attempt=last.attempt, reason=f"{words}; {how}")]
+
+
+def _while_open(wanted: Wanted, last: Entry) -> list[_Step]:
+    if wanted.blob == last.blob:
+        return []
+    reason = f"changed while attempt {last.attempt} is active: decided when that has ended"
+    return [Hold(ref=last.ref, attempt=last.attempt, reason=reason)]
+
+
+def _is_fix(outcome: Outcome) -> bool:
+    """Tell whether changed bytes are the mending of what went wrong: then they run by themselves."""
+    if outcome.phase is Phase.FAILED:
+        return True
+    if outcome.phase is Phase.CANCELLED:
+        return outcome.why is Why.REPLACED and outcome.before_start
+    return outcome.phase is Phase.ERRORED and outcome.before_start
+
+
+def _opening(
+    script: Script, attempt: int, reason: str, observed: Observed, *, new: bool = False
+) -> _Step:
+    if naming.attempt_name(script.ref, attempt) in observed.jobs:
+        reason = "a Job of that name is there without an entry: ask the cluster's admin"
+        return Hold(ref=script.ref, attempt=attempt, reason=reason)
+    return _Opening(ref=script.ref, script=script, attempt=attempt, reason=reason, new=new)
+
+
+def _resolve(
+    steps: list[_Step], policy: Policy, now: datetime
+) -> tuple[list[Action], list[Finding]]:
+    """Turn openings into drafts; what cannot be resolved is rejected and never recorded."""
+    actions: list[Action] = []
+    rejected: list[Finding] = []
+    for step in steps:
+        if not isinstance(step, _Opening):
+            actions.append(step)
+            continue
+        spec = policy.resolve(step.script)
+        if isinstance(spec, tuple):
+            rejected += spec
+        else:
+            draft = _draft(step, spec, policy, now)
+            kind = Adopt if draft.adopted else Open
+            actions.append(kind(draft=draft, reason=step.reason))
+    return actions, rejected
+
+
+def _draft(opening: _Opening, spec: Spec, policy: Policy, now: datetime, request: str = "") -> Draft:
+    return Draft(
+        ref=opening.ref,
+        attempt=opening.attempt,
+        blob=opening.script.blob,
+        origin=policy.origin(opening.ref),
+        notify=opening.script.directives.notify,
+        script=opening.script.content,
+        spec=spec,
+        created=now,
+        request=request,
+        adopted=policy.adopt and opening.new,
+    )
+
+
+# --- guards --------------------------------------------------------------------------------------
+
+
+def _guard(
+    actions: list[Action], desired: Desired, observed: Observed, policy: Policy
+) -> tuple[Action, ...]:
+    """Hold every opening of a run that would open surprisingly many."""
+    opening = sum(isinstance(action, Open) for action in actions)
+    fresh = not observed.entries and len(desired.wanted) > policy.max_new
+    if policy.first_run or not (opening > policy.max_new or (fresh and opening)):
+        return tuple(actions)
+    count = f"{opening} attempts would start at once, more than max-new ({policy.max_new})"
+    reason = f"{count}: run them with --first-run, or record them as done with --adopt"
+    return tuple(
+        Hold(ref=action.draft.ref, attempt=action.draft.attempt, reason=reason)
+        if isinstance(action, Open)
+        else action
+        for action in actions
+    )
+
+
+# --- asked for by hand ---------------------------------------------------------------------------
+
+
+def retry(ref: Ref, desired: Desired, observed: Observed, policy: Policy, request: str) -> Open | None:
+    """Return the action that opens another attempt; None when this request already did.
+
+    Raises UsageError for a job that nobody knows, ConflictError where the state does not allow it.
+    """
+    entries, wanted = observed.of(ref), desired.wanted.get(ref)
+    if not entries and not wanted:
+        raise UsageError(f"no job {ref} on the branch or in the ledger", hint="see dtp status --all")
+    if request and any(entry.request == request for entry in entries):
+        return None
+    if not wanted:
+        raise ConflictError(f"{ref} is not on the branch any more", hint="add its script again")
+    if not wanted.script:
+        raise ConflictError(_rejection(wanted), hint=f"correct {wanted.path}; see dtp check")
+    if not entries:
+        raise ConflictError(f"{ref} has not run yet", hint="dtp dispatch runs it")
+    last = entries[-1]
+    if last.outcome is None:
+        hint = f"wait for its end, or dtp cancel {ref}"
+        raise ConflictError(f"attempt {last.attempt} of {ref} has not ended", hint=hint)
+    spec = policy.resolve(wanted.script)
+    if isinstance(spec, tuple):
+        raise ConflictError(f"{ref} is rejected: {spec[0].message}", hint=spec[0].fix)
+    attempt = max(last.attempt + 1, wanted.script.directives.attempt or 0)
+    opening = _Opening(ref=ref, script=wanted.script, attempt=attempt, reason="retry")
+    return Open(draft=_draft(opening, spec, policy, observed.now, request), reason="retry asked for")
+
+
+def _rejection(wanted: Wanted) -> str:
+    errors = [finding for finding in wanted.findings if finding.severity is Severity.ERROR]
+    return f"{wanted.ref} is rejected: {errors[0].message if errors else 'see dtp check'}"
+
+
+def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None:
+    """Return the action that ends the active attempt; None when that has been asked for already.
+
+    Raises UsageError for a job that nobody knows, ConflictError when nothing of it is active.
+    """
+    entries = observed.of(ref)
+    if not entries:
+        raise UsageError(f"no job {ref} in the ledger", hint="see dtp status --all")
+    last = entries[-1]
+    if request and any(e.intent and e.intent.request == request for e in entries):
+        return None
+    if last.outcome:
+        state = f"attempt {last.attempt} of {ref} is {last.outcome.phase.lower()} already"
+        raise ConflictError(state, hint=f"to run it again: dtp retry {ref}")
+    if last.intent and last.intent.why is Why.CANCEL:
+        return None
+    started = phases.judge(last, observed).started
+    intent = Intent(why=Why.CANCEL, by=by, at=observed.now, request=request, started=started)
+    return End(entry=last, intent=intent, reason=phases.intended(intent)[1])
+
+
+# --- whose ledger it is --------------------------------------------------------------------------
+
+
+def same_ledger(found: Identity, mine: Identity) -> None:
+    """Raise UsageError unless the ledger found is the one that this run may write."""
+    if found.source != mine.source:
+        raise UsageError(
+            f"the ledger of this namespace belongs to {found.source}, this is {mine.source}",
+            hint="one namespace serves one branch: correct the input `namespace`; where the"
+            " repository or branch was renamed: dtp dispatch --rename-source",
+        )
+    if found.namespace_uid != mine.namespace_uid:
+        raise UsageError(
+            "the ledger was copied from another namespace, whose runs it cannot know",
+            hint="restore the namespace it came from, or delete its ConfigMaps and record what"
+            " has run already with dtp dispatch --adopt",
+        )
+    if found.scheme != mine.scheme:
+        raise UsageError(
+            f"the ledger uses naming scheme {found.scheme}, this version of dtp {mine.scheme}",
+            hint="use the version of dtp that made it; see CHANGELOG.md",
+        )

@@ -1,0 +1,197 @@
+"""Turns what is known into rows for people and machines. Says everything, decides nothing.
+
+The JSON forms are versioned and documented in docs/reference/json.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from dtp_action.core import phases
+from dtp_action.core.ledger import stamp
+from dtp_action.core.model import (
+    Action,
+    Adopt,
+    Entry,
+    Finding,
+    Hold,
+    Observed,
+    Open,
+    Phase,
+    Ref,
+    Severity,
+    Status,
+)
+
+VERSION = 1
+
+
+def jobs(observed: Observed, *, refs: Iterable[Ref] = (), every: bool = False) -> list[dict[str, Any]]:
+    """Return a row per job (its last attempt) or per attempt, sorted by ref, then attempt."""
+    wanted = set(refs)
+    entries = [e for e in observed.entries if not wanted or e.ref in wanted]
+    entries.sort(key=lambda entry: (entry.ref, entry.attempt))
+    if not every:
+        entries = list({entry.ref: entry for entry in entries}.values())
+    return [_row(entry, observed) for entry in entries]
+
+
+def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
+    status = phases.judge(entry, observed)
+    progress = observed.progress.get(entry.name)
+    running = progress if status.phase is Phase.RUNNING else None
+    return {
+        "ref": str(entry.ref),
+        "protocol": entry.ref.protocol,
+        "job": entry.ref.job,
+        "attempt": entry.attempt,
+        "name": entry.name,
+        "phase": status.phase.value,
+        "reason": status.reason,
+        "exit_code": status.exit_code,
+        "warnings": list(status.warnings),
+        "created": stamp(entry.created),
+        "started": _stamp(status.started),
+        "finished": _stamp(status.finished if status.phase.ended else None),
+        "duration_seconds": _duration(status, observed.now),
+        "network_received_bytes": running.received if running else status.received,
+        "network_sent_bytes": running.sent if running else status.sent,
+        "commit": entry.origin.commit,
+        "blob": entry.blob,
+        "pull_request": entry.origin.pull_request,
+        "author": entry.origin.author,
+    }
+
+
+def _stamp(at: datetime | None) -> str | None:
+    return stamp(at) if at else None
+
+
+def _duration(status: Status, now: datetime) -> int | None:
+    if not status.started:
+        return None
+    end = status.finished if status.phase.ended else now
+    return max(0, int((end - status.started).total_seconds())) if end else None
+
+
+def actions(done: Iterable[Action]) -> list[dict[str, Any]]:
+    """Return a row per action, in the order given."""
+    return [action_row(action) for action in done]
+
+
+def action_row(action: Action) -> dict[str, Any]:
+    """Return what was or would be done to one attempt, and why."""
+    match action:
+        case Open(draft=draft) | Adopt(draft=draft):
+            ref, attempt = draft.ref, draft.attempt
+        case Hold(ref=ref, attempt=attempt):
+            pass
+        case _:
+            ref, attempt = action.entry.ref, action.entry.attempt
+    name = type(action).__name__.lower()
+    return {"ref": str(ref), "attempt": attempt, "action": name, "reason": action.reason}
+
+
+def rejected(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return a row per finding that keeps a script from running."""
+    return [
+        {
+            "ref": _ref_of(finding.path),
+            "path": finding.path,
+            "line": finding.line,
+            "code": finding.code,
+            "message": finding.message,
+        }
+        for finding in findings
+        if finding.severity is Severity.ERROR
+    ]
+
+
+def _ref_of(path: str) -> str | None:
+    try:
+        return str(Ref.parse(path)) if path.endswith(".sh") else None
+    except ValueError:
+        return None
+
+
+def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return a row per finding of `check`."""
+    return [
+        {
+            "path": finding.path,
+            "line": finding.line,
+            "column": finding.column,
+            "code": finding.code,
+            "severity": finding.severity.value,
+            "message": finding.message,
+            "fix": finding.fix,
+        }
+        for finding in found
+    ]
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+SHOWN = {
+    Phase.WAITING: "waiting",
+    Phase.RUNNING: "running",
+    Phase.SUCCEEDED: "done",
+    Phase.FAILED: "failed",
+    Phase.ERRORED: "errored",
+    Phase.CANCELLED: "cancelled",
+    Phase.LOST: "lost",
+}
+
+
+def human_bytes(count: int | None) -> str:
+    """Return a size as people read it: 1.5 GB (decimal, as networks count)."""
+    if count is None:
+        return ""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError("unreachable: the loop ends at TB")
+
+
+def human_time(seconds: int | None) -> str:
+    """Return a duration as people read it: 45s, 12m, 3h 20m, 2d 4h."""
+    if seconds is None:
+        return ""
+    for unit, size, small, small_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60)):
+        if seconds >= size:
+            rest = seconds % size // small_size
+            return f"{seconds // size}{unit} {rest}{small}" if rest else f"{seconds // size}{unit}"
+    return f"{seconds // 60}m {seconds % 60}s" if seconds >= 60 else f"{seconds}s"
+
+
+def traffic(row: dict[str, Any]) -> str:
+    """Return a row's network bytes and rate, or ''."""
+    received, sent = row["network_received_bytes"], row["network_sent_bytes"]
+    if received is None and sent is None:
+        return ""
+    total, seconds = (received or 0) + (sent or 0), row["duration_seconds"]
+    rate = f", {human_bytes(total // seconds)}/s" if seconds and total else ""
+    return f"{human_bytes(received or 0)} in, {human_bytes(sent or 0)} out{rate}"
+
+
+def told(row: dict[str, Any]) -> str:
+    """Return a row's reason with its warnings, as one sentence for a table's cell."""
+    return "; ".join([row["reason"], *(f"note: {warning}" for warning in row["warnings"])])
+
+
+def verdict(rows: list[dict[str, Any]]) -> str:
+    """Return all rows in a line: '2 done, 1 running, 1 needs you'."""
+    count = {phase: sum(row["phase"] == phase for row in rows) for phase in Phase}
+    needs = sum(count[p] for p in Phase if p.ended and p not in (Phase.SUCCEEDED, Phase.CANCELLED))
+    shown = [
+        (count[Phase.SUCCEEDED], "done"),
+        (count[Phase.RUNNING], "running"),
+        (count[Phase.WAITING], "waiting"),
+        (count[Phase.CANCELLED], "cancelled"),
+        (needs, "needs you" if needs == 1 else "need you"),
+    ]
+    return ", ".join(f"{number} {word}" for number, word in shown if number) or "nothing yet"

@@ -1,0 +1,279 @@
+"""The port `dispatch.Cluster` over a simulated cluster, with requests counted and faults at will.
+
+Requests are counted as the real adapter makes them; tests/contract holds the two equal.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dtp_action.core import ledger, manifests, naming
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import (
+    Draft,
+    Entry,
+    Identity,
+    Intent,
+    JobView,
+    Outcome,
+    PodView,
+)
+from dtp_action.dispatch import Ledger, Recorded, Refused, StaleError, Started, Taken
+from dtp_action.errors import UnavailableError
+from tests.world import World
+
+__all__ = ["DiedError", "FakeCluster", "Fault", "World"]
+
+T = TypeVar("T")
+PAGE = 500
+
+
+class DiedError(BaseException):
+    """The dispatcher's process is gone: nothing of it may catch this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Fail one request, counted from 1: before it takes effect, or after (the answer is lost).
+
+    `only` counts just the requests that begin so. With `DiedError`, all later ones fail too.
+    """
+
+    at: int
+    after: bool = False
+    only: str = ""
+    error: BaseException = field(default_factory=lambda: UnavailableError("no answer"))
+
+
+class FakeCluster:
+    """One dispatcher's view of a World; satisfies `dispatch.Cluster`.
+
+    `before` is called before each request, with its text: tests let others act there.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        fault: Fault | None = None,
+        before: Callable[[str], object] = lambda request: None,
+    ) -> None:
+        self.world = world
+        self.requests: list[str] = []
+        self._fault = fault
+        self._before = before
+        self._hits = 0
+        self._died = False
+
+    def _ask(self, request: str, act: Callable[[], T]) -> T:
+        """Make one request, all or nothing, and fail where told to."""
+        self._before(request)
+        with self.world.lock:
+            self.requests.append(request)
+            fault = self._fault if self._is_hit(request) else None
+            if fault and not fault.after:
+                raise fault.error
+            answer = act()
+            if fault:
+                raise fault.error
+            return answer
+
+    def _is_hit(self, request: str) -> bool:
+        fault = self._fault
+        if self._died and fault:
+            raise fault.error
+        if not fault or not request.startswith(fault.only):
+            return False
+        self._hits += 1
+        hit = self._hits == fault.at
+        self._died = hit and isinstance(fault.error, DiedError)
+        return hit
+
+    # --- reading ---
+
+    def settings(self) -> ClusterSettings:
+        return self._ask(f"get configmaps {ledger.SETTINGS_NAME}", lambda: self.world.settings)
+
+    def namespace_uid(self) -> str:
+        return self._ask("get namespaces", lambda: self.world.namespace_uid)
+
+    def now(self) -> datetime:
+        return self.world.now
+
+    def ledger(self) -> Ledger:
+        world = self.world
+        self._pages("list configmaps", len(world.entries) + 1)
+        return self._ask(
+            "list configmaps",
+            lambda: Ledger(identity=world.card, entries=tuple(world.entries.values())),
+        )
+
+    def jobs(self) -> tuple[JobView, ...]:
+        self._pages("list jobs", len(self.world.jobs))
+        return self._ask("list jobs", lambda: tuple(self.world.jobs.values()))
+
+    def pods(self) -> tuple[PodView, ...]:
+        pods = self.world.pods
+        self._pages("list pods", sum(map(len, pods.values())))
+        return self._ask("list pods", lambda: tuple(itertools.chain(*pods.values())))
+
+    def _pages(self, request: str, count: int) -> None:
+        """Make the requests for all pages but the last, which answers for all: one version."""
+        for _ in range((count - 1) // PAGE):
+            self._ask(request, lambda: None)
+
+    def events(self, uid: str) -> tuple[str, ...]:
+        return self._ask("list events", lambda: self.world.events.get(uid, ()))
+
+    def read(self, name: str) -> Recorded | None:
+        def act() -> Recorded | None:
+            if name not in self.world.entries:
+                return None
+            draft = self.world.drafts[name]
+            entry = self.world.entries[name]
+            return Recorded(entry=entry, script=draft.script, spec=draft.spec)
+
+        return self._ask(f"get configmaps {name}", act)
+
+    def pod_log(self, pod: PodView, *, lines: int) -> str | None:
+        log = self._ask(f"get pods/log {pod.name}", lambda: self.world.logs.get(pod.name))
+        return log and "".join(log.splitlines(keepends=True)[-lines:])
+
+    def follow(self, pod: PodView, *, lines: int | None) -> Iterator[bytes]:
+        log = self._ask(f"get pods/log {pod.name}", lambda: self.world.logs.get(pod.name, ""))
+        for line in log.splitlines(keepends=True)[-lines if lines else None :]:
+            yield line.encode()
+
+    def kept_tail(self, name: str) -> str | None:
+        end = self._ask(f"get configmaps {name}-end", lambda: self.world.ends.get(name))
+        if end and end[1]:
+            return end[1]
+        return self._ask(f"get configmaps {name}-tail", lambda: self.world.tails.get(name))
+
+    # --- writing ---
+
+    def _keep(self, store: dict[str, T], entry: Entry, kind: str, made: T) -> T:
+        """Make `<name>-<kind>`; the one that is there already counts."""
+        name, key = f"{entry.name}-{kind}", entry.name
+        if self._ask(f"create configmaps {name}", lambda: store.setdefault(key, made) is made):
+            return made
+        return self._ask(f"get configmaps {name}", lambda: store[key])
+
+    def identify(self, identity: Identity) -> Identity:
+        def act() -> bool:
+            if self.world.card:
+                return False
+            self.world.card = identity
+            return True
+
+        if self._ask(f"create configmaps {ledger.LEDGER_NAME}", act):
+            return identity
+        return self._card()
+
+    def rename(self, source: str) -> None:
+        card = self._card()
+
+        def act() -> None:
+            if self.world.card != card:
+                raise StaleError("the identity card changed")
+            self.world.card = replace(card, source=source)
+
+        self._ask(f"patch configmaps {ledger.LEDGER_NAME}", act)
+
+    def _card(self) -> Identity:
+        card = self._ask(f"get configmaps {ledger.LEDGER_NAME}", lambda: self.world.card)
+        if not card:
+            raise StaleError("there is no identity card")
+        return card
+
+    def record(self, draft: Draft) -> Entry:
+        name = naming.attempt_name(draft.ref, draft.attempt)
+        marks = {"uid": self.world.serial("entry-"), "resourceVersion": self.world.serial()}
+        entry = ledger.load_entry(ledger.entry_manifest(draft)["metadata"] | marks)
+
+        def act() -> bool:
+            self.world.drafts.setdefault(name, draft)
+            return self.world.entries.setdefault(name, entry) is entry
+
+        if self._ask(f"create configmaps {name}", act):
+            return entry
+        return self._ask(f"get configmaps {name}", lambda: self.world.entries[name])
+
+    def start(self, entry: Entry) -> Started | Refused | Taken:
+        recorded = self.read(entry.name)
+        if not recorded or recorded.entry.uid != entry.uid:
+            raise StaleError(f"{entry.name} is not the entry that was read")
+        if recorded.entry.outcome or recorded.entry.intent:
+            raise StaleError(f"{entry.name} was ended since it was read")
+        made = self._ask(f"create jobs {entry.name}", lambda: self._make_job(recorded))
+        if isinstance(made, Started):
+            return made
+        there = self._ask(f"get jobs {entry.name}", lambda: self.world.jobs.get(entry.name))
+        if there and there.entry_uid == entry.uid:
+            return Started(job_uid=there.uid)
+        if there:
+            return Taken(reason=f"a Job named {entry.name} is there that is not of this ledger")
+        if not made:
+            raise StaleError(f"Job {entry.name} vanished")
+        return made
+
+    def _make_job(self, recorded: Recorded) -> Started | Refused | None:
+        """Make the Job; None where there is one. As in Kubernetes, a refusal comes first."""
+        entry, world = recorded.entry, self.world
+        refused = world.refusals.get(entry.name) or world.refusals.get("*")
+        if refused or entry.name in world.jobs:
+            return refused
+        world.jobs_made[entry.name] += 1
+        world.jobs[entry.name] = JobView(
+            name=entry.name,
+            uid=world.serial("job-"),
+            entry_uid=entry.uid,
+            created=world.now,
+            deadline=manifests.deadline(recorded.spec),
+            ttl=manifests.BORN_TTL,
+        )
+        return Started(job_uid=world.jobs[entry.name].uid)
+
+    def confirm(self, entry: Entry, job_uid: str) -> Entry:
+        return self._patch(entry, job_uid=job_uid)
+
+    def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
+        if tail:
+            self._keep(self.world.tails, entry, "tail", tail)
+        return self._patch(entry, intent=ledger.load_intent(ledger.dump_intent(intent)))
+
+    def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
+        written = ledger.load_outcome(ledger.dump_outcome(outcome))
+        counts, _ = self._keep(self.world.ends, entry, "end", (written, tail))
+        return self._patch(entry, outcome=counts)
+
+    def _patch(self, entry: Entry, **changes: Any) -> Entry:
+        """Change an entry, unless it has changed since it was read."""
+
+        def act() -> Entry:
+            there = self.world.entries.get(entry.name)
+            if not there or there.version != entry.version:
+                raise StaleError(f"{entry.name} changed since it was read")
+            there = replace(there, version=self.world.serial(), **changes)
+            self.world.entries[entry.name] = there
+            return there
+
+        return self._ask(f"patch configmaps {entry.name}", act)
+
+    def stop(self, entry: Entry) -> None:
+        self._patch_job(entry, deadline=1)
+
+    def retire(self, entry: Entry, ttl: int) -> None:
+        self._patch_job(entry, ttl=ttl)
+
+    def _patch_job(self, entry: Entry, **changes: Any) -> None:
+        def act() -> None:
+            job = self.world.jobs.get(entry.name)
+            if job and job.entry_uid == entry.uid:
+                self.world.jobs[job.name] = replace(job, **changes)
+
+        self._ask(f"patch jobs {entry.name}", act)

@@ -1,0 +1,187 @@
+"""A cluster in memory: a small simulator of Jobs, Pods, the runner's fence and the clock.
+
+Tests move it by hand (`run`, `finish`, `drain`, `pass_time`, …) and read its state; dispatchers
+see it through `tests.fakes.FakeCluster`, several of them at once if need be.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dtp_action.core import manifests
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import (
+    ContainerView,
+    Draft,
+    Entry,
+    Identity,
+    JobEnd,
+    JobView,
+    Outcome,
+    PodView,
+)
+from dtp_action.dispatch import Refused
+from tests import builders
+
+
+class World:
+    """The state of one cluster. Its clock stands still until `pass_time`."""
+
+    def __init__(self, *, settings: ClusterSettings | None = None) -> None:
+        self.lock = threading.RLock()
+        self.now = builders.NOON
+        self.settings = settings or builders.settings()
+        self.namespace_uid = builders.NAMESPACE_UID
+        self.card: Identity | None = None
+        self.entries: dict[str, Entry] = {}
+        self.drafts: dict[str, Draft] = {}
+        self.tails: dict[str, str] = {}
+        self.ends: dict[str, tuple[Outcome, str]] = {}
+        self.jobs: dict[str, JobView] = {}
+        self.pods: dict[str, list[PodView]] = {}  # by Job, newest last
+        self.logs: dict[str, str] = {}  # by Pod
+        self.events: dict[str, tuple[str, ...]] = {}  # by UID
+        self.refusals: dict[str, Refused] = {}  # by the Job's name; "*" is for all
+        self.runs: Counter[str] = Counter()  # how often each attempt's script really started
+        self.jobs_made: Counter[str] = Counter()
+        self.claim: dict[str, int | None] = {}  # the fence: last exit code, None while unfinished
+        self._serial = itertools.count(1)
+
+    def serial(self, prefix: str = "") -> str:
+        """Return what was never returned before."""
+        return f"{prefix}{next(self._serial)}"
+
+    # --- what happens in a cluster ---
+
+    def run(self, name: str, log: str = "") -> PodView:
+        """A Pod of the Job starts; the fence in it decides whether the script does.
+
+        Called again, it is Kubernetes that starts one more Pod.
+        """
+        pod = self._put(self._fresh_pod(name), phase="Running", unscheduled="", node="node-1")
+        pod = self._put(pod, prep=self._terminated(0))
+        self.logs[pod.name] = log
+        if self._fence_opens(name):
+            self.runs[name] += 1
+            self.claim[name] = None
+            started = ContainerView(state="running", started=self.now)
+            return self._put(pod, job=started)
+        told = self.claim[name]
+        return self._end_pod(pod, 191 if told is None else told)
+
+    def finish(self, name: str, exit_code: int = 0, message: str = "") -> None:
+        """The script that runs ends with this exit code; the runner leaves `message`."""
+        pod = next(p for p in reversed(self.pods[name]) if p.job and p.job.state == "running")
+        self.claim[name] = exit_code
+        self._end_pod(pod, exit_code, message)
+
+    def make_wait(self, name: str, reason: str, message: str = "") -> None:
+        """The Job waits: `Unschedulable`, `FailedCreate` (no Pod), or a container's reason."""
+        if reason == "FailedCreate":
+            self.add_event(self.jobs[name].uid, f"FailedCreate: {message}")
+            return
+        pod = self._fresh_pod(name)
+        if reason == "Unschedulable":
+            self._put(pod, unscheduled=message)
+            return
+        waiting = ContainerView(state="waiting", reason=reason, message=message)
+        self._put(pod, prep=self._terminated(0), job=waiting, node="node-1")
+
+    def drain(self, name: str) -> None:
+        """The node is drained: the Pod is evicted, the script ended without a recorded result."""
+        pod = self._newest(name)
+        job = pod.job and self._terminated(143, since=pod.job.started)
+        self._put(pod, phase="Failed", disruption="drained", deleted=True, job=job)
+        if not self.drafts[name].spec.resume:
+            self._end_job(name, "PodFailurePolicy")
+
+    def lose_job(self, name: str) -> None:
+        """The Job and its Pods vanish, by TTL or by hand."""
+        del self.jobs[name]
+        self.pods.pop(name, None)
+
+    def add_foreign_job(self, name: str) -> JobView:
+        """Somebody else makes a Job of that name."""
+        uid = self.serial("job-")
+        self.jobs[name] = JobView(name=name, uid=uid, entry_uid="", created=self.now)
+        return self.jobs[name]
+
+    def add_event(self, uid: str, event: str) -> None:
+        """Add `Reason: message` about an object."""
+        self.events[uid] = (*self.events.get(uid, ()), event)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock; Jobs end at their deadline, and are gone after their time to live."""
+        self.now += timedelta(seconds=seconds)
+        for job in tuple(self.jobs.values()):
+            if job.end is None and self._is_past(job.created, job.deadline):
+                self.pods.pop(job.name, None)  # the Job controller deletes what still runs
+                self._end_job(job.name, "DeadlineExceeded")
+            elif job.end and job.end.at and self._is_past(job.end.at, job.ttl):
+                self.lose_job(job.name)
+
+    # --- how it happens ---
+
+    def _is_past(self, start: datetime, seconds: int | None) -> bool:
+        return seconds is not None and start + timedelta(seconds=seconds) <= self.now
+
+    def _fence_opens(self, name: str) -> bool:
+        """Do as the runner does: a start on record is repeated only where the entry allows it."""
+        if name not in self.claim:
+            return True
+        spec, code, starts = self.drafts[name].spec, self.claim[name], self.runs[name]
+        if code is None:
+            return spec.resume and starts <= manifests.RESUMES
+        return code in spec.transient and starts <= spec.retries
+
+    def _newest(self, name: str) -> PodView:
+        return self.pods[name][-1]
+
+    def _fresh_pod(self, name: str) -> PodView:
+        """Return the Job's Pod that has not started yet; make one where there is none."""
+        pods = self.pods.setdefault(name, [])
+        if pods and not pods[-1].deleted and (not pods[-1].job or pods[-1].job.state == "waiting"):
+            return pods[-1]
+        uid = self.serial("pod-")
+        pods.append(PodView(name=f"{name}-{uid}", uid=uid, job_name=name, created=self.now))
+        return pods[-1]
+
+    def _put(self, pod: PodView, **changes: Any) -> PodView:
+        pods = self.pods[pod.job_name]
+        place = next(i for i, other in enumerate(pods) if other.uid == pod.uid)
+        pods[place] = replace(pods[place], **changes)
+        return pods[place]
+
+    def _terminated(
+        self, code: int, message: str = "", since: datetime | None = None
+    ) -> ContainerView:
+        return ContainerView(
+            state="terminated",
+            reason="Error" if code else "Completed",
+            message=message,
+            exit_code=code,
+            started=since or self.now,
+            finished=self.now,
+        )
+
+    def _end_pod(self, pod: PodView, code: int, message: str = "") -> PodView:
+        """End the Pod, and the Job with it unless the code counts as transient."""
+        since = pod.job.started if pod.job else None
+        name, phase = pod.job_name, "Failed" if code else "Succeeded"
+        pod = self._put(pod, phase=phase, job=self._terminated(code, message, since))
+        spec = self.drafts[name].spec
+        failures = sum(other.phase == "Failed" for other in self.pods[name])
+        if code in spec.transient and failures <= spec.retries:
+            return pod
+        self._end_job(name, "PodFailurePolicy" if code else "")
+        return pod
+
+    def _end_job(self, name: str, reason: str) -> None:
+        end = JobEnd(succeeded=not reason, reason=reason, message="", at=self.now)
+        if self.jobs[name].end is None:
+            self.jobs[name] = replace(self.jobs[name], end=end)

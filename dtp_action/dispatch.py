@@ -36,6 +36,7 @@ from dtp_action.core.model import (
     Settle,
     Spec,
     Start,
+    subject,
 )
 from dtp_action.errors import DtpError, UsageError
 
@@ -268,17 +269,6 @@ def _tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
     return logs.tail(text or "")
 
 
-def subject(action: Action) -> tuple[Ref, int]:
-    """Return the attempt that an action is about."""
-    match action:
-        case Open(draft=draft) | Adopt(draft=draft):
-            return draft.ref, draft.attempt
-        case Hold(ref=ref, attempt=attempt):
-            return ref, attempt
-        case _:
-            return action.entry.ref, action.entry.attempt
-
-
 def apply_all(cluster: Cluster, actions: Iterable[Action], observed: Observed) -> list[Action]:
     """Carry out all actions, jobs side by side, each job's own in order.
 
@@ -357,10 +347,17 @@ def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool 
 
 
 def run(
-    cluster: Cluster, desired: Desired, policy: planner.Policy, patience: Patience
+    cluster: Cluster,
+    desired: Desired,
+    policy: planner.Policy,
+    *,
+    patience: Patience,
+    source: Callable[[Observed], str],
+    rename: bool = False,
 ) -> Report:
     """Do what is to do, then wait for what is open as long as patience lasts."""
     observed = look(cluster)
+    identify(cluster, observed, source(observed), rename=rename)
     planned = planner.plan(desired, observed, policy)
     done = apply_all(cluster, planned.actions, observed)
     mine = {entry.name for entry in observed.entries if entry.outcome is None}

@@ -442,3 +442,14 @@ class Hold:
 
 
 Action = Open | Adopt | Start | Confirm | End | Settle | Retire | Hold
+
+
+def subject(action: Action) -> tuple[Ref, int]:
+    """Return the attempt that an action is about."""
+    match action:
+        case Open(draft=draft) | Adopt(draft=draft):
+            return draft.ref, draft.attempt
+        case Hold(ref=ref, attempt=attempt):
+            return ref, attempt
+        case _:
+            return action.entry.ref, action.entry.attempt

@@ -13,16 +13,14 @@ from dtp_action.core import phases
 from dtp_action.core.ledger import stamp
 from dtp_action.core.model import (
     Action,
-    Adopt,
     Entry,
     Finding,
-    Hold,
     Observed,
-    Open,
     Phase,
     Ref,
     Severity,
     Status,
+    subject,
 )
 
 VERSION = 1
@@ -83,13 +81,7 @@ def actions(done: Iterable[Action]) -> list[dict[str, Any]]:
 
 def action_row(action: Action) -> dict[str, Any]:
     """Return what was or would be done to one attempt, and why."""
-    match action:
-        case Open(draft=draft) | Adopt(draft=draft):
-            ref, attempt = draft.ref, draft.attempt
-        case Hold(ref=ref, attempt=attempt):
-            pass
-        case _:
-            ref, attempt = action.entry.ref, action.entry.attempt
+    ref, attempt = subject(action)
     name = type(action).__name__.lower()
     return {"ref": str(ref), "attempt": attempt, "action": name, "reason": action.reason}
 

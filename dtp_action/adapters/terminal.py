@@ -1,0 +1,116 @@
+"""Shows rows on a terminal: tables, live progress, quiet lines where there is none (CI).
+
+Draws what core.report made; knows no rule about jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dtp_action.core import report
+from dtp_action.core.model import Observed, Phase
+
+COLOURS = {
+    Phase.WAITING: "yellow",
+    Phase.RUNNING: "cyan",
+    Phase.SUCCEEDED: "green",
+    Phase.FAILED: "red",
+    Phase.ERRORED: "magenta",
+    Phase.CANCELLED: "dim",
+    Phase.LOST: "bold red",
+}
+WIDTH = 140  # where the output is no terminal
+
+Row = dict[str, Any]
+
+
+def console(*, error: bool = False) -> Console:
+    """Return a console that does not interpret what scripts and people wrote."""
+    made = Console(stderr=error, markup=False, highlight=False, emoji=False)
+    if not made.is_terminal:
+        made.width = WIDTH
+    return made
+
+
+def table(heads: list[str], rows: list[list[str | Text]]) -> Table:
+    """Return a plain table; the last column takes what room is left."""
+    made = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for number, head in enumerate(heads):
+        made.add_column(head, overflow="fold", no_wrap=number < len(heads) - 1)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def jobs_table(rows: list[Row]) -> Table:
+    """Return the status table."""
+    heads = ["JOB", "#", "STATE", "TIME", "EXIT", "NETWORK BYTES", "REASON"]
+    return table(heads, [_job_cells(row) for row in rows])
+
+
+def _job_cells(row: Row) -> list[str | Text]:
+    phase = Phase(row["phase"])
+    return [
+        row["ref"],
+        str(row["attempt"]),
+        Text(report.SHOWN[phase], style=COLOURS[phase]),
+        report.human_time(row["duration_seconds"]),
+        "" if row["exit_code"] is None else str(row["exit_code"]),
+        report.traffic(row),
+        report.told(row),
+    ]
+
+
+def actions_table(rows: list[Row]) -> Table:
+    """Return the table of `plan` and `dispatch`."""
+    heads = ["JOB", "#", "ACTION", "WHY"]
+    return table(
+        heads, [[row["ref"], str(row["attempt"]), row["action"], row["reason"]] for row in rows]
+    )
+
+
+def findings_text(rows: list[Row]) -> Text:
+    """Return findings as compilers print them, with the corrected line below."""
+    text = Text()
+    for row in rows:
+        place = f"{row['path']}:{row['line']}" if row["line"] else row["path"]
+        severity = row.get("severity", "error")
+        style = "red" if severity == "error" else "yellow"
+        text.append(f"{place}: ")
+        text.append(severity, style=style)
+        text.append(f" {row['code']}: {row['message']}\n")
+        if row.get("fix"):
+            text.append(f"    write: {row['fix']}\n", style="green")
+    text.rstrip()
+    return text
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[Observed], None]]:
+    """Yield what shows each look: a live table on a terminal, else a line per change."""
+    out = console(error=True)
+    if not out.is_terminal:
+        yield _changes(out)
+        return
+    with Live(console=out, transient=True, refresh_per_second=4) as live:
+        yield lambda observed: live.update(jobs_table(report.jobs(observed)))
+
+
+def _changes(out: Console) -> Callable[[Observed], None]:
+    told: dict[str, str] = {}
+
+    def watch(observed: Observed) -> None:
+        for row in report.jobs(observed):
+            line = f"{report.SHOWN[Phase(row['phase'])]}: {report.told(row)}"
+            if told.get(row["name"]) != line:
+                told[row["name"]] = line
+                out.print(f"{row['ref']} #{row['attempt']} {line}", soft_wrap=True)
+
+    return watch

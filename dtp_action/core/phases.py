@@ -206,7 +206,7 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
     """Climb the ladder of evidence."""
     note = read_note(pod.job.message if pod and pod.job else "")
     status = (
-        _by_script(entry.intent, pod, note)
+        _by_script(entry.intent, end, pod, note)
         or _by_intent(entry.intent, pod)
         or _by_prep(pod)
         or _by_pod(pod)
@@ -224,11 +224,13 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
     )
 
 
-def _by_script(intent: Intent | None, pod: PodView | None, note: Note) -> Status | None:
+def _by_script(
+    intent: Intent | None, end: JobEnd, pod: PodView | None, note: Note
+) -> Status | None:
     container = pod.job if pod else None
     if not pod or not container or not _is_evidence(container):
         return None
-    phase, reason, warnings = _verdict(intent, pod, container, note)
+    phase, reason, warnings = _verdict(intent, end, pod, container, note)
     return Status(
         phase=phase,
         reason=reason,
@@ -247,11 +249,12 @@ def _is_evidence(container: ContainerView) -> bool:
 
 
 def _verdict(
-    intent: Intent | None, pod: PodView, container: ContainerView, note: Note
+    intent: Intent | None, end: JobEnd, pod: PodView, container: ContainerView, note: Note
 ) -> tuple[Phase, str, tuple[str, ...]]:
     code = container.exit_code
     oom = container.reason == "OOMKilled" or bool(note.oom_kills)
-    if code == 0:
+    ended_first = not intent or bool(container.finished and container.finished < intent.at)
+    if code == 0 and (end.succeeded or (intent and ended_first)):
         warnings = ("a process of it was killed: out of memory; raise memory=",) if oom else ()
         late = ("it finished before it could be ended",) if intent else ()
         return Phase.SUCCEEDED, "done", warnings + late
@@ -260,10 +263,12 @@ def _verdict(
         return Phase.ERRORED, f"its container cannot be started: {detail}", ()
     if pod.reason == "DeadlineExceeded":
         return Phase.FAILED, "ran longer than time=: raise it, or transfer less at a time", ()
-    if intent and not (container.finished and container.finished < intent.at):
+    if intent and not ended_first:
         return *intended(intent), ()
     if pod.disruption or pod.reason == "Evicted":
         return Phase.ERRORED, _disrupted(pod), ()
+    if code == 0:
+        return Phase.ERRORED, f"ended by the cluster: {end.message}", ()
     if code in RUNNER_REFUSALS:
         phase, words = RUNNER_REFUSALS[code]
         return phase, note.error or words, ()

@@ -1,0 +1,208 @@
+"""Reads scripts from git, or from the working tree. Runs nothing that the repository brings.
+
+Translates only: which file is a script, and whether it may run, is not judged here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from dtp_action.core.scripts import FOLDER, MAX_BYTES, File
+from dtp_action.errors import UsageError
+
+SUBMODULE = 0o160000
+TIMEOUT = 120  # seconds; reading a commit takes milliseconds
+# No program, hook, network or replaced object comes in through the repository's configuration.
+HARDENED = (
+    "--no-pager",
+    "--no-optional-locks",
+    "--no-replace-objects",
+    "--literal-pathspecs",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.alternateRefsCommand=",
+    "-c",
+    "protocol.allow=never",
+)
+HINTS = (
+    (
+        "dubious ownership",
+        "The folder belongs to another user. If you trust it: "
+        "git config --global --add safe.directory '{directory}'",
+    ),
+    ("not a git repository", "Name the checkout with -C, or run inside it."),
+    ("cannot change to", "Name the checkout with -C, or run inside it."),
+    (
+        "promisor",
+        "The clone left out file contents: clone without --filter (actions/checkout: no `filter`).",
+    ),
+)
+
+
+def committed(directory: Path, revision: str) -> tuple[str, list[File]]:
+    """Return the commit that a revision names and all that it holds under `dtp-jobs/`.
+
+    The content of links, submodules, too large files and what is no `.sh` is not loaded.
+    """
+    commit = _commit(directory, revision)
+    files = _tree(directory, commit, FOLDER)
+    wanted = {file.blob for file in files if _loaded(file) and file.path.endswith(".sh")}
+    contents = _blobs(directory, sorted(wanted))
+    return commit, [_with(file, contents.get(file.blob, b"")) for file in files]
+
+
+def read_file(directory: Path, revision: str, path: str) -> bytes | None:
+    """Return one file's bytes at a revision, None if there is none; a link is a UsageError."""
+    commit = _commit(directory, revision)
+    for file in _tree(directory, commit, path):
+        if file.path != path or not _loaded(file):
+            raise UsageError(f"{path} at {commit[:12]} is not a plain file of at most 256 KiB")
+        return _blobs(directory, [file.blob])[file.blob]
+    return None
+
+
+def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
+    """Return the files as they are now, committed or not; works outside git too.
+
+    `paths` are files or folders under `dtp-jobs/`, relative to `directory`; none means all of it.
+    """
+    root = next(
+        (p for p in (directory, *directory.resolve().parents) if (p / FOLDER).is_dir()), None
+    )
+    if root is None:
+        raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=HINTS[1][1])
+    starts = [_within(root, directory / path) for path in paths] or [FOLDER]
+    found = {file.path: file for start in starts for file in _walk(root, start)}
+    return [found[path] for path in sorted(found)]
+
+
+# --- git -----------------------------------------------------------------------------------------
+
+
+def _git(directory: Path, *arguments: str, feed: bytes = b"") -> bytes:
+    """Return what git prints; raises UsageError with git's own first line."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    own |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+    command = ["git", *HARDENED, "-C", str(directory), *arguments]
+    try:
+        ran = subprocess.run(  # noqa: S603 an argument list, no shell
+            command, input=feed, capture_output=True, env=own, timeout=TIMEOUT, check=False
+        )
+    except FileNotFoundError as error:
+        raise UsageError("git is not installed", hint="Install git 2.25 or later.") from error
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(f"git did not answer within {TIMEOUT} s in {directory}") from error
+    if ran.returncode:
+        raise _refused(directory, ran.stderr.decode(errors="replace"))
+    return ran.stdout
+
+
+def _refused(directory: Path, stderr: str) -> UsageError:
+    first = (stderr.strip().splitlines() or ["no reason given"])[0].removeprefix("fatal: ")
+    hint = next((hint for mark, hint in HINTS if mark in stderr), "")
+    return UsageError(f"git: {first}", hint=hint.format(directory=directory.resolve()))
+
+
+def _commit(directory: Path, revision: str) -> str:
+    _git(directory, "rev-parse", "--git-dir")  # tells "no repository" from "no such revision"
+    # An option in place of a revision would be obeyed: ours never begin with a dash.
+    name = f"{revision}^{{commit}}" if not revision.startswith("-") else ""
+    try:
+        return _git(directory, "rev-parse", "--verify", "--quiet", name).decode().strip()
+    except UsageError as error:
+        raise UsageError(
+            f"{revision!r} names no commit in {directory}",
+            hint="Name a branch, a tag or a commit that was fetched (a shallow clone has few).",
+        ) from error
+
+
+def _tree(directory: Path, commit: str, path: str) -> list[File]:
+    """Return what a commit holds at or below a path, without content."""
+    listed = _git(directory, "ls-tree", "-r", "-z", "-l", "--full-tree", commit, "--", path)
+    return [_entry(line) for line in listed.split(b"\0") if line]
+
+
+def _entry(line: bytes) -> File:
+    facts, _, path = line.partition(b"\t")
+    mode, _, blob, size = facts.decode().split()
+    return File(
+        path=path.decode(errors="surrogateescape"),
+        mode=int(mode, 8),
+        blob=blob,
+        size=None if size == "-" else int(size),
+    )
+
+
+def _loaded(file: File) -> bool:
+    return stat.S_ISREG(file.mode) and (file.size or 0) <= MAX_BYTES
+
+
+def _with(file: File, content: bytes) -> File:
+    return File(path=file.path, mode=file.mode, blob=file.blob, size=file.size, content=content)
+
+
+def _blobs(directory: Path, blobs: Sequence[str]) -> dict[str, bytes]:
+    """Return the contents of blobs, all by one process."""
+    answer = _git(directory, "cat-file", "--batch", feed="".join(f"{b}\n" for b in blobs).encode())
+    contents, at = {}, 0
+    for blob in blobs:
+        end = answer.index(b"\n", at)
+        name, kind, *size = answer[at:end].decode().split()
+        if not size:
+            raise UsageError(f"git: object {name} is {kind}", hint=HINTS[3][1])
+        at = end + 1 + int(size[0]) + 1
+        contents[blob] = answer[end + 1 : at - 1]
+    return contents
+
+
+# --- the working tree ----------------------------------------------------------------------------
+
+
+def _within(root: Path, path: Path) -> str:
+    """Return a path as the repository names it; the last part may be a link and is not followed."""
+    real = path.parent.resolve() / path.name if path.name != ".." else path.resolve()
+    try:
+        inside = real.relative_to(root.resolve()).as_posix()
+    except ValueError:
+        inside = ""
+    if inside.split("/")[0] != FOLDER:
+        raise UsageError(f"{path} is not under {FOLDER}", hint=f"Scripts live in {FOLDER}.")
+    if not os.path.lexists(real):
+        raise UsageError(f"{path} does not exist")
+    return inside
+
+
+def _walk(root: Path, start: str) -> Iterator[File]:
+    """Yield the files at or below a path; links are told, not followed; devices are passed over."""
+    path = root / start
+    mode = path.lstat().st_mode
+    if stat.S_ISDIR(mode) and start != FOLDER and (path / ".git").exists():
+        yield File(path=start, mode=SUBMODULE, blob="")
+    elif stat.S_ISDIR(mode):
+        for member in path.iterdir():
+            yield from _walk(root, f"{start}/{member.name}")
+    elif stat.S_ISLNK(mode):
+        yield File(path=start, mode=0o120000, blob=_blob_id(os.fsencode(path.readlink())))
+    elif stat.S_ISREG(mode):
+        yield _plain(path, start, 0o100755 if mode & stat.S_IXUSR else 0o100644)
+
+
+def _plain(path: Path, name: str, mode: int) -> File:
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        return File(path=name, mode=mode, blob="", size=path.stat().st_size)
+    return File(path=name, mode=mode, blob=_blob_id(content), content=content)
+
+
+def _blob_id(content: bytes) -> str:
+    """Return git's id of these bytes."""
+    return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dtp_action.adapters.kube import KubeCluster
     from dtp_action.core.catalog import Catalog
     from dtp_action.core.cluster_settings import ClusterSettings
-    from dtp_action.core.model import Desired, Observed, Ref
+    from dtp_action.core.model import Desired, Finding, Observed, Ref
     from dtp_action.core.planner import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +39,7 @@ CHAIRS = {
 class Commands(click.Group):
     """The group of commands, listed in its help by the chair one sits in."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for chair, names in CHAIRS.items():
             rows = [(n, self.commands[n].get_short_help_str(limit=70)) for n in names]
             with formatter.section(chair):
@@ -126,17 +126,21 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
     from dtp_action.core import report, scripts
     from dtp_action.core.model import Severity
 
-    rows = _catalog(catalog, lambda: checkout.read_working(directory, "dtp-jobs/catalog.yaml"))
+    rows = _catalog(catalog, partial(_site_catalog, directory))
     files = checkout.working_tree(directory, paths)
     desired = scripts.discover(files, commit="", catalog=rows, settings=None)
-    desired = scripts.reject(desired, shells.syntax_findings(desired))
-    found = sorted(scripts.findings(desired))
+    desired = scripts.reject(desired, shells.syntax_findings(desired.wanted.values()))
+    found = sorted(_findings(desired))
     if form == "json":
         _print_json({"findings": report.findings(found)})
     else:
         _print_check(report.findings(found), len(desired.wanted))
     bad = any(finding.severity is Severity.ERROR for finding in found)
     return Exit.BAD_OUTCOME if bad else Exit.DONE
+
+
+def _findings(desired: Desired) -> list[Finding]:
+    return [*desired.findings, *(f for one in desired.wanted.values() for f in one.findings)]
 
 
 def _print_check(rows: list[dict[str, Any]], count: int) -> None:
@@ -213,9 +217,9 @@ def logs(
 ) -> None:
     """Print what a job printed."""
     from dtp_action import dispatch as loop
-    from dtp_action.core import logs as text
+    from dtp_action.core.logs import without_heartbeats
 
-    cluster = Connection(**target).open()
+    cluster: loop.Cluster = Connection(**target).open()
     observed = loop.look(cluster)
     entry = _entry(_ref(ref), attempt, observed)
     pods = observed.pods.get(entry.name) or tuple(
@@ -223,11 +227,10 @@ def logs(
     )
     live = [pod for pod in pods if pod.job and pod.job.state != "waiting"]
     if live:
-        for line in text.without_heartbeats(
-            cluster.follow(live[-1], lines=tail) if follow else cluster.log(live[-1], lines=tail)
-        ):
-            click.get_binary_stream("stdout").write(line)
-            click.get_binary_stream("stdout").flush()
+        out = click.get_binary_stream("stdout")
+        for line in without_heartbeats(cluster.log(live[-1], lines=tail, follow=follow)):
+            out.write(line)
+            out.flush()
         return
     _print_kept(cluster.kept_tail(entry.name), str(entry.ref), entry.attempt, tail)
 
@@ -253,6 +256,7 @@ def _print_kept(kept: str | None, ref: str, attempt: int, tail: int | None) -> N
 @click.pass_obj
 def plan(
     directory: Path,
+    /,
     commit: str,
     catalog: str | None,
     source: str | None,
@@ -289,6 +293,7 @@ def plan(
 @click.pass_context
 def dispatch(
     ctx: click.Context,
+    /,
     wait: int,
     dry_run: bool,
     rename_source: bool,
@@ -306,7 +311,9 @@ def dispatch(
 
     bounds = {"max_new": max_new, "first_run": first_run, "adopt": adopt}
     if dry_run:
-        ctx.invoke(plan, commit=commit, catalog=catalog, source=source, form=form, **bounds, **target)
+        ctx.invoke(
+            plan, commit=commit, catalog=catalog, source=source, form=form, **bounds, **target
+        )
         return Exit.DONE
     cluster = Connection(**target).open()
     settings = cluster.settings()
@@ -336,6 +343,7 @@ def dispatch(
 @click.pass_obj
 def retry(
     directory: Path,
+    /,
     ref: str,
     request: str,
     commit: str,
@@ -386,12 +394,14 @@ def render(
     directory: Path, script: Path, catalog: str | None, cluster_settings: str | None
 ) -> None:
     """Print the ledger entry and the Job of a script as YAML."""
-    from dtp_action.adapters import checkout, rendering
+    from dtp_action.adapters import checkout
+    from dtp_action.core import rendering, scripts
 
-    rows = _catalog(catalog, lambda: checkout.read_working(directory, "dtp-jobs/catalog.yaml"))
+    rows = _catalog(catalog, partial(_site_catalog, directory))
+    settings = rendering.settings(_read(cluster_settings) if cluster_settings else None)
     files = checkout.working_tree(directory, (str(script),))
-    text = _read(cluster_settings) if cluster_settings else rendering.EXAMPLE_SETTINGS
-    click.echo(rendering.render(files, rows, text), nl=False)
+    desired = scripts.discover(files, commit="", catalog=rows, settings=settings)
+    click.echo(rendering.render(desired, rows, settings), nl=False)
 
 
 @dtp.command()
@@ -399,9 +409,9 @@ def render(
 @click.pass_obj
 def protocols(directory: Path, catalog: str | None) -> None:
     """List the protocols: image, defaults, exit codes worth retrying."""
-    from dtp_action.adapters import checkout, terminal
+    from dtp_action.adapters import terminal
 
-    rows = _catalog(catalog, lambda: checkout.read_working(directory, "dtp-jobs/catalog.yaml"))
+    rows = _catalog(catalog, partial(_site_catalog, directory))
     terminal.console().print(terminal.protocols_table(rows))
 
 
@@ -410,12 +420,19 @@ def protocols(directory: Path, catalog: str | None) -> None:
 
 def _catalog(file: str | None, site: Callable[[], bytes | None]) -> Catalog:
     """Return the built-in rows, extended by the file given or else by the branch's own."""
-    from dtp_action import settings
     from dtp_action.core import catalog
 
-    rows = settings.builtin_catalog()
+    rows = catalog.builtin()
     content = _read(file) if file else site()
-    return catalog.parse(content, file or settings.CATALOG_PATH, base=rows) if content else rows
+    return catalog.parse(content, file or catalog.SITE_FILE, base=rows) if content else rows
+
+
+def _site_catalog(directory: Path) -> bytes | None:
+    """Return the working tree's own rows, if it has any."""
+    from dtp_action.core.catalog import SITE_FILE
+
+    path = directory / SITE_FILE
+    return _read(str(path)) if path.is_file() else None
 
 
 def _read(file: str) -> bytes:
@@ -430,24 +447,21 @@ def _desired(
 ) -> tuple[Desired, Catalog]:
     """Return what a commit asks for, checked as far as it can be without running anything."""
     from dtp_action.adapters import checkout, shells
-    from dtp_action.core import scripts
-    from dtp_action.settings import CATALOG_PATH
+    from dtp_action.core import catalog, scripts
 
     commit, files = checkout.committed(directory, revision)
-    rows = _catalog(catalog_file, lambda: checkout.read_file(directory, commit, CATALOG_PATH))
+    rows = _catalog(catalog_file, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE))
     desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
-    return scripts.reject(desired, shells.syntax_findings(desired)), rows
+    return scripts.reject(desired, shells.syntax_findings(desired.wanted.values())), rows
 
 
-def _policy(
-    rows: Catalog, settings: ClusterSettings, desired: Desired, **bounds: Any
-) -> Policy:
+def _policy(rows: Catalog, settings: ClusterSettings, desired: Desired, **bounds: Any) -> Policy:
     from dtp_action.core import catalog, planner
     from dtp_action.core.model import Origin
 
     return planner.Policy(
         resolve=lambda script: catalog.resolve(script, catalog=rows, settings=settings),
-        origin=lambda ref: Origin(commit=desired.commit),
+        origin=lambda _ref: Origin(commit=desired.commit),
         stuck_limit=settings.stuck_limit,
         queue_allowance=settings.queue_allowance,
         retention=settings.retention,
@@ -493,7 +507,7 @@ def _watching(*, quiet: bool) -> Any:
 
     from dtp_action.adapters import terminal
 
-    return nullcontext(lambda observed: None) if quiet else terminal.watching()
+    return nullcontext(lambda _observed: None) if quiet else terminal.watching()
 
 
 def _print_run(

@@ -26,67 +26,28 @@ from dtp_action.core.model import (
     Identity,
     Intent,
     JobView,
+    Ledger,
     Observed,
     Open,
     Outcome,
     Phase,
     PodView,
+    Recorded,
     Ref,
+    Refused,
     Retire,
     Settle,
-    Spec,
     Start,
+    Started,
+    Taken,
     subject,
 )
-from dtp_action.errors import DtpError, UsageError
+from dtp_action.errors import DtpError, StaleError, UsageError
 
 PARALLEL = 16  # chains of writes at once; one chain per job
 TAIL_LINES = 200
 MOST_READS = 20  # events and tails that one run may ask for beside its lists
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks while waiting
-
-
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """The Job of the entry is there, made now or before."""
-
-    job_uid: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """The cluster would not have the Job: for good (policy, invalid), or for now (quota)."""
-
-    reason: str
-    for_good: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """The Job's name belongs to something that is not ours."""
-
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """An entry with all that its Job is made from."""
-
-    entry: Entry
-    script: bytes
-    spec: Spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ledger:
-    """The ledger's index: the identity card (None before the first entry) and all entries."""
-
-    identity: Identity | None
-    entries: tuple[Entry, ...]
-
-
-class StaleError(Exception):
-    """Somebody else wrote the entry since it was read: look again, then decide."""
 
 
 class Cluster(Protocol):
@@ -153,12 +114,11 @@ class Cluster(Protocol):
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
         """Return the last lines of a Pod's log, at most 64 KiB; None when there is none to have."""
 
-    def follow(self, pod: PodView, *, lines: int | None) -> Iterator[bytes]:
-        """Yield a Pod's log, from its last `lines` on (None: all), until it ends."""
+    def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield a Pod's log, from its last `lines` on (None: all); on to its end if asked to."""
 
     def kept_tail(self, name: str) -> str | None:
         """Return the tail kept in the ledger when the attempt ended, or None."""
-
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -318,7 +278,7 @@ class Patience:
     seconds: float
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
-    watch: Callable[[Observed], None] = field(default=lambda observed: None)
+    watch: Callable[[Observed], None] = field(default=lambda _observed: None)
 
 
 def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool = False) -> None:

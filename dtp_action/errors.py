@@ -68,3 +68,7 @@ class UnavailableError(DtpError):
     """Nothing was decided on half an answer; running again is safe and is the remedy."""
 
     exit_code = Exit.UNAVAILABLE
+
+
+class StaleError(Exception):
+    """Somebody else wrote the entry since it was read: look again, then decide."""

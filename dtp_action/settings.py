@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from urllib.parse import urlsplit
 
-from dtp_action.core import catalog
 from dtp_action.errors import UsageError
-
-CATALOG_PATH = "dtp-jobs/catalog.yaml"
-
-
-def builtin_catalog() -> catalog.Catalog:
-    """Return the protocol rows that come with the package."""
-    text = resources.files("dtp_action").joinpath("catalog.yaml").read_text(encoding="utf-8")
-    return catalog.parse(text, "the built-in catalog")
 
 
 def source(flag: str | None, environ: Mapping[str, str], known: str | None) -> str:

@@ -22,8 +22,8 @@ from dtp_action.core.model import (
     Outcome,
     PodView,
 )
-from dtp_action.dispatch import Ledger, Recorded, Refused, StaleError, Started, Taken
-from dtp_action.errors import UnavailableError
+from dtp_action.core.model import Ledger, Recorded, Refused, Started, Taken
+from dtp_action.errors import StaleError, UnavailableError
 from tests.world import World
 
 __all__ = ["DiedError", "FakeCluster", "Fault", "World"]
@@ -143,7 +143,7 @@ class FakeCluster:
         log = self._ask(f"get pods/log {pod.name}", lambda: self.world.logs.get(pod.name))
         return log and "".join(log.splitlines(keepends=True)[-lines:])
 
-    def follow(self, pod: PodView, *, lines: int | None) -> Iterator[bytes]:
+    def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
         log = self._ask(f"get pods/log {pod.name}", lambda: self.world.logs.get(pod.name, ""))
         for line in log.splitlines(keepends=True)[-lines if lines else None :]:
             yield line.encode()

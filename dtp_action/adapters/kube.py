@@ -3,7 +3,6 @@
 Uses `kubernetes` for what is hard to do well (kubeconfigs, credentials, TLS) and plain dicts for
 the rest. Translates and carries out; what to do is decided elsewhere.
 """
-# ruff: noqa: D102 (the port, dispatch.Cluster, says what each call does)
 
 from __future__ import annotations
 
@@ -25,9 +24,21 @@ from dtp_action.adapters.kube_http import (
 )
 from dtp_action.core import cluster_settings, ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Draft, Entry, Identity, Intent, JobView, Outcome, PodView
-from dtp_action.dispatch import Ledger, Recorded, Refused, StaleError, Started, Taken
-from dtp_action.errors import UnavailableError, UsageError
+from dtp_action.core.model import (
+    Draft,
+    Entry,
+    Identity,
+    Intent,
+    JobView,
+    Ledger,
+    Outcome,
+    PodView,
+    Recorded,
+    Refused,
+    Started,
+    Taken,
+)
+from dtp_action.errors import StaleError, UnavailableError, UsageError
 
 Wire = dict[str, Any]
 Query = dict[str, str | int]
@@ -135,8 +146,8 @@ class KubeCluster:
             return None
         return log[-LOG_LIMIT:].decode(errors="replace")
 
-    def follow(self, pod: PodView, *, lines: int | None) -> Iterator[bytes]:
-        query: Query = {"container": "job", "follow": "true"}
+    def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
+        query: Query = {"container": "job", "follow": str(follow).lower()}
         query |= {} if lines is None else {"tailLines": lines}
         request = Request(verb="get", resource="pods/log", name=pod.name, query=query)
         try:

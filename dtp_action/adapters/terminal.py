@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dtp_action.core import report
+from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.model import Observed, Phase
+from dtp_action.core.quantities import print_cpu, print_memory, print_time
 
 COLOURS = {
     Phase.WAITING: "yellow",
@@ -28,7 +30,7 @@ COLOURS = {
 }
 WIDTH = 140  # where the output is no terminal
 
-Row = dict[str, Any]
+Cells = dict[str, Any]
 
 
 def console(*, error: bool = False) -> Console:
@@ -49,13 +51,13 @@ def table(heads: list[str], rows: list[list[str | Text]]) -> Table:
     return made
 
 
-def jobs_table(rows: list[Row]) -> Table:
+def jobs_table(rows: list[Cells]) -> Table:
     """Return the status table."""
     heads = ["JOB", "#", "STATE", "TIME", "EXIT", "NETWORK BYTES", "REASON"]
     return table(heads, [_job_cells(row) for row in rows])
 
 
-def _job_cells(row: Row) -> list[str | Text]:
+def _job_cells(row: Cells) -> list[str | Text]:
     phase = Phase(row["phase"])
     return [
         row["ref"],
@@ -68,7 +70,7 @@ def _job_cells(row: Row) -> list[str | Text]:
     ]
 
 
-def actions_table(rows: list[Row]) -> Table:
+def actions_table(rows: list[Cells]) -> Table:
     """Return the table of `plan` and `dispatch`."""
     heads = ["JOB", "#", "ACTION", "WHY"]
     return table(
@@ -76,7 +78,25 @@ def actions_table(rows: list[Row]) -> Table:
     )
 
 
-def findings_text(rows: list[Row]) -> Text:
+def protocols_table(rows: Catalog) -> Table:
+    """Return the catalog's table."""
+    heads = ["FOLDER", "CPU", "MEMORY", "DISK", "TIME", "RETRIED AFTER", "IMAGE"]
+    return table(heads, [_protocol_cells(rows.rows[name]) for name in rows.protocols])
+
+
+def _protocol_cells(row: Row) -> list[str | Text]:
+    return [
+        f"dtp-{row.protocol}",
+        print_cpu(row.cpu_millis),
+        print_memory(row.memory),
+        print_memory(row.disk),
+        print_time(row.time),
+        " ".join(map(str, sorted(row.transient))),
+        row.image or Text("none yet: name one in dtp-jobs/catalog.yaml", style="yellow"),
+    ]
+
+
+def findings_text(rows: list[Cells]) -> Text:
     """Return findings as compilers print them, with the corrected line below."""
     text = Text()
     for row in rows:

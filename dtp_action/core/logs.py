@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from dtp_action.core import secrets
@@ -17,7 +18,9 @@ KEPT = 8 * 1024  # bytes of UTF-8
 LONGEST_LINE = 500
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
-_CONTROL = re.compile(r"[^\S \n\t]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[^\S \n\t]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def tail(text: str, limit: int = KEPT) -> str:
@@ -37,6 +40,16 @@ def _clean(line: str) -> str:
     shown = line.rstrip("\r").rpartition("\r")[2]
     plain = _CONTROL.sub("", _ESCAPE.sub("", shown))
     return plain if len(plain) <= LONGEST_LINE else plain[:LONGEST_LINE] + "…"
+
+
+def without_heartbeats(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a log as they come, without the runner's own."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines if not line.startswith(HEARTBEAT.encode()))
+    if rest and not rest.startswith(HEARTBEAT.encode()):
+        yield rest
 
 
 def progress(text: str) -> Progress | None:

@@ -23,6 +23,7 @@ TOOLS = "/dtp"
 SCRIPT = "/dtp-entry/script"
 SECRETS = "/var/run/dtp/secret"
 TERMINATION = "/dev/termination-log"
+HOME, SCRATCH = "/home/dtp", "/tmp"  # noqa: S108 a volume of the Pod's own
 
 
 def job(entry: Entry, spec: Spec) -> dict[str, Any]:
@@ -189,8 +190,8 @@ def _job(entry: Entry, spec: Spec) -> dict[str, Any]:
             {"name": "claim", "mountPath": STATE, "subPath": _state_path(entry)},
             {"name": "tools", "mountPath": TOOLS, "readOnly": True},
             {"name": "entry", "mountPath": "/dtp-entry", "readOnly": True},
-            {"name": "scratch", "mountPath": "/home/dtp", "subPath": "home"},
-            {"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"},
+            {"name": "scratch", "mountPath": HOME, "subPath": "home"},
+            {"name": "scratch", "mountPath": SCRATCH, "subPath": "tmp"},
             {"name": "secrets", "mountPath": SECRETS, "readOnly": True},
         ],
         "resources": {
@@ -218,8 +219,8 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_TOOLS": TOOLS,
         "DTP_SECRETS": SECRETS,
         "DTP_TERMINATION": TERMINATION,
-        "HOME": "/home/dtp",
-        "TMPDIR": "/tmp",
+        "HOME": HOME,
+        "TMPDIR": SCRATCH,
     }
 
 

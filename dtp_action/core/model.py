@@ -369,6 +369,48 @@ class Observed:
         )
 
 
+# --- what a cluster answers ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The Job of the entry is there, made now or before."""
+
+    job_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The cluster would not have the Job: for good (policy, invalid), or for now (quota)."""
+
+    reason: str
+    for_good: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The Job's name belongs to something that is not ours."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """An entry with all that its Job is made from."""
+
+    entry: Entry
+    script: bytes
+    spec: Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The ledger's index: the identity card (None before the first entry) and all entries."""
+
+    identity: Identity | None
+    entries: tuple[Entry, ...]
+
+
 # --- what to do ----------------------------------------------------------------------------------
 
 

@@ -199,9 +199,7 @@ def _end_now(
     return _unwanted(entry, wanted, now, policy)
 
 
-def _unwanted(
-    entry: Entry, wanted: Wanted | None, now: datetime, policy: Policy
-) -> Intent | None:
+def _unwanted(entry: Entry, wanted: Wanted | None, now: datetime, policy: Policy) -> Intent | None:
     """Return the intent to end what has not started and is not asked for any more."""
     if wanted is None:
         return Intent(why=Why.REMOVED, by=policy.by, at=now)
@@ -236,9 +234,7 @@ def adopted() -> Outcome:
 # --- the next attempt ----------------------------------------------------------------------------
 
 
-def _next(
-    ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observed
-) -> list[_Step]:
+def _next(ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observed) -> list[_Step]:
     """Return the step that opens an attempt, or says why none is, or nothing."""
     if not wanted or not wanted.script:
         return []
@@ -305,7 +301,9 @@ def _resolve(
     return actions, rejected
 
 
-def _draft(opening: _Opening, spec: Spec, policy: Policy, now: datetime, request: str = "") -> Draft:
+def _draft(
+    opening: _Opening, spec: Spec, policy: Policy, now: datetime, request: str = ""
+) -> Draft:
     return Draft(
         ref=opening.ref,
         attempt=opening.attempt,
@@ -344,14 +342,18 @@ def _guard(
 # --- asked for by hand ---------------------------------------------------------------------------
 
 
-def retry(ref: Ref, desired: Desired, observed: Observed, policy: Policy, request: str) -> Open | None:
+def retry(
+    ref: Ref, desired: Desired, observed: Observed, policy: Policy, request: str
+) -> Open | None:
     """Return the action that opens another attempt; None when this request already did.
 
     Raises UsageError for a job that nobody knows, ConflictError where the state does not allow it.
     """
     entries, wanted = observed.of(ref), desired.wanted.get(ref)
     if not entries and not wanted:
-        raise UsageError(f"no job {ref} on the branch or in the ledger", hint="see dtp status --all")
+        raise UsageError(
+            f"no job {ref} on the branch or in the ledger", hint="see dtp status --all"
+        )
     if request and any(entry.request == request for entry in entries):
         return None
     if not wanted:
@@ -369,7 +371,9 @@ def retry(ref: Ref, desired: Desired, observed: Observed, policy: Policy, reques
         raise ConflictError(f"{ref} is rejected: {spec[0].message}", hint=spec[0].fix)
     attempt = max(last.attempt + 1, wanted.script.directives.attempt or 0)
     opening = _Opening(ref=ref, script=wanted.script, attempt=attempt, reason="retry")
-    return Open(draft=_draft(opening, spec, policy, observed.now, request), reason="retry asked for")
+    return Open(
+        draft=_draft(opening, spec, policy, observed.now, request), reason="retry asked for"
+    )
 
 
 def _rejection(wanted: Wanted) -> str:

@@ -26,7 +26,9 @@ from dtp_action.core.model import (
 VERSION = 1
 
 
-def jobs(observed: Observed, *, refs: Iterable[Ref] = (), every: bool = False) -> list[dict[str, Any]]:
+def jobs(
+    observed: Observed, *, refs: Iterable[Ref] = (), every: bool = False
+) -> list[dict[str, Any]]:
     """Return a row per job (its last attempt) or per attempt, sorted by ref, then attempt."""
     wanted = set(refs)
     entries = [e for e in observed.entries if not wanted or e.ref in wanted]

@@ -76,6 +76,12 @@ def reject(desired: Desired, findings: Iterable[Finding]) -> Desired:
     return replace(desired, wanted=wanted, findings=(*desired.findings, *loose))
 
 
+def findings(desired: Desired) -> tuple[Finding, ...]:
+    """Return all findings, of jobs and of other paths, by path and line."""
+    of_jobs = (finding for one in desired.wanted.values() for finding in one.findings)
+    return tuple(sorted((*desired.findings, *of_jobs)))
+
+
 def _judged(wanted: Wanted, more: Iterable[Finding]) -> Wanted:
     findings = tuple(sorted({*wanted.findings, *map(_clean, more)}))
     bad = any(finding.severity is Severity.ERROR for finding in findings)

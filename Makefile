@@ -1,0 +1,63 @@
+# `make` lists what there is to do. Needs git, make and Python 3.11 or later; the rest is fetched.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv || echo .uv/bin/uv)
+RUN := .venv/bin
+JOBS ?= 4
+CLUSTER := tests/cluster/cluster
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: pyproject.toml uv.lock | $(filter .uv/%,$(UV))
+	$(UV) sync --locked --quiet
+	touch $@
+
+.PHONY: setup
+setup: .venv/.ready ## make the virtual environment from the lock
+
+.PHONY: unit
+unit: setup ## unit tests: seconds, needs nothing
+	$(RUN)/python -m pytest tests/unit -q
+
+.PHONY: lint
+lint: setup ## ruff, mypy, import layers, shellcheck
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/shellcheck --norc -S style $$(git ls-files 'dtp_action/runner/*.sh') $$(git grep -lE '^#!(/usr/bin/env bash|/bin/(ba)?sh)' -- .ci tests)
+
+.PHONY: test
+test: lint ## everything, with real Pods on a real Kubernetes (skipped loudly where there is none)
+	kubeconfig=$$($(CLUSTER) up) || { code=$$?; [ $$code = 3 ] || exit $$code; kubeconfig=; }; \
+	DTP_TEST_KUBECONFIG=$$kubeconfig $(RUN)/python -m pytest tests -n $(JOBS) --dist=loadgroup --durations=15
+
+.PHONY: cluster
+cluster: ## start the test cluster and print its kubeconfig
+	@$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: ## stop it and leave nothing behind
+	@$(CLUSTER) down
+
+.PHONY: golden
+golden: setup ## rewrite golden files; review the diff
+	DTP_REFRESH_GOLDEN=1 $(RUN)/python -m pytest tests/unit -q
+
+.PHONY: format
+format: setup ## format the code and mend what ruff can
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+.PHONY: lock
+lock: $(filter .uv/%,$(UV)) ## resolve the dependencies anew
+	$(UV) lock --upgrade

@@ -1,0 +1,76 @@
+"""Runs one script on this machine through the same runner as in a Pod: `dtp run --host`.
+
+Knows the runner's contract (docs/explanation/runner.md) and no cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from importlib import resources
+from pathlib import Path
+
+from dtp_action.core import naming
+from dtp_action.core.model import Ref
+from dtp_action.errors import UsageError
+
+
+def run(script: Path, workspace: Path | None) -> int:
+    """Run a script in `<workspace>/dtp-jobs/<ref>`; return its exit code as a job would have it."""
+    ref = _ref(script)
+    shell = shutil.which("sh")
+    if not shell:
+        raise UsageError("this machine has no sh", hint="dtp run --host needs a POSIX shell")
+    root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix="dtp-workspace-"))
+    environment = _environment(script, ref, root)
+    for path in ("DTP_DIRECTORY", "DTP_STATE"):
+        Path(environment[path]).mkdir(parents=True, exist_ok=True)
+    print(f"running {ref} in {environment['DTP_DIRECTORY']}", file=sys.stderr)  # noqa: T201
+    with resources.as_file(resources.files("dtp_action") / "runner") as runner:
+        ended = subprocess.run(  # noqa: S603 our runner; the script is a file it reads
+            [shell, str(runner / "run.sh")],
+            env=environment,
+            cwd=environment["DTP_DIRECTORY"],
+            check=False,
+        )
+    return ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+
+
+def _ref(script: Path) -> Ref:
+    """Return the job that a script's place names; `dtp-local` where it stands elsewhere."""
+    try:
+        return Ref.parse(f"{script.resolve().parent.name}/{script.name}")
+    except ValueError:
+        pass
+    try:
+        return Ref.parse(f"dtp-local/{script.name}")
+    except ValueError as error:
+        hint = "rename the script: letters, digits, `.`, `_` and `-`"
+        raise UsageError(f"{script.name} cannot name a job", hint=hint) from error
+
+
+def _environment(script: Path, ref: Ref, root: Path) -> dict[str, str]:
+    """Return the runner's variables beside the caller's own; each run is an attempt of its own."""
+    start = uuid.uuid4().hex
+    state = root / ".dtp" / "state" / start
+    return os.environ | {
+        "DTP_REF": str(ref),
+        "DTP_NAME": naming.attempt_name(ref, 1),
+        "DTP_ATTEMPT": "1",
+        "DTP_RETRIES": "0",
+        "DTP_RESUME": "no",
+        "DTP_TRANSIENT": "",
+        "DTP_COMMIT": "",
+        "DTP_DIRECTORY": str(root / ref.directory),
+        "DTP_STATE": str(state),
+        "DTP_SCRIPT": str(script.resolve()),
+        "DTP_TOOLS": "",
+        "DTP_SECRETS": "",
+        "DTP_UID": start,
+        "DTP_TERMINATION": str(state / "termination"),
+        "TMPDIR": os.environ.get("TMPDIR", tempfile.gettempdir()),
+    }

@@ -1,0 +1,53 @@
+"""Shows what an attempt would be recorded as and which Job would run it, without a cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests
+from dtp_action.core.catalog import Catalog
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import Desired, Draft, Origin, Wanted
+from dtp_action.errors import UsageError
+
+EXAMPLE = """\
+version: 1
+claim: example-claim
+runnerImage: registry.example.org/dtp/runner:1
+"""
+
+
+def settings(content: bytes | None) -> ClusterSettings:
+    """Return the admin's settings, or an example's."""
+    return cluster_settings.parse(content or EXAMPLE, "the cluster settings")
+
+
+def render(desired: Desired, rows: Catalog, cluster: ClusterSettings) -> str:
+    """Return the entry and the Job of each script as YAML. Raises UsageError where it is rejected.
+
+    What only a cluster knows (UIDs, the time) and what a commit would say are placeholders.
+    """
+    documents_of = (_documents(wanted, rows, cluster) for wanted in desired.wanted.values())
+    return "".join(f"---\n{documents.dump(one)}" for pair in documents_of for one in pair)
+
+
+def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple[object, object]:
+    script = wanted.script
+    spec = catalog.resolve(script, catalog=rows, settings=cluster) if script else wanted.findings
+    if script is None or isinstance(spec, tuple):
+        why = "; ".join(finding.message for finding in spec if isinstance(spec, tuple))
+        raise UsageError(f"{wanted.path} is rejected: {why}", hint=f"dtp check {wanted.path}")
+    draft = Draft(
+        ref=wanted.ref,
+        attempt=script.directives.attempt or 1,
+        blob=wanted.blob,
+        origin=Origin(commit="0" * 40),
+        notify=script.directives.notify,
+        script=script.content,
+        spec=spec,
+        created=datetime(1970, 1, 1, tzinfo=UTC),
+    )
+    entry = ledger.entry_manifest(draft)
+    recorded = entry["metadata"] | {"uid": "00000000-0000-0000-0000-000000000000"}
+    job = manifests.job(ledger.load_entry(recorded | {"resourceVersion": "0"}), spec)
+    return entry, job

@@ -129,7 +129,7 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
     rows = _catalog(catalog, partial(_site_catalog, directory))
     files = checkout.working_tree(directory, paths)
     desired = scripts.discover(files, commit="", catalog=rows, settings=None)
-    desired = scripts.reject(desired, shells.syntax_findings(desired.wanted.values()))
+    desired = scripts.reject(desired, shells.syntax_findings(desired))
     found = sorted(_findings(desired))
     if form == "json":
         _print_json({"findings": report.findings(found)})
@@ -227,12 +227,16 @@ def logs(
     )
     live = [pod for pod in pods if pod.job and pod.job.state != "waiting"]
     if live:
-        out = click.get_binary_stream("stdout")
-        for line in without_heartbeats(cluster.log(live[-1], lines=tail, follow=follow)):
-            out.write(line)
-            out.flush()
+        _pour(without_heartbeats(cluster.log(live[-1], lines=tail, follow=follow)))
         return
     _print_kept(cluster.kept_tail(entry.name), str(entry.ref), entry.attempt, tail)
+
+
+def _pour(lines: Iterable[bytes]) -> None:
+    out = sys.stdout.buffer
+    for line in lines:
+        out.write(line)
+        out.flush()
 
 
 def _print_kept(kept: str | None, ref: str, attempt: int, tail: int | None) -> None:
@@ -452,7 +456,7 @@ def _desired(
     commit, files = checkout.committed(directory, revision)
     rows = _catalog(catalog_file, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE))
     desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
-    return scripts.reject(desired, shells.syntax_findings(desired.wanted.values())), rows
+    return scripts.reject(desired, shells.syntax_findings(desired)), rows
 
 
 def _policy(rows: Catalog, settings: ClusterSettings, desired: Desired, **bounds: Any) -> Policy:

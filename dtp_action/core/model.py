@@ -205,7 +205,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The resolved settings of one attempt. With the script's bytes, all that its Job depends on."""
+    """The resolved settings of one attempt: beside the script's bytes, all its Job depends on."""
 
     image: str
     uid: int

@@ -372,7 +372,7 @@ def _by_job(end: JobEnd) -> Status:
 
 
 def read_note(text: str) -> Note:
-    """Read a termination message. Whatever is not of its form is left out: a script can write it."""
+    """Read a termination message. What is not of its form is left out: a script can write it."""
     try:
         fields = json.loads(text)
     except ValueError:

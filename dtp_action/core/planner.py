@@ -123,7 +123,7 @@ def _for_job(
 
 
 def _as_settled(entry: Entry, steps: list[_Step]) -> Entry:
-    """Return the entry as it will be when the steps are done: what is settled now may be followed."""
+    """Return the entry as the steps leave it: what is settled now may be followed at once."""
     outcomes = [step.outcome for step in steps if isinstance(step, Settle) and step.entry == entry]
     return replace(entry, outcome=outcomes[0]) if outcomes else entry
 
@@ -264,7 +264,7 @@ def _while_open(wanted: Wanted, last: Entry) -> list[_Step]:
 
 
 def _is_fix(outcome: Outcome) -> bool:
-    """Tell whether changed bytes are the mending of what went wrong: then they run by themselves."""
+    """Tell whether changed bytes mend what went wrong: then they run by themselves."""
     if outcome.phase is Phase.FAILED:
         return True
     if outcome.phase is Phase.CANCELLED:

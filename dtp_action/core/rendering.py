@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Desired, Draft, Origin, Wanted
+from dtp_action.core.model import Desired, Draft, Finding, Origin, Spec, Wanted
 from dtp_action.errors import UsageError
 
 EXAMPLE = """\
@@ -33,9 +33,9 @@ def render(desired: Desired, rows: Catalog, cluster: ClusterSettings) -> str:
 
 def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple[object, object]:
     script = wanted.script
-    spec = catalog.resolve(script, catalog=rows, settings=cluster) if script else wanted.findings
+    spec = catalog.resolve(script, catalog=rows, settings=cluster) if script else ()
     if script is None or isinstance(spec, tuple):
-        why = "; ".join(finding.message for finding in spec if isinstance(spec, tuple))
+        why = "; ".join(finding.message for finding in (*wanted.findings, *_findings(spec)))
         raise UsageError(f"{wanted.path} is rejected: {why}", hint=f"dtp check {wanted.path}")
     draft = Draft(
         ref=wanted.ref,
@@ -51,3 +51,7 @@ def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple
     recorded = entry["metadata"] | {"uid": "00000000-0000-0000-0000-000000000000"}
     job = manifests.job(ledger.load_entry(recorded | {"resourceVersion": "0"}), spec)
     return entry, job
+
+
+def _findings(spec: Spec | tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return spec if isinstance(spec, tuple) else ()

@@ -150,8 +150,8 @@ def _print_check(rows: list[dict[str, Any]], count: int) -> None:
     if rows:
         out.print(terminal.findings_text(rows), soft_wrap=True)
     errors = sum(row["severity"] == "error" for row in rows)
-    scripts = "script" if count == 1 else "scripts"
-    out.print(f"{count} {scripts}, {errors} errors, {len(rows) - errors} warnings")
+    counted = ((count, "script"), (errors, "error"), (len(rows) - errors, "warning"))
+    out.print(", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counted))
 
 
 @dtp.command()

@@ -14,7 +14,7 @@ from dtp_action.core.quantities import print_cpu, print_memory
 BORN_TTL = 30 * 24 * 3600  # how long an ended Job waits to be settled
 RESUMES = 5  # how often a drained attempt may start again
 GRACE = 30  # seconds from TERM to KILL: the runner needs them to write the result
-PREP_RESOURCES = {"cpu": "10m", "memory": "32Mi"}
+PREP_MEMORY = "64Mi"  # no limit of CPU: a throttled copy of the tools would take a minute
 
 WORKSPACE = "/workspace"
 CLAIM = "/claim"
@@ -168,7 +168,10 @@ def _prep(entry: Entry, spec: Spec) -> dict[str, Any]:
             {"name": "claim", "mountPath": CLAIM},
             {"name": "tools", "mountPath": "/tools"},
         ],
-        "resources": {"requests": PREP_RESOURCES, "limits": PREP_RESOURCES},
+        "resources": {
+            "requests": {"cpu": "10m", "memory": PREP_MEMORY},
+            "limits": {"memory": PREP_MEMORY},
+        },
         "securityContext": _locked_down(),
     }
 

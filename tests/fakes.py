@@ -19,10 +19,14 @@ from dtp_action.core.model import (
     Identity,
     Intent,
     JobView,
+    Ledger,
     Outcome,
     PodView,
+    Recorded,
+    Refused,
+    Started,
+    Taken,
 )
-from dtp_action.core.model import Ledger, Recorded, Refused, Started, Taken
 from dtp_action.errors import StaleError, UnavailableError
 from tests.world import World
 
@@ -113,8 +117,11 @@ class FakeCluster:
         )
 
     def jobs(self) -> tuple[JobView, ...]:
-        self._pages("list jobs", len(self.world.jobs))
-        return self._ask("list jobs", lambda: tuple(self.world.jobs.values()))
+        jobs, hidden = self.world.jobs, self.world.unlabelled
+        self._pages("list jobs", len(jobs))
+        return self._ask(
+            "list jobs", lambda: tuple(job for job in jobs.values() if job.name not in hidden)
+        )
 
     def pods(self) -> tuple[PodView, ...]:
         pods = self.world.pods
@@ -141,7 +148,7 @@ class FakeCluster:
 
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
         log = self._ask(f"get pods/log {pod.name}", lambda: self.world.logs.get(pod.name))
-        return log and "".join(log.splitlines(keepends=True)[-lines:])
+        return "".join(log.splitlines(keepends=True)[-lines:]) if log else None
 
     def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
         log = self._ask(f"get pods/log {pod.name}", lambda: self.world.logs.get(pod.name, ""))

@@ -24,8 +24,8 @@ from dtp_action.core.model import (
     JobView,
     Outcome,
     PodView,
+    Refused,
 )
-from dtp_action.dispatch import Refused
 from tests import builders
 
 
@@ -50,6 +50,7 @@ class World:
         self.runs: Counter[str] = Counter()  # how often each attempt's script really started
         self.jobs_made: Counter[str] = Counter()
         self.claim: dict[str, int | None] = {}  # the fence: last exit code, None while unfinished
+        self.unlabelled: set[str] = set()  # Jobs that no list of ours shows
         self._serial = itertools.count(1)
 
     def serial(self, prefix: str = "") -> str:
@@ -105,10 +106,12 @@ class World:
         del self.jobs[name]
         self.pods.pop(name, None)
 
-    def add_foreign_job(self, name: str) -> JobView:
-        """Somebody else makes a Job of that name."""
+    def add_foreign_job(self, name: str, *, labelled: bool = False) -> JobView:
+        """Somebody else makes a Job of that name; `labelled` as if it were ours."""
         uid = self.serial("job-")
         self.jobs[name] = JobView(name=name, uid=uid, entry_uid="", created=self.now)
+        if not labelled:
+            self.unlabelled.add(name)
         return self.jobs[name]
 
     def add_event(self, uid: str, event: str) -> None:

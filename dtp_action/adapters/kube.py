@@ -57,6 +57,7 @@ PAGE = 500
 EVENTS = 50
 LOG_LIMIT = 64 * 1024
 LINE_LIMIT = 17 * 1024  # container runtimes cut longer lines into several
+LOG_PATIENCE = 10.0  # seconds: a log is worth having, not worth waiting for a node that is gone
 SILENCE = 180.0  # seconds; the runner writes a line a minute
 GONE = HTTPStatus.NOT_FOUND
 
@@ -139,19 +140,21 @@ class KubeCluster:
 
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
         query: Query = {"container": "job", "tailLines": lines, "limitBytes": lines * LINE_LIMIT}
-        request = Request(verb="get", resource="pods/log", name=pod.name, query=query)
+        request = Request(
+            verb="get", resource="pods/log", name=pod.name, query=query, read=LOG_PATIENCE
+        )
         try:
             log = self._api.text(request)
         except (AnswerError, LostError):  # not started, its node is gone, removed: no log to have
             return None
-        return log[-LOG_LIMIT:].decode(errors="replace")
+        return log[-LOG_LIMIT:].decode(errors="replace") or None
 
     def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
         query: Query = {"container": "job", "follow": str(follow).lower()}
         query |= {} if lines is None else {"tailLines": lines}
-        request = Request(verb="get", resource="pods/log", name=pod.name, query=query)
+        request = Request(verb="get", resource="pods/log", name=pod.name, query=query, read=SILENCE)
         try:
-            yield from self._api.stream(request, silence=SILENCE)
+            yield from self._api.stream(request)
         except AnswerError:
             return
 
@@ -305,14 +308,18 @@ class KubeCluster:
         raise UnavailableError(f"{name} could not be changed: no answer came back")
 
     def _patch_job(self, entry: Entry, spec: Wire) -> None:
-        """Change a Job's spec; none of that name is fine."""
+        """Change the spec of the entry's Job; none of that name, or another's, is left alone."""
         body: Wire = {"spec": spec}
         if entry.job_uid:
             body["metadata"] = {"uid": entry.job_uid}
+        request = Request(
+            verb="patch", resource="jobs", name=entry.name, body=body, repeatable=True
+        )
         try:
-            self._ask("patch", "jobs", entry.name, but=GONE, body=body, repeatable=True)
-        except AnswerError:
-            return
+            self._api.ask(request)
+        except AnswerError as error:
+            if error.status != GONE and "metadata.uid" not in error.message:
+                raise self._api.refusal(request, error) from error
 
 
 # --- what an answer means -------------------------------------------------------------------------

@@ -43,7 +43,7 @@ RUN_AGAIN = "Nothing was decided on half an answer: run again."
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request. `repeatable`: it may be made again when its answer is lost."""
+    """One request. `repeatable`: made again when its answer is lost. `read`: seconds of silence."""
 
     verb: str
     resource: str
@@ -52,6 +52,7 @@ class Request:
     body: dict[str, Any] | None = None
     accept: str = JSON
     repeatable: bool = False
+    read: float = READ
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource} {self.name}".strip()
@@ -81,12 +82,12 @@ class AnswerError(Exception):
         return "failed calling webhook" in self.message
 
 
-class UnsentError(Exception):
-    """There was no connection: the request never left."""
-
-
 class LostError(Exception):
-    """The request left, and no usable answer came back."""
+    """No usable answer came back. `sent` is False where the request never left."""
+
+    def __init__(self, why: str, *, sent: bool = True) -> None:
+        super().__init__(why)
+        self.sent = sent
 
 
 class Api:
@@ -132,7 +133,7 @@ class Api:
         for left in reversed(range(TRIES)):
             try:
                 return decode(self._once(request))
-            except (AnswerError, UnsentError, LostError) as error:
+            except (AnswerError, LostError) as error:
                 if not _may_repeat(request, error):
                     raise
                 wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 (not for secrecy)
@@ -150,7 +151,7 @@ class Api:
             return bytes(response.data)
         raise self._no(response)
 
-    def _send(self, request: Request, *, read: float = READ, whole: bool = True) -> Any:
+    def _send(self, request: Request, *, whole: bool = True) -> Any:
         self.requests.append(str(request))
         body = None if request.body is None else json.dumps(request.body).encode()
         try:
@@ -159,7 +160,7 @@ class Api:
                 self._url(request),
                 body=body,
                 headers=self._headers(request),
-                timeout=urllib3.Timeout(connect=CONNECT, read=read),
+                timeout=urllib3.Timeout(connect=CONNECT, read=request.read),
                 retries=False,
                 redirect=False,
                 preload_content=whole,
@@ -169,23 +170,23 @@ class Api:
             urllib3.exceptions.ConnectTimeoutError,
             urllib3.exceptions.ProxyError,
         ) as error:
-            raise UnsentError(_short(error)) from error
+            raise LostError(_short(error), sent=False) from error
         except urllib3.exceptions.HTTPError as error:
             raise LostError(_short(error)) from error
         self._hear(response.headers.get("Date", ""))
         return response
 
-    def stream(self, request: Request, *, silence: float) -> Iterator[bytes]:
-        """Yield a body as it comes; ends with an error after so many seconds of silence."""
+    def stream(self, request: Request) -> Iterator[bytes]:
+        """Yield a body as it comes. Raises AnswerError, UnavailableError also half-way."""
         try:
-            response = self._send(request, read=silence, whole=False)
+            response = self._send(request, whole=False)
             try:
                 if response.status not in SUCCESS:
                     raise self._no(response)
                 yield from response.stream(8192)
             finally:
                 response.close()
-        except (UnsentError, LostError, urllib3.exceptions.HTTPError) as error:
+        except (LostError, urllib3.exceptions.HTTPError) as error:
             raise self._unavailable(_short(error)) from error
 
     def _url(self, request: Request) -> str:
@@ -193,7 +194,8 @@ class Api:
         kind, _, part = request.resource.partition("/")
         path = [group, "namespaces", quote(self.namespace)]
         if kind != "namespaces":
-            path += [item for item in (kind, quote(request.name), part) if item]
+            name = "" if request.verb == "create" else quote(request.name)
+            path += [item for item in (kind, name, part) if item]
         query = "?" + urlencode(request.query) if request.query else ""
         return self._server + "/".join(path) + query
 
@@ -253,7 +255,7 @@ class Api:
             )
         return ClusterRefusedError(
             f"The cluster refused {self._user} to {request} in namespace {self.namespace}"
-            f" ({answer.status}): {answer.message}",
+            f" ({answer.status}): {_short(answer.message)}",
             hint="Ask the cluster's admin whether a policy or a quota stands against it.",
         )
 
@@ -261,11 +263,11 @@ class Api:
         return UnavailableError(f"The cluster at {self._server}: {why}", hint=RUN_AGAIN)
 
 
-def _may_repeat(request: Request, error: AnswerError | UnsentError | LostError) -> bool:
+def _may_repeat(request: Request, error: AnswerError | LostError) -> bool:
     """Tell whether the request may be made again without looking first."""
     if isinstance(error, AnswerError):
         return error.passing or (request.repeatable and error.status >= SERVER_ERROR)
-    return request.repeatable or isinstance(error, UnsentError)
+    return request.repeatable or not error.sent
 
 
 def _status(body: bytes) -> dict[str, Any] | None:

@@ -1,0 +1,67 @@
+"""A real cluster for the tests that need one; whatever they need it for, they share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.admin import Admin, Namespace, make_namespace, remove_namespace
+
+SCRIPT = Path(__file__).parent / "cluster" / "cluster"
+CANNOT = 3  # the script's exit code where this machine cannot run a cluster
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> str:
+    """Return the path of the cluster admin's kubeconfig.
+
+    From `DTP_TEST_KUBECONFIG`, else of the native cluster, which is started if need be. Where
+    neither is to be had the tests are skipped with the reason; a cluster that fails is a failure.
+    """
+    if given := os.environ.get("DTP_TEST_KUBECONFIG"):
+        return given
+    up = subprocess.run([SCRIPT, "up"], capture_output=True, text=True, check=False)
+    if up.returncode == CANNOT:
+        pytest.skip(f"no real cluster: {up.stderr.strip()}")
+    assert up.returncode == 0, f"tests/cluster/cluster up failed:\n{up.stderr}"
+    return up.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def cluster_facts(kubeconfig: str) -> dict[str, str]:
+    """Return what `tests/cluster/cluster env` tells; nothing for a cluster from outside."""
+    if os.environ.get("DTP_TEST_KUBECONFIG"):
+        return {}
+    lines = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=True).stdout
+    return dict(line.split("=", 1) for line in lines.splitlines())
+
+
+@pytest.fixture(scope="session")
+def images(cluster_facts: dict[str, str]) -> dict[str, str]:
+    """Return the images by short name; a cluster from outside names its own, as JSON."""
+    if listed := cluster_facts.get("IMAGES"):
+        return dict(json.loads(Path(listed).read_text()))
+    return dict(json.loads(os.environ["DTP_TEST_IMAGES"]))
+
+
+@pytest.fixture(scope="session")
+def admin(kubeconfig: str) -> Admin:
+    """Return a connection that may do everything."""
+    return Admin(kubeconfig)
+
+
+@pytest.fixture
+def namespace(
+    admin: Admin, images: dict[str, str], cluster_facts: dict[str, str]
+) -> Iterator[Namespace]:
+    """Yield a fresh namespace, set up as the chart would."""
+    name = f"t-{secrets.token_hex(4)}"
+    volumes = cluster_facts.get("VOLUMES")
+    yield make_namespace(admin, name, images, Path(volumes) if volumes else None)
+    remove_namespace(admin, name)

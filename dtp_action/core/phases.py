@@ -26,10 +26,11 @@ from dtp_action.core.model import (
     Why,
 )
 
+REFUSED_AGAIN = 191
 RUNNER_REFUSALS = {
     190: (Phase.ERRORED, "the claim or the job's directory cannot be used"),
-    191: (Phase.ERRORED, "a second start of this attempt was refused, to keep it from running"
-                         " twice; look in the job's directory, then retry"),
+    REFUSED_AGAIN: (Phase.ERRORED, "a second start of this attempt was refused, to keep it from"
+                                   " running twice; look in the job's directory, then retry"),
     192: (Phase.ERRORED, "the job's directory belongs to another job"),
     193: (Phase.FAILED, "the image has no such interpreter: write the script for sh or bash"),
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
@@ -59,7 +60,7 @@ def judge(entry: Entry, observed: Observed) -> Status:
         return without_job(entry)
     pods = observed.pods.get(entry.name, ())
     if job.end:
-        return _ended(entry, job.end, pods[-1] if pods else None)
+        return _ended(entry, job.end, _telling(pods))
     events = observed.events.get(entry.name, ())
     return _active(entry.intent, pods, events)
 
@@ -75,7 +76,7 @@ def lost() -> Outcome:
 
 def never_ran(phase: Phase, reason: str, why: Why | None = None) -> Outcome:
     """Return the outcome of an attempt that certainly never had a Job."""
-    return Outcome(phase=phase, reason=reason, before_start=True, why=why)
+    return Outcome(phase=phase, reason=_short(reason), before_start=True, why=why)
 
 
 def suspects(observed: Observed, most: int = 20) -> dict[str, str]:
@@ -88,15 +89,28 @@ def suspects(observed: Observed, most: int = 20) -> dict[str, str]:
         pods = observed.pods.get(entry.name, ())
         if not pods:
             found[entry.name] = job.uid
-        elif not started(pods) and not pods[-1].unscheduled:
+        elif not started(pods) and not _explains(pods[-1]):
             found[entry.name] = pods[-1].uid
     return dict(list(found.items())[:most])
 
 
 def started(pods: tuple[PodView, ...]) -> datetime | None:
     """Return when the script first started in any of an attempt's Pods."""
-    times = [pod.job.started for pod in pods if pod.job and pod.job.started]
-    return min(times, default=None)
+    return min(filter(None, map(_start, pods)), default=None)
+
+
+def _start(pod: PodView | None) -> datetime | None:
+    """Return when a Pod's script started. A container that could not be started says 1970."""
+    job = pod.job if pod else None
+    return job.started if job and job.reason not in CONTAINER else None
+
+
+def _telling(pods: tuple[PodView, ...]) -> PodView | None:
+    """Return the Pod to judge by: the newest, but of a second one that was refused the first."""
+    ran: list[PodView | None] = [
+        pod for pod in pods if not (pod.job and pod.job.exit_code == REFUSED_AGAIN)
+    ]
+    return (ran or [None, *pods])[-1]
 
 
 # --- while it is active --------------------------------------------------------------------------
@@ -105,11 +119,8 @@ def started(pods: tuple[PodView, ...]) -> datetime | None:
 def without_job(entry: Entry) -> Status:
     """Judge an open attempt by the ledger alone."""
     if entry.job_uid and entry.intent:
-        phase, reason = intended(entry.intent)
         gone = ("its Job vanished before its end was read",)
-        started = entry.intent.started
-        why = entry.intent.why
-        return Status(phase=phase, reason=reason, why=why, started=started, warnings=gone)
+        return replace(ended_by(entry.intent), before_start=False, warnings=gone)
     if entry.job_uid:
         return lost()
     return Status(phase=Phase.WAITING, reason="recorded; not handed to the cluster yet")
@@ -168,7 +179,9 @@ CONTAINER = {
     "CreateContainerError": "its container cannot be made",
     "RunContainerError": "its container cannot be started",
     "StartError": "its container cannot be started",
+    "ContainerCannotRun": "its container cannot be started",
 }
+NODE_LOST = ("ContainerStatusUnknown", "Unknown")  # an exit code that nobody saw goes with these
 MOUNT = re.compile(r"^(FailedMount|FailedAttachVolume): (.*)", re.DOTALL)
 
 
@@ -184,12 +197,18 @@ def _why_not_started(pod: PodView, events: tuple[str, ...]) -> tuple[str, bool]:
     if pod.unscheduled:
         return _why_unscheduled(pod.unscheduled)
     for container in (pod.prep, pod.job):
-        if container and container.state == "waiting" and container.reason in CONTAINER:
-            return f"{CONTAINER[container.reason]}: {container.message}".rstrip(": "), True
+        if container and container.reason in CONTAINER:
+            return f"{CONTAINER[container.reason]}: {container.message}", True
     for event in reversed(events):
         if match := MOUNT.match(event):
             return f"a volume cannot be mounted: {match[2]}", False
     return "its container is being prepared", False
+
+
+def _explains(pod: PodView) -> bool:
+    """Tell whether a Pod that waits says itself why."""
+    reasons = {container.reason for container in (pod.prep, pod.job) if container}
+    return bool(pod.unscheduled or reasons & CONTAINER.keys())
 
 
 def _why_unscheduled(message: str) -> tuple[str, bool]:
@@ -207,7 +226,7 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
     note = read_note(pod.job.message if pod and pod.job else "")
     status = (
         _by_script(entry.intent, end, pod, note)
-        or _by_intent(entry.intent, pod)
+        or (entry.intent and ended_by(entry.intent, pod))
         or _by_prep(pod)
         or _by_pod(pod)
         or _by_job(end)
@@ -215,7 +234,7 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
     return replace(
         status,
         reason=_short(status.reason),
-        started=status.started or (pod.job.started if pod and pod.job else None),
+        started=None if status.before_start else status.started or _start(pod),
         finished=status.finished or end.at,
         received=note.received,
         sent=note.sent,
@@ -235,9 +254,10 @@ def _by_script(
         phase=phase,
         reason=reason,
         exit_code=container.exit_code,
-        started=container.started,
+        started=_start(pod),
         finished=container.finished,
-        before_start=container.exit_code in RUNNER_REFUSALS and container.exit_code != 191,
+        before_start=container.reason in CONTAINER
+        or (container.exit_code in RUNNER_REFUSALS and container.exit_code != REFUSED_AGAIN),
         why=intent.why if intent and phase is Phase.CANCELLED else None,
         warnings=warnings,
     )
@@ -245,7 +265,7 @@ def _by_script(
 
 def _is_evidence(container: ContainerView) -> bool:
     """A node that was lost reports a made-up exit code: that is none."""
-    return container.state == "terminated" and container.reason != "ContainerStatusUnknown"
+    return container.state == "terminated" and container.reason not in NODE_LOST
 
 
 def _verdict(
@@ -258,15 +278,16 @@ def _verdict(
         warnings = ("a process of it was killed: out of memory; raise memory=",) if oom else ()
         late = ("it finished before it could be ended",) if intent else ()
         return Phase.SUCCEEDED, "done", warnings + late
-    if container.reason in CONTAINER or container.reason == "ContainerCannotRun":
-        detail = container.message or container.reason
-        return Phase.ERRORED, f"its container cannot be started: {detail}", ()
+    if container.reason in CONTAINER:
+        return Phase.ERRORED, f"{CONTAINER[container.reason]}: {container.message}", ()
     if pod.reason == "DeadlineExceeded":
         return Phase.FAILED, "ran longer than time=: raise it, or transfer less at a time", ()
     if intent and not ended_first:
         return *intended(intent), ()
     if pod.disruption or pod.reason == "Evicted":
-        return Phase.ERRORED, _disrupted(pod), ()
+        return *_disrupted(pod), ()
+    if pod.deleted and code in SIGNALS:
+        return Phase.ERRORED, f"its Pod was deleted while it ran (exit {code})", ()
     if code == 0:
         return Phase.ERRORED, f"ended by the cluster: {end.message}", ()
     if code in RUNNER_REFUSALS:
@@ -278,18 +299,11 @@ def _verdict(
     return Phase.FAILED, f"your script failed (exit {code}){ended}", ()
 
 
-def _by_intent(intent: Intent | None, pod: PodView | None) -> Status | None:
-    if not intent:
-        return None
+def ended_by(intent: Intent, pod: PodView | None = None) -> Status:
+    """Return how an attempt ended by intent, where its script's own end cannot be seen."""
     phase, reason = intended(intent)
-    ran = intent.started or (pod and pod.job and pod.job.started)
-    return Status(
-        phase=phase,
-        reason=reason,
-        why=intent.why,
-        started=intent.started,
-        before_start=not ran,
-    )
+    start = intent.started or _start(pod)
+    return Status(phase=phase, reason=reason, why=intent.why, started=start, before_start=not start)
 
 
 def intended(intent: Intent) -> tuple[Phase, str]:
@@ -312,7 +326,7 @@ def _ending(intent: Intent) -> str:
 
 def _by_prep(pod: PodView | None) -> Status | None:
     prep = pod.prep if pod else None
-    if not prep or prep.state != "terminated" or not prep.exit_code:
+    if not prep or not _is_evidence(prep) or not prep.exit_code:
         return None
     words = RUNNER_REFUSALS.get(prep.exit_code, (Phase.ERRORED, "its directory cannot be made"))[1]
     detail = read_note(prep.message).error
@@ -322,22 +336,30 @@ def _by_prep(pod: PodView | None) -> Status | None:
 def _by_pod(pod: PodView | None) -> Status | None:
     if not pod:
         return None
-    ran = bool(pod.job and pod.job.started)
+    ran = bool(_start(pod))
     if pod.disruption or pod.reason in ("Evicted", "NodeLost", "NodeAffinity", "Shutdown"):
-        return Status(phase=Phase.ERRORED, reason=_disrupted(pod), before_start=not ran)
+        phase, reason = _disrupted(pod)
+        return Status(phase=phase, reason=reason, before_start=not ran)
     if pod.reason == "DeadlineExceeded":
         reason = "could not start within time=" if not ran else "ran longer than time=: raise it"
         phase = Phase.FAILED if ran else Phase.ERRORED
         return Status(phase=phase, reason=reason, before_start=not ran)
-    if pod.job and pod.job.reason == "ContainerStatusUnknown":
-        return Status(phase=Phase.ERRORED, reason="its node was lost while it ran")
+    if any(container and container.reason in NODE_LOST for container in (pod.prep, pod.job)):
+        return Status(phase=Phase.ERRORED, reason="its node was lost", before_start=not ran)
     return None
 
 
-def _disrupted(pod: PodView) -> str:
+SCRATCH_FULL = re.compile(r'EmptyDir volume "scratch" exceeds the limit "(.*?)"')
+
+
+def _disrupted(pod: PodView) -> tuple[Phase, str]:
+    """Say who took the Pod from its node, and whether the author can help it."""
+    if match := SCRATCH_FULL.search(pod.message):
+        return Phase.FAILED, f"used more than {match[1]} of scratch: raise disk="
     if pod.reason == "Evicted":
-        return f"evicted from its node: {pod.message or pod.disruption}"
-    return f"its node was drained or lost: {pod.disruption or pod.message or pod.reason}"
+        return Phase.ERRORED, f"evicted from its node: {pod.message or pod.disruption}"
+    detail = pod.disruption or pod.message or pod.reason
+    return Phase.ERRORED, f"its node was drained or lost: {detail}"
 
 
 EXIT_IN_MESSAGE = re.compile(r"failed with exit code (\d+) matching")
@@ -350,12 +372,10 @@ def _by_job(end: JobEnd) -> Status:
         return Status(phase=Phase.SUCCEEDED, reason="done", warnings=gone)
     if match := EXIT_IN_MESSAGE.search(end.message):
         code = int(match[1])
-        return Status(
-            phase=Phase.FAILED,
-            reason=f"your script failed (exit {code})",
-            exit_code=code,
-            warnings=gone,
-        )
+        phase, reason = Phase.FAILED, f"your script failed (exit {code})"
+        if code in SIGNALS:  # out of memory, over its time, or deleted: who knows
+            phase, reason = Phase.ERRORED, f"{SIGNALS[code]} (exit {code}), by whom cannot be told"
+        return Status(phase=phase, reason=reason, exit_code=code, warnings=gone)
     if "DisruptionTarget" in end.message:
         return Status(phase=Phase.ERRORED, reason="its node was drained or lost", warnings=gone)
     if end.reason == "DeadlineExceeded":
@@ -399,6 +419,6 @@ def _count(fields: dict[str, Any], key: str) -> int | None:
 
 
 def _short(text: str) -> str:
-    """Return one printable line of at most 300 characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Return one printable line of at most 300 characters, without a colon that leads nowhere."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(": ")
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dtp_action.core import catalog, cluster_settings, directives
+from dtp_action.core.catalog import Catalog
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import Finding, Mount, Ref, Script, Spec
+from dtp_action.errors import UsageError
+
+BUILTIN = catalog.builtin()
+PROTOCOLS = ("aspera aws fdt gcp globus http irods local minio ndn rclone sra-tools ssh").split()
+
+
+def site(text: str) -> Catalog:
+    return catalog.parse(f"version: 1\nprotocols:\n{text}", "dtp-jobs/catalog.yaml", base=BUILTIN)
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        site(text)
+    return caught.value.message
+
+
+def settings(more: str = "") -> ClusterSettings:
+    least = "version: 1\nclaim: data\nrunnerImage: registry.example.org/dtp/runner:1\n"
+    return cluster_settings.parse(least + more, "ConfigMap dtp-cluster")
+
+
+def script(*lines: str, ref: str = "dtp-aws/genome") -> Script:
+    text = "\n".join(("#!/bin/sh", *lines, "echo", ""))
+    asked, findings = directives.parse(text, "p")
+    assert not findings
+    return Script(ref=Ref.parse(ref), content=text.encode(), blob="b", directives=asked)
+
+
+def resolve(
+    one: Script, rows: Catalog = BUILTIN, more: str = "", author: str | None = None
+) -> Spec | tuple[Finding, ...]:
+    return catalog.resolve(one, catalog=rows, settings=settings(more), author=author)
+
+
+def refused(
+    one: Script, rows: Catalog = BUILTIN, more: str = "", author: str | None = None
+) -> list[tuple[int, str, str]]:
+    found = resolve(one, rows, more, author)
+    assert not isinstance(found, Spec)
+    return [(finding.line, finding.code, finding.message) for finding in found]
+
+
+def accepted(one: Script, rows: Catalog = BUILTIN, more: str = "", author: str = "ada") -> Spec:
+    spec = resolve(one, rows, more, author)
+    assert isinstance(spec, Spec)
+    return spec
+
+
+# --- the built-in rows ---------------------------------------------------------------------------
+
+
+def test_the_protocols_of_the_original_and_the_new_ones_have_rows() -> None:
+    assert list(BUILTIN.protocols) == PROTOCOLS
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_built_in_row_is_documented_and_runs_as_no_root(protocol: str) -> None:
+    row = BUILTIN.rows[protocol]
+    assert row.doc
+    assert row.uid >= 1000
+    assert not set(row.transient) & set(row.exits)
+    assert not {126, 127, 137} & set(row.transient)
+
+
+def test_a_row_says_what_exit_codes_mean_and_which_are_worth_trying_again() -> None:
+    row = BUILTIN.rows["rclone"]
+    assert row.transient == {5: "a temporary error"}
+    assert row.exit_codes[3] == "the directory was not found"
+    assert row.exit_codes[5] == "a temporary error"
+
+
+def test_an_alias_finds_the_row() -> None:
+    assert BUILTIN.row("google") is BUILTIN.row("gcp") is BUILTIN.rows["gcp"]
+    assert BUILTIN.row("nothing") is None
+
+
+# --- a site's own file ---------------------------------------------------------------------------
+
+
+def test_a_site_changes_one_key_of_a_row_and_keeps_the_others() -> None:
+    assert site("  aws: {memory: 4Gi}\n").rows["aws"] == replace(
+        BUILTIN.rows["aws"], memory=4 * 2**30
+    )
+
+
+def test_a_site_adds_a_protocol() -> None:
+    rows = site("""
+  icommands:
+    doc: iRODS with icommands
+    image: registry.example.org/lab/icommands:4.3
+    uid: 2000
+    cpu: 500m
+    memory: 1Gi
+    disk: 20G
+    time: 2h
+    env: {IRODS_LOG: /home/dtp/log}
+    transient: {4: the server is busy}
+    exits: {3: no such file}
+    interpreters: [python3]
+    secretKeys: [irods.json]
+    aliases: [imeta]
+""")
+    row = rows.row("imeta")
+    assert row == catalog.Row(
+        protocol="icommands",
+        doc="iRODS with icommands",
+        image="registry.example.org/lab/icommands:4.3",
+        uid=2000,
+        cpu_millis=500,
+        memory=2**30,
+        disk=20 * 10**9,
+        time=7200,
+        env={"IRODS_LOG": "/home/dtp/log"},
+        transient={4: "the server is busy"},
+        exits={3: "no such file"},
+        interpreters=("python3",),
+        secret_keys=("irods.json",),
+        aliases=("imeta",),
+    )
+    assert rows.rows["aws"] == BUILTIN.rows["aws"]
+
+
+def test_a_site_switches_a_protocol_off_and_with_it_its_aliases() -> None:
+    rows = site("  gcp: {off: true}\n")
+    assert rows.row("gcp") is None
+    assert rows.row("google") is None
+    assert "gcp" not in rows.protocols
+
+
+def test_an_empty_site_file_changes_nothing() -> None:
+    assert catalog.parse("version: 1\n", "x", base=BUILTIN) == BUILTIN
+    assert catalog.parse("version: 1\nprotocols:\n", "x", base=BUILTIN) == BUILTIN
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "  aws: {uid: 0}\n",
+            "protocols.aws.uid: found `0`; allowed is a whole number from 1 to 2147483647",
+        ),
+        (
+            "  aws: {imgae: x}\n",
+            "protocols.aws: unknown key `imgae`; did you mean `image`?",
+        ),
+        (
+            "  aws: {image: busybox}\n",
+            "protocols.aws.image: found `busybox`; allowed is a full image reference "
+            "such as `registry.example.org/group/image:1.2`",
+        ),
+        (
+            "  aws: {transient: {256: x}}\n",
+            "protocols.aws.transient: found `256`; allowed is a whole number from 1 to 255",
+        ),
+        (
+            "  aws: {env: {HOME: /x}}\n",
+            "protocols.aws.env: found `HOME`; allowed is a variable's name, "
+            "not HOME, TMPDIR, PATH or DTP_…",
+        ),
+        ("  aws: {off: yes}\n", "protocols.aws.off: found `yes`; allowed is `true` or `false`"),
+        (
+            "  AWS: {}\n",
+            "protocols: found `AWS`; allowed is lower case letters, digits and `-`, at most 31",
+        ),
+        ("  ftp: {aliases: [aws]}\n", "protocols.ftp.aliases: `aws` names `aws` already"),
+        ("  google: {}\n", "protocols.gcp.aliases: `google` names `google` already"),
+        ("  aws: [x]\n", "protocols.aws: found a list; allowed is a mapping (key: value)"),
+    ],
+)
+def test_an_error_names_the_place_what_was_found_and_what_is_allowed(text: str, told: str) -> None:
+    assert refusal(text) == f"dtp-jobs/catalog.yaml: {told}"
+
+
+def test_the_form_of_the_file_must_be_named() -> None:
+    with pytest.raises(UsageError, match=r"^x: the document: the key `version` is missing$"):
+        catalog.parse("protocols: {}\n", "x")
+
+
+# --- one attempt ---------------------------------------------------------------------------------
+
+
+def test_a_script_that_asks_for_nothing_gets_its_rows_defaults() -> None:
+    spec = accepted(script(), more="groups: [5000]\nqueue: transfers\n")
+    row = BUILTIN.rows["aws"]
+    assert spec == Spec(
+        image=str(row.image),
+        uid=1000,
+        cpu_millis=1000,
+        memory=2 * 2**30,
+        disk=10 * 2**30,
+        time=86_400,
+        retries=0,
+        resume=False,
+        transient=(254, 255),
+        env={},
+        secrets=("dtp-aws",),
+        claim="data",
+        mounts=(Mount(path="", read_only=True),),
+        runner_image="registry.example.org/dtp/runner:1",
+        service_account="dtp-job",
+        groups=(5000,),
+        queue_allowance=86_400,
+        queue="transfers",
+    )
+
+
+def test_directives_go_before_the_rows_defaults() -> None:
+    spec = accepted(script("#DTP cpu=4 memory=8Gi disk=1Gi time=1h retries=2 resume=yes"))
+    assert (spec.cpu_millis, spec.memory, spec.disk, spec.time) == (4000, 8 * 2**30, 2**30, 3600)
+    assert (spec.retries, spec.resume) == (2, True)
+
+
+def test_a_folder_named_by_an_alias_uses_the_rows_own_secret() -> None:
+    assert accepted(script(ref="dtp-google/a")).secrets == ("dtp-gcp",)
+
+
+def test_a_value_over_a_cap_is_refused_with_the_cap_and_the_line_that_would_do() -> None:
+    one = script("# big", "#DTP cpu=2 memory=64Gi", "#DTP time=240h")
+    found = resolve(one, more="caps: {memory: 16Gi, time: 7d}\n")
+    assert found == (
+        Finding(
+            path="dtp-jobs/dtp-aws/genome.sh",
+            line=3,
+            code="cap",
+            message="`memory=64Gi` is over this cluster's cap of 16Gi",
+            fix="#DTP cpu=2 memory=16Gi",
+        ),
+        Finding(
+            path="dtp-jobs/dtp-aws/genome.sh",
+            line=4,
+            code="cap",
+            message="`time=240h` is over this cluster's cap of 7d",
+            fix="#DTP time=7d",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "caps"),
+    [
+        ("#DTP cpu=2", "cpu: 1"),
+        ("#DTP disk=2Gi", "disk: 1Gi"),
+        ("#DTP retries=2", "retries: 1"),
+    ],
+)
+def test_each_cap_holds(line: str, caps: str) -> None:
+    ((at, code, _),) = refused(script(line), more=f"caps: {{{caps}}}\n")
+    assert (at, code) == (2, "cap")
+
+
+def test_a_value_at_the_cap_is_accepted() -> None:
+    assert accepted(script("#DTP cpu=2"), more="caps: {cpu: 2}\n").cpu_millis == 2000
+
+
+def test_a_rows_default_gives_way_to_a_cap_since_the_author_asked_for_nothing() -> None:
+    spec = accepted(script(), more="caps: {cpu: 500m, memory: 1Gi, disk: 1Gi, time: 1h}\n")
+    assert (spec.cpu_millis, spec.memory, spec.disk, spec.time) == (500, 2**30, 2**30, 3600)
+
+
+def test_a_protocol_without_an_image_says_where_to_name_one() -> None:
+    assert refused(script(ref="dtp-irods/a")) == [
+        (
+            0,
+            "protocol",
+            "no image is published for dtp-irods yet: "
+            "set `protocols.irods.image` in dtp-jobs/catalog.yaml",
+        )
+    ]
+
+
+def test_a_protocol_that_is_switched_off_says_so() -> None:
+    ((_, _, message),) = refused(script(), site("  aws: {off: true}\n"))
+    assert message == "dtp-aws is switched off in dtp-jobs/catalog.yaml"
+
+
+def test_an_unknown_protocol_names_the_nearest() -> None:
+    ((_, _, message),) = refused(script(ref="dtp-sratools/a"))
+    assert message == "dtp-sratools is no protocol; did you mean `sra-tools`?"
+
+
+def test_an_image_that_the_cluster_does_not_allow_is_refused() -> None:
+    rows = site("  aws: {image: 'registry.example.org/x/aws:1'}\n")
+    assert refused(script(), rows, more="images: [docker.io/amazon/]\n") == [
+        (
+            0,
+            "image",
+            "the image of aws, registry.example.org/x/aws:1, is not among the images that "
+            "the cluster's settings allow (`images`)",
+        )
+    ]
+
+
+def test_a_named_secret_goes_to_the_person_it_is_granted_to() -> None:
+    spec = accepted(script("#DTP secret=lab-key"), more="grants: {lab-key: [Ada]}\n", author="ada")
+    assert spec.secrets == ("dtp-aws", "lab-key")
+
+
+@pytest.mark.parametrize(
+    ("grants", "author", "told"),
+    [
+        (
+            "{}",
+            "ada",
+            "Secret lab-key is granted to nobody: "
+            "the cluster's admin must name it in the cluster settings (`grants`)",
+        ),
+        (
+            "{lab-key: [ada]}",
+            "mallory",
+            "Secret lab-key is not granted to mallory: ask the cluster's admin (`grants`)",
+        ),
+        (
+            "{lab-key: [ada]}",
+            None,
+            "Secret lab-key is not granted without a pull request whose author is known: "
+            "ask the cluster's admin (`grants`)",
+        ),
+    ],
+)
+def test_a_named_secret_that_is_not_granted_is_refused_at_its_line(
+    grants: str, author: str | None, told: str
+) -> None:
+    one = script("#DTP cpu=1", "#DTP secret=lab-key")
+    assert refused(one, more=f"grants: {grants}\n", author=author) == [(3, "secret-grant", told)]
+
+
+def test_a_job_sees_what_the_admin_shows_and_writes_where_the_admin_says() -> None:
+    own = accepted(script(), more="visible: own\nwritable: [shared/out]\n")
+    assert own.mounts == (Mount(path="shared/out", read_only=False),)

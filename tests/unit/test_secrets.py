@@ -1,0 +1,147 @@
+"""The values are put together here: none stands in the repository in a form that works."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtp_action.core import secrets
+
+UUID = "-".join(digit * length for digit, length in zip("1a2b3", (8, 4, 4, 4, 12), strict=True))
+LETTERS = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3gH5jK7m"  # 40 characters
+
+
+def pem(kind: str) -> str:
+    return f"-----BEGIN {kind}-----\n{LETTERS}\n-----END {kind}-----"
+
+
+TYPED = {
+    "aws-key-id": "export AWS_ACCESS_KEY_ID=" + "AKIA" + "Q3EGRHTYU5K7MNBV",
+    "aws-secret-key": "AWS_SECRET_ACCESS_KEY='" + LETTERS + "'",
+    "google-api-key": "curl https://x.example/?key=" + "AIza" + LETTERS[:35],
+    "google-token": "gcloud --access-token " + "ya29." + LETTERS,
+    "globus-setup-key": f'GLOBUS_KEY="{UUID}"',
+    "private-key": pem("RSA " + "PRIVATE KEY"),
+    "github-token": "echo " + "ghp_" + LETTERS[:36],
+    "gitlab-token": "git clone x?" + "glpat-" + LETTERS[:20],
+    "slack-token": "notify " + "xoxb-" + LETTERS[:24],
+    "slack-webhook": "curl https://hooks.slack.com/services/"
+    + "T0AB12CD3/B0AB12CD3/"
+    + LETTERS[:24],
+    "hugging-face-token": "huggingface-cli login --token " + "hf_" + LETTERS[:34],
+    "package-token": "echo " + "npm_" + LETTERS[:36],
+    "jwt": "curl -H x:" + ".".join(("eyJ" + LETTERS, "eyJ" + LETTERS, LETTERS)),
+    "azure-key": "DefaultEndpointsProtocol=https;AccountKey=" + LETTERS * 2 + "abcdef==",
+    "signed-url": "curl 'https://x.example/a?X-Amz-Expires=9&X-Amz-Signature=" + "a1" * 32 + "'",
+    "authorization": "curl -H 'Authorization: Bearer " + LETTERS + "'",
+    "url-password": "curl ftp://ada:" + "l0velace" + "@ftp.example.org/x",
+    "password": "export IRODS_USER_PASSWORD=" + "l0velace",
+}
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in secrets.RULES])
+def test_each_kind_of_secret_is_found_and_redacted(rule: str) -> None:
+    text = f"#!/bin/sh\n{TYPED[rule]}\necho done\n"
+    assert rule in {hit.rule.name for hit in secrets.find(text)}
+    redacted = secrets.redact(text)
+    assert "[redacted]" in redacted
+    assert redacted.startswith("#!/bin/sh\n")
+    assert redacted.endswith("\necho done\n")
+    for part in (LETTERS[:20], UUID, "l0velace", "Q3EGRHTYU5K7MNBV", "a1a1a1a1"):
+        assert part not in redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'GLOBUS_KEY="{UUID}"',
+        f"export GLOBUS_SETUP_KEY={UUID}",
+        f"globusconnectpersonal -setup {UUID}",
+        f"globusconnectpersonal -setup --setup-key '{UUID}'",
+        f"setup_key: {UUID}",
+    ],
+)
+def test_a_globus_setup_key_is_found_however_it_is_given(text: str) -> None:
+    assert {hit.rule.name for hit in secrets.find(text)} == {"globus-setup-key"}
+
+
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"])
+def test_a_private_key_is_redacted_to_its_end(kind: str) -> None:
+    text = f"a\n{pem(kind)}\nb"
+    assert secrets.redact(text) == f"a\n-----BEGIN {kind}-----[redacted]-----END {kind}-----\nb"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "export AWS_SECRET_ACCESS_KEY=$KEY",
+        "export AWS_ACCESS_KEY_ID=" + "AKIA" + "IOSFODNN7EXAMPLE",
+        'export IRODS_USER_PASSWORD="${PASSWORD}"',
+        "PASSWORD=$(cat /var/run/dtp/secret/password)",
+        "PASSWORD=`cat key`",
+        "TOKEN=<your-token>",
+        "API_KEY=your-key-here",
+        "RCLONE_CONFIG_LAB_PASS=/var/run/dtp/secret/pass",
+        "read -r PASSWORD",
+        "SECRET=",
+        "TOKENS=12",
+        "PASSWORD=password",
+        "PASSWORD=********",
+        "curl https://user:$PASSWORD@example.org/",
+        "curl https://user:${PASSWORD}@example.org/",
+        "curl https://user:<password>@example.org/",
+        "curl ftp://anonymous:me@example.org@ftp.example.org/",
+        "curl https://example.org:8443/@scope/package",
+        "aws s3 cp s3://bucket/key .",
+        "rclone copy --checksum ':s3,provider=AWS,region=us-east-1:1000genomes' .",
+        f"globus transfer {UUID}:/a {UUID}:/b",
+        f"globus ls {UUID}",
+        f"SOURCE_ENDPOINT={UUID}",
+        f"export GLOBUS_CLI_CLIENT_ID={UUID}",
+        'curl -H "Authorization: Bearer $TOKEN"',
+        "sha256sum -c <<< '" + "0f" * 32 + "  genome.fa'",
+        "git checkout " + "0f" * 20,
+        "ssh-keygen -y -f key | grep 'PUBLIC KEY'",
+        "-----BEGIN CERTIFICATE-----",
+    ],
+)
+def test_what_is_no_secret_is_left_alone(text: str) -> None:
+    assert list(secrets.find(text)) == []
+    assert secrets.redact(text) == text
+
+
+def test_several_secrets_in_one_text_are_all_redacted() -> None:
+    text = "\n".join(TYPED.values())
+    redacted = secrets.redact(text)
+    for part in (LETTERS[:20], UUID, "l0velace"):
+        assert part not in redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 131_072,
+        "a" * 262_144,
+        "://" * 87_000,
+        "PASS" * 65_536,
+        "eyJ" * 87_000,
+        "-----BEGIN " * 23_000,
+        "globus" * 43_000,
+        "a:/" * 87_000,
+        "aws secret " * 23_000,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_the_largest_script_of_the_worst_kind_is_searched_in_time(text: str) -> None:
+    before = time.process_time()
+    list(secrets.find(text))
+    assert time.process_time() - before < 5
+
+
+@given(st.text())
+def test_redacting_any_text_twice_changes_nothing_more(text: str) -> None:
+    once = secrets.redact(text)
+    assert secrets.redact(once) == once

@@ -48,7 +48,7 @@ HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in t
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What bounds a run: `max_new` attempts opened at once, and the limits of the cluster."""
+    """What bounds a run: `max_new` new jobs at once, and the limits of the cluster."""
 
     resolve: Callable[[Script], Spec | tuple[Finding, ...]]
     origin: Callable[[Ref], Origin]
@@ -119,7 +119,17 @@ def _for_job(
     if any(isinstance(step, Hold | End) for step in steps):
         return steps
     last = _as_settled(entries[-1], steps) if entries else None
-    return steps + _next(ref, wanted, last, observed)
+    more = _next(ref, wanted, last, observed)
+    if last and _busy(entries, observed) and any(isinstance(step, _Opening) for step in more):
+        reason = f"attempt {last.attempt} is settled, but its Job has not ended yet"
+        more = [Hold(ref=ref, attempt=last.attempt, reason=reason)]
+    return steps + more
+
+
+def _busy(entries: tuple[Entry, ...], observed: Observed) -> bool:
+    """Tell whether a Job of this job is active, whatever its entry says: never two at a time."""
+    jobs = (observed.jobs.get(entry.name) for entry in entries)
+    return any(job is not None and job.end is None for job in jobs)
 
 
 def _as_settled(entry: Entry, steps: list[_Step]) -> Entry:
@@ -156,8 +166,7 @@ def _without_job(entry: Entry, wanted: Wanted | None, observed: Observed, policy
         return _settle(entry, phases.lost())
     intent = entry.intent or _unwanted(entry, wanted, observed.now, policy)
     if intent:
-        phase, reason = phases.intended(intent)
-        return _settle(entry, phases.never_ran(phase, reason, intent.why))
+        return _settle(entry, phases.ended_by(intent))
     return Start(entry=entry, reason="recorded, not handed to the cluster yet")
 
 
@@ -169,12 +178,12 @@ def _with_job(
     if status.phase.ended:
         settled = _settle(entry, status)
         return [settled, *_retire(entry, status, job, observed.now, policy)]
+    intent = entry.intent or _end_now(entry, job, status, wanted, observed, policy)
+    if intent and job.deadline != 1:  # to be confirmed by the next run: one write at a time
+        return [End(entry=entry, intent=intent, reason=phases.intended(intent)[1])]
     steps: list[_Step] = []
     if entry.job_uid is None:
         steps.append(Confirm(entry=entry, job_uid=job.uid, reason="its Job is there"))
-    intent = entry.intent or _end_now(entry, job, status, wanted, observed.now, policy)
-    if intent and job.deadline != 1:
-        steps.append(End(entry=entry, intent=intent, reason=phases.intended(intent)[1]))
     if not intent and wanted is None:
         reason = f"removed from the branch, yet goes on; to end it: dtp cancel {entry.ref}"
         steps.append(Hold(ref=entry.ref, attempt=entry.attempt, reason=reason))
@@ -186,15 +195,16 @@ def _end_now(
     job: JobView,
     status: Status,
     wanted: Wanted | None,
-    now: datetime,
+    observed: Observed,
     policy: Policy,
 ) -> Intent | None:
     """Return the intent to end an active attempt, where there is a reason to."""
     if status.phase is not Phase.WAITING:
         return None
-    waited = (now - job.created).total_seconds()
+    now, pods = observed.now, observed.pods.get(entry.name)
+    since = pods[-1].created if pods else job.created  # a Pod may be the second, long after
     limit = policy.stuck_limit if status.hopeless else policy.queue_allowance
-    if waited > limit:
+    if (now - since).total_seconds() > limit:
         return Intent(why=Why.STUCK, by=policy.by, at=now, reason=status.reason)
     return _unwanted(entry, wanted, now, policy)
 
@@ -246,6 +256,9 @@ def _next(ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observe
         return _while_open(wanted, last)
     if asked is not None and asked > last.attempt:
         return [_opening(script, asked, f"asked for: attempt={asked}", observed)]
+    if _is_withdrawn(last.outcome):
+        reason = f"asked for again: attempt {last.attempt} was {last.outcome.reason}"
+        return [_opening(script, last.attempt + 1, reason, observed)]
     if wanted.blob == last.blob:
         return []
     if _is_fix(last.outcome):
@@ -263,18 +276,21 @@ def _while_open(wanted: Wanted, last: Entry) -> list[_Step]:
     return [Hold(ref=last.ref, attempt=last.attempt, reason=reason)]
 
 
+def _is_withdrawn(outcome: Outcome) -> bool:
+    """Tell whether the branch took the attempt back before it started: it may ask anew."""
+    return outcome.before_start and outcome.why in (Why.REPLACED, Why.REMOVED)
+
+
 def _is_fix(outcome: Outcome) -> bool:
     """Tell whether changed bytes mend what went wrong: then they run by themselves."""
     if outcome.phase is Phase.FAILED:
         return True
-    if outcome.phase is Phase.CANCELLED:
-        return outcome.why is Why.REPLACED and outcome.before_start
     return outcome.phase is Phase.ERRORED and outcome.before_start
 
 
 def _opening(
     script: Script, attempt: int, reason: str, observed: Observed, *, new: bool = False
-) -> _Step:
+) -> Hold | _Opening:
     if naming.attempt_name(script.ref, attempt) in observed.jobs:
         reason = "a Job of that name is there without an entry: ask the cluster's admin"
         return Hold(ref=script.ref, attempt=attempt, reason=reason)
@@ -324,16 +340,20 @@ def _draft(
 def _guard(
     actions: list[Action], desired: Desired, observed: Observed, policy: Policy
 ) -> tuple[Action, ...]:
-    """Hold every opening of a run that would open surprisingly many."""
-    opening = sum(isinstance(action, Open) for action in actions)
-    fresh = not observed.entries and len(desired.wanted) > policy.max_new
-    if policy.first_run or not (opening > policy.max_new or (fresh and opening)):
+    """Hold every new job of a run that would start surprisingly many; fixes go on."""
+    known = {entry.ref for entry in observed.entries}
+    new = {a.draft.ref for a in actions if isinstance(a, Open)} - known
+    fresh = not known and len(desired.wanted) > policy.max_new
+    if policy.first_run or not new or (len(new) <= policy.max_new and not fresh):
         return tuple(actions)
-    count = f"{opening} attempts would start at once, more than max-new ({policy.max_new})"
-    reason = f"{count}: run them with --first-run, or record them as done with --adopt"
+    count = f"{len(new)} new jobs at once" if known else f"{len(new)} jobs and an empty ledger"
+    reason = (
+        f"{count}, with max-new {policy.max_new}: run them with --first-run,"
+        " or record them as done with --adopt"
+    )
     return tuple(
         Hold(ref=action.draft.ref, attempt=action.draft.attempt, reason=reason)
-        if isinstance(action, Open)
+        if isinstance(action, Open) and action.draft.ref in new
         else action
         for action in actions
     )
@@ -366,11 +386,15 @@ def retry(
     if last.outcome is None:
         hint = f"wait for its end, or dtp cancel {ref}"
         raise ConflictError(f"attempt {last.attempt} of {ref} has not ended", hint=hint)
+    if _busy(entries, observed):
+        raise ConflictError(f"the Job of {ref} has not ended yet", hint="try again in a minute")
     spec = policy.resolve(wanted.script)
     if isinstance(spec, tuple):
         raise ConflictError(f"{ref} is rejected: {spec[0].message}", hint=spec[0].fix)
     attempt = max(last.attempt + 1, wanted.script.directives.attempt or 0)
-    opening = _Opening(ref=ref, script=wanted.script, attempt=attempt, reason="retry")
+    opening = _opening(wanted.script, attempt, "retry", observed)
+    if isinstance(opening, Hold):
+        raise ConflictError(f"{ref} cannot run: {opening.reason}")
     return Open(
         draft=_draft(opening, spec, policy, observed.now, request), reason="retry asked for"
     )
@@ -397,7 +421,11 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
         raise ConflictError(state, hint=f"to run it again: dtp retry {ref}")
     if last.intent and last.intent.why is Why.CANCEL:
         return None
-    started = phases.judge(last, observed).started
+    status = phases.judge(last, observed)
+    if status.phase.ended:
+        told = f"attempt {last.attempt} of {ref} has ended: {status.reason}"
+        raise ConflictError(told, hint="dtp dispatch settles it")
+    started = status.started
     intent = Intent(why=Why.CANCEL, by=by, at=observed.now, request=request, started=started)
     return End(entry=last, intent=intent, reason=phases.intended(intent)[1])
 

@@ -178,17 +178,10 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
     match action:
         case Hold():
             return [action]
-        case Open(draft=draft):
-            entry = cluster.record(draft)
-            if entry.outcome or entry.blob != draft.blob:
-                reason = "another run opened this attempt first"
-                return [Hold(ref=draft.ref, attempt=draft.attempt, reason=reason)]
-            return [action, *_start(cluster, entry)]
-        case Adopt(draft=draft):
-            entry = cluster.record(draft)
-            if not entry.outcome:
-                cluster.settle(entry, planner.adopted(), "")
-            return [action]
+        case Open():
+            return _open(cluster, action)
+        case Adopt():
+            return _adopt(cluster, action)
         case Start(entry=entry):
             return [action, *_start(cluster, entry)]
         case Confirm(entry=entry, job_uid=uid):
@@ -198,12 +191,36 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
                 cluster.intend(entry, intent, _tail(cluster, entry, observed))
             cluster.stop(entry)
         case Settle(entry=entry, outcome=outcome):
-            cluster.settle(entry, outcome, _tail(cluster, entry, observed))
+            tail = _tail(cluster, entry, observed)
+            cluster.settle(entry, outcome if tail else _without_log(outcome), tail)
         case Retire(entry=entry, ttl=ttl):
             cluster.retire(entry, ttl)
         case _:
             assert_never(action)
     return [action]
+
+
+def _open(cluster: Cluster, action: Open) -> list[Action]:
+    """Record the attempt and start it, unless another run has put something else there."""
+    entry = cluster.record(action.draft)
+    if entry.outcome or entry.adopted or entry.blob != action.draft.blob:
+        return [_overtaken(entry)]
+    return [action, *_start(cluster, entry)]
+
+
+def _adopt(cluster: Cluster, action: Adopt) -> list[Action]:
+    """Record the attempt as done, unless another run has recorded it to be run."""
+    entry = cluster.record(action.draft)
+    if not entry.adopted:
+        return [_overtaken(entry)]
+    if not entry.outcome:
+        cluster.settle(entry, planner.adopted(), "")
+    return [action]
+
+
+def _overtaken(entry: Entry) -> Hold:
+    reason = "another run opened this attempt first"
+    return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
 
 
 def _start(cluster: Cluster, entry: Entry) -> list[Action]:
@@ -229,10 +246,19 @@ def _tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
     return logs.tail(text or "")
 
 
+def _without_log(outcome: Outcome) -> Outcome:
+    """Note that there is no log where there could be one."""
+    if not outcome.started:
+        return outcome
+    note = "it printed nothing, or its log could not be read"
+    return replace(outcome, warnings=(*outcome.warnings, note))
+
+
 def apply_all(cluster: Cluster, actions: Iterable[Action], observed: Observed) -> list[Action]:
     """Carry out all actions, jobs side by side, each job's own in order.
 
-    The first error stops what has not begun and is raised when the rest is through: nothing is
+    Where another run was faster, what was planned after that for the same job is left out. The
+    first error stops what has not begun and is raised when the rest is through: nothing is
     half done, since the next run takes up whatever is left.
     """
     chains: dict[Ref, list[Action]] = {}
@@ -246,9 +272,13 @@ def apply_all(cluster: Cluster, actions: Iterable[Action], observed: Observed) -
             if errors:
                 break
             try:
-                done += apply(cluster, action, observed)
+                did = apply(cluster, action, observed)
             except DtpError as error:
                 errors.append(error)
+                break
+            done += did
+            if isinstance(did[-1], Hold) and did[-1] is not action:
+                break
         return done
 
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
@@ -324,7 +354,7 @@ def run(
     idle = all(isinstance(action, Hold) for action in done)
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
-    mine |= {naming.attempt_name(*subject(action)) for action in done if isinstance(action, Open)}
+    mine |= _opened(done)
     observed, later = _wait(cluster, desired, policy, patience, mine)
     ended = [entry for entry in observed.entries if entry.name in mine and entry.outcome]
     return Report(
@@ -342,22 +372,31 @@ def _wait(
     patience: Patience,
     mine: set[str],
 ) -> tuple[Observed, list[Action]]:
-    """Look and settle until none of `mine` is open or time is up; at least one look."""
+    """Look and settle until none of `mine` is open or time is up; at least one look.
+
+    What is opened on the way is added to `mine`.
+    """
     end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
     later: list[Action] = []
     while True:
         observed = look(cluster)
         patience.watch(observed)
-        if patience.monotonic() >= end or not _open(observed, mine):
+        if patience.monotonic() >= end or not _any_open(observed, mine):
             return observed, later
         planned = planner.plan(desired, observed, policy).actions
         work = [action for action in planned if not isinstance(action, Hold | Start)]
-        later += apply_all(cluster, work, observed)
-        if work:
+        done = apply_all(cluster, work, observed)
+        mine |= _opened(done)
+        later += done
+        if any(not isinstance(action, Hold) for action in done):
             continue
         patience.sleep(min(pause, max(0.0, end - patience.monotonic())))
         pause = min(pause * 1.3, LONGEST_PAUSE)
 
 
-def _open(observed: Observed, names: set[str]) -> bool:
+def _opened(done: Iterable[Action]) -> set[str]:
+    return {naming.attempt_name(*subject(action)) for action in done if isinstance(action, Open)}
+
+
+def _any_open(observed: Observed, names: set[str]) -> bool:
     return any(entry.outcome is None and entry.name in names for entry in observed.entries)

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Build what the cluster is made of. Each piece is a folder $PIECES/NAME-KEY that appears only when it
 # is complete, and KEY is a hash of what it is made from: a change rebuilds that piece alone.
 
@@ -137,9 +137,13 @@ build_awscli() {
   "${pip[@]}" install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile --only-binary=:all: --implementation cp \
     --python-version 3.11 --platform "manylinux2014_$(uname -m)" --target site-packages -r "$HERE/aws.txt" || return 1
   rm -rf site-packages/bin site-packages/awscli/examples
+  # The descriptions of 430 services are 121 MB of JSON; its loader reads them compressed as well.
+  find site-packages/awscli/botocore/data -mindepth 2 -name '*.json' -exec gzip -n {} +
   mkdir bin
   printf '%s\n' '#!/usr/bin/env python3' 'import sys' 'from awscli.clidriver import main' 'sys.exit(main())' >bin/aws
-  chmod 755 bin/aws
+  # shellcheck disable=SC2016
+  printf '%s\n' '#!/bin/sh' 'here=$(dirname "$0")' 'PYTHONPATH="$here/site-packages" exec python3 "$here/bin/aws" "$@"' >aws
+  chmod 755 bin/aws aws
 }
 
 build_images() {
@@ -154,8 +158,6 @@ build_images() {
   piece image-base "$(key "$code" "${BASE[@]}" "$(declare -f make_base)")" make_base; images[base]=$piece
   piece image-aws "$(key "$code" "${images[base]##*/}" "${awscli##*/}")" make_image aws --base "${images[base]}" --user 1000 \
     "tree:/usr/local/lib/python3.11/dist-packages:$awscli/site-packages" "file:/usr/local/bin/aws:$awscli/bin/aws"; images[aws]=$piece
-  # One file per set of images: two checkouts may share a machine's cluster, each with its own runner.
-  images_file=$DIR/images-$(key "${images[@]}").json
   { for image in runner base bare aws; do printf '%s %s\n' "$image" "${images[$image]}/image.json"; done; } | python3 -c '
 import json, sys
 print(json.dumps({name: json.load(open(path))["ref"] for name, path in map(str.split, sys.stdin)}, indent=1))' >"$DIR/.images"

@@ -3,9 +3,9 @@
 
 # terminate DAEMON…: ask, wait up to 3 s, insist.
 terminate() {
-  local name tries
+  local name
   for name in "$@"; do ! alive "$name" || kill "$(cat "$RUN/pids/$name")" 2>/dev/null || true; done
-  for tries in {1..30}; do
+  for _ in {1..30}; do
     any_alive "$@" || return 0
     sleep 0.1
   done
@@ -34,8 +34,8 @@ stop_all() {
 # Every process in our control group: containers, their shims, containerd, and daemons that were left
 # over. A container that forks while being killed needs a second round.
 kill_group() {
-  local pids tries
-  for tries in {1..100}; do
+  local pids
+  for _ in {1..100}; do
     pids=$(members)
     [ -n "$pids" ] || return 0
     # shellcheck disable=SC2086
@@ -61,7 +61,7 @@ forget_network() {
 forget_mounts() {
   local point
   for point in "$RUN/ns/net" "$RUN/ns/mnt" "$RUN/ns"; do
-    while mountpoint -q "$point" 2>/dev/null || is_mounted "$point"; do umount -l "$point" || break; done
+    while mountpoint -q "$point" 2>/dev/null || is_mounted "$point"; do umount -n -l "$point" || break; done
   done
 }
 
@@ -69,9 +69,9 @@ is_mounted() { awk -v point="$1" '$2 == point {found = 1} END {exit !found}' /pr
 
 # The kernel takes a moment to let go of a group whose last process has just ended.
 forget_groups() {
-  local root tries
+  local root
   cgroup_roots | while read -r root; do
-    for tries in {1..50}; do
+    for _ in {1..50}; do
       [ -d "$root/$CGROUP" ] || break
       find "$root/$CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
     done

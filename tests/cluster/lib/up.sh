@@ -1,9 +1,9 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Start one real Kubernetes node by hand, in a network and a mount namespace of its own. The host sees
 # one veth, three routes, one control group and the processes: nothing is installed or configured.
 
 # What a running cluster was started from: another binary or another setting means starting anew.
-settings_key() { key "${daemons##*/}" "${tools##*/}" "${images[pause]##*/}" "$HERE"/lib/{up,pki,env}.sh; }
+settings_key() { key "${daemons##*/}" "${tools##*/}" "$(image_digest "${images[pause]}")" "$HERE"/lib/{up,pki,env}.sh; }
 
 # Everything runs, answers and is of this checkout.
 healthy() {
@@ -40,6 +40,7 @@ start_all() {
   start_kubelet
   start_proxy
   wait_for 60 node_ready || give_up kubelet
+  forget_witness
   # Without it every Pod is refused; the controller makes it moments after it starts.
   wait_for 30 kubectl --namespace default get serviceaccount default || give_up kube-controller-manager
   install -m 600 "$PKI/admin.kubeconfig" "$KUBECONFIG_FILE"
@@ -53,7 +54,8 @@ give_up() {
 }
 
 check_free() {
-  [ ! -e "/sys/class/net/$HOST_LINK" ] || die 1 "the network interface $HOST_LINK exists and is not of this cluster folder; is another cluster up (another DTP_CLUSTER_DIR)? take it down first"
+  ! ip -oneline address show | grep -qF " $HOST_IP/" || die 1 "the address $HOST_IP is in use on this machine; if another test cluster is up (another DTP_CLUSTER_DIR), take it down first"
+  ! ip route show | grep -qE "^($POD_NET|$SERVICE_NET) " || die 1 "this machine has a route to $POD_NET or $SERVICE_NET, which the cluster would use; is a VPN or another cluster up?"
   case $DIR/ in
   /run/* | /var/run/* | /var/lib/* | /var/log/*) die 1 "the cluster cannot live in $DIR: its namespace hides /run, /var/lib and /var/log; set DTP_CLUSTER_DIR" ;;
   esac
@@ -81,8 +83,8 @@ make_groups() {
 }
 
 make_namespaces() {
-  mount --bind "$RUN/ns" "$RUN/ns"
-  mount --make-private "$RUN/ns"
+  mount -n --bind "$RUN/ns" "$RUN/ns"
+  mount -n --make-private "$RUN/ns"
   touch "$RUN/ns/net" "$RUN/ns/mnt"
   # The kubelet sets these to values of its own taste. It gets files that already hold them, so that
   # the host's stay as they are.
@@ -99,17 +101,18 @@ make_namespaces() {
   unshare --net="$RUN/ns/net" --mount="$RUN/ns/mnt" --propagation private bash -euc '
     run=$1 var=$2
     # Shared within, private towards the host: the kubelet wants shared mounts, the host wants none.
-    mount --make-rshared /
+    # (-n: without it mount leaves a folder /run/mount on the host.)
+    mount -n --make-rshared /
     # The fixed paths of kubelet, containerd and CNI, without touching those of the host.
-    mount --bind "$run/root/run" /run
-    mount --bind "$var/lib" /var/lib
-    mount --bind "$var/log" /var/log
+    mount -n --bind "$run/root/run" /run
+    mount -n --bind "$var/lib" /var/lib
+    mount -n --bind "$var/log" /var/log
     for sysctl in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
-      mount --bind "$run/sysctl/$sysctl" "/proc/sys/$sysctl"
+      mount -n --bind "$run/sysctl/$sysctl" "/proc/sys/$sysctl"
     done
     resolv=$(readlink -m /etc/resolv.conf)
     mkdir -p "${resolv%/*}" && touch -a "$resolv"
-    mount --bind "$run/etc/resolv.conf" "$resolv"
+    mount -n --bind "$run/etc/resolv.conf" "$resolv"
     ip link set lo up
     echo 1 >/proc/sys/net/ipv4/ip_forward
   ' - "$RUN" "$VAR"
@@ -204,7 +207,7 @@ start_apiserver() {
     --authorization-mode Node,RBAC \
     --enable-admission-plugins NodeRestriction,PodSecurity,ResourceQuota,ValidatingAdmissionPolicy \
     --default-not-ready-toleration-seconds 10 --default-unreachable-toleration-seconds 10 \
-    --service-cluster-ip-range "$SERVICE_NET" --allow-privileged=true --profiling=false --v "${DTP_CLUSTER_V:-1}"
+    --service-cluster-ip-range "$SERVICE_NET" --allow-privileged=true --profiling=false
 }
 
 start_controllers() {
@@ -218,16 +221,16 @@ start_controllers() {
     --service-account-private-key-file "$PKI/service-accounts.key" --root-ca-file "$PKI/ca.crt" \
     --cluster-signing-cert-file "$PKI/ca.crt" --cluster-signing-key-file "$PKI/ca.key" \
     --kube-api-qps 500 --kube-api-burst 1000 --pvclaimbinder-sync-period 1s \
-    --node-monitor-period 2s --node-monitor-grace-period 20s --terminated-pod-gc-threshold 1000 \
+    --node-monitor-period 2s --node-monitor-grace-period 20s --node-eviction-rate 1 --terminated-pod-gc-threshold 1000 \
     --concurrent-job-syncs 20 --concurrent-namespace-syncs 20 --concurrent-serviceaccount-token-syncs 10 \
-    --resource-quota-sync-period 5s --v "${DTP_CLUSTER_V:-1}"
+    --resource-quota-sync-period 5s
 }
 
 start_scheduler() {
   start kube-scheduler "$daemons/kube-scheduler" --kubeconfig "$PKI/kube-scheduler.kubeconfig" \
     --authentication-kubeconfig "$PKI/kube-scheduler.kubeconfig" \
     --authorization-kubeconfig "$PKI/kube-scheduler.kubeconfig" \
-    --secure-port 0 --leader-elect=false --kube-api-qps 500 --kube-api-burst 1000 --v "${DTP_CLUSTER_V:-1}"
+    --secure-port 0 --leader-elect=false --kube-api-qps 500 --kube-api-burst 1000
 }
 
 start_kubelet() {
@@ -262,6 +265,7 @@ nodeStatusUpdateFrequency: 1s
 nodeStatusReportFrequency: 10s
 nodeLeaseDurationSeconds: 10
 syncFrequency: 10s
+volumeStatsAggPeriod: 5s
 eventRecordQPS: 100
 eventBurst: 200
 kubeAPIQPS: 200
@@ -269,7 +273,7 @@ kubeAPIBurst: 400
 maxPods: 250
 YAML
   start kubelet "$daemons/kubelet" --config "$RUN/etc/kubelet.yaml" --kubeconfig "$PKI/kubelet.kubeconfig" \
-    --hostname-override "$NODE" --node-ip "$NODE_IP" --root-dir /var/lib/kubelet --cert-dir "$RUN/kubelet" --v "${DTP_CLUSTER_V:-1}"
+    --hostname-override "$NODE" --node-ip "$NODE_IP" --root-dir /var/lib/kubelet --cert-dir "$RUN/kubelet"
 }
 
 start_proxy() {
@@ -286,8 +290,10 @@ clientConnection: {kubeconfig: $PKI/kube-proxy.kubeconfig, qps: 50, burst: 100}
 # These are sysctls of the host; zero leaves them alone.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 YAML
-  start kube-proxy "$daemons/kube-proxy" --config "$RUN/etc/proxy.yaml" --v "${DTP_CLUSTER_V:-1}"
+  start kube-proxy "$daemons/kube-proxy" --config "$RUN/etc/proxy.yaml"
 }
+
+image_digest() { sed -n 's/.*"digest": "\(.*\)".*/\1/p' "$1/image.json"; }
 
 # Each image that this checkout wants and this run of the cluster has not got yet.
 import_images() {
@@ -295,7 +301,7 @@ import_images() {
   have=$(ctr images list --quiet)
   for image in "${images[@]}"; do
     [ ! -e "$RUN/imported/${image##*/}" ] || continue
-    if ! grep -qF "@$(sed -n 's/.*"digest": "\(.*\)".*/\1/p' "$image/image.json")" <<<"$have"; then
+    if ! grep -qF "@$(image_digest "$image")" <<<"$have"; then
       ctr images import "$image/image.tar" >>"$LOG/import.log" 2>&1 || give_up import
       say "imported ${image##*/}"
     fi

@@ -80,7 +80,11 @@ def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
     if root is None:
         raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=HINTS[1][1])
     starts = [_within(root, directory / path) for path in paths] or [FOLDER]
-    found = {file.path: file for start in starts for file in _walk(root, start)}
+    try:
+        found = {file.path: file for start in starts for file in _walk(root, start)}
+    except OSError as error:
+        place = Path(error.filename or root).relative_to(root)
+        raise UsageError(f"cannot read {place}: {error.strerror}") from error
     return [found[path] for path in sorted(found)]
 
 

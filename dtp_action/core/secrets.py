@@ -99,7 +99,8 @@ RULES = (
     _rule(
         "password",
         "a password or token",
-        r"\b\w{0,60}?(?:PASSWORD|PASSWD|PASS|SECRET|TOKEN|API_?KEY)"
+        # Not the directive `secret=name`, which only names one.
+        r"\b(?!(?-i:secret=[a-z0-9]))\w{0,60}?(?:PASSWORD|PASSWD|PASS|SECRET|TOKEN|API_?KEY)"
         r"=(?P<value>'[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
         re.IGNORECASE,
     ),

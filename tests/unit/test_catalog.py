@@ -11,7 +11,10 @@ from dtp_action.core.model import Finding, Mount, Ref, Script, Spec
 from dtp_action.errors import UsageError
 
 BUILTIN = catalog.builtin()
-PROTOCOLS = ("aspera aws fdt gcp globus http irods local minio ndn rclone sra-tools ssh").split()
+PROTOCOLS = [
+    *("aspera", "aws", "fdt", "gcp", "globus", "http", "irods"),
+    *("local", "minio", "ndn", "rclone", "sra-tools", "ssh"),
+]
 
 
 def site(text: str) -> Catalog:

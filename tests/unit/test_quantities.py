@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,10 +23,8 @@ def test_what_is_written_is_read_back_as_the_same_amount(
 
 @given(st.sampled_from(KINDS), st.text(max_size=20))
 def test_any_text_is_an_amount_or_a_value_error(kind: quantities.Kind, text: str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         assert kind.parse(text) > 0
-    except ValueError as error:
-        assert str(error)
     assert kind.guess(text) == "" or kind.parse(kind.guess(text)) > 0
 
 

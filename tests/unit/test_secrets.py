@@ -86,6 +86,7 @@ def test_a_private_key_is_redacted_to_its_end(kind: str) -> None:
         "API_KEY=your-key-here",
         "RCLONE_CONFIG_LAB_PASS=/var/run/dtp/secret/pass",
         "read -r PASSWORD",
+        "#DTP cpu=2 secret=lab-key",
         "SECRET=",
         "TOKENS=12",
         "PASSWORD=password",

@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dtp_action.adapters import checkout
+from dtp_action.core import catalog, scripts
+from dtp_action.core.scripts import File
+from dtp_action.errors import UsageError
+
+GOOD = b"#!/bin/sh\necho\n"
+
+
+def git(where: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    command = ["git", *identity, "-c", "protocol.file.allow=always", *arguments]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(where), "LC_ALL": "C"}
+    ran = subprocess.run(command, cwd=where, capture_output=True, env=environment, check=True)
+    return ran.stdout.decode().strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "requests"
+    root.mkdir()
+    git(root, "init", "--quiet", "--initial-branch=main")
+    return root
+
+
+def put(root: Path, path: str, content: bytes = GOOD) -> Path:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def commit(root: Path) -> str:
+    git(root, "add", "--all", "--force")
+    git(root, "commit", "--quiet", "--allow-empty", "--message=change")
+    return git(root, "rev-parse", "HEAD")
+
+
+def by_path(files: list[File]) -> dict[str, File]:
+    return {file.path: file for file in files}
+
+
+def refusal(directory: Path, revision: str = "HEAD") -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        checkout.committed(directory, revision)
+    return caught.value
+
+
+# --- a commit ------------------------------------------------------------------------------------
+
+
+def test_everything_under_dtp_jobs_is_read_at_the_commit_and_nothing_else(repository: Path) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    put(repository, "dtp-jobs/README.md", b"hello")
+    put(repository, "dtp-jobs-old/dtp-aws/b.sh")
+    put(repository, "other/dtp-jobs/dtp-aws/c.sh")
+    first = commit(repository)
+    put(repository, "dtp-jobs/dtp-aws/later.sh")
+    commit(repository)
+    found, files = checkout.committed(repository, first)
+    assert found == first
+    assert files == [
+        File(
+            path="dtp-jobs/README.md",
+            mode=0o100644,
+            blob=git(repository, "hash-object", "dtp-jobs/README.md"),
+            size=5,
+        ),
+        File(
+            path="dtp-jobs/dtp-aws/a.sh",
+            mode=0o100644,
+            blob=git(repository, "hash-object", "dtp-jobs/dtp-aws/a.sh"),
+            size=15,
+            content=GOOD,
+        ),
+    ]
+
+
+def test_what_is_only_in_the_working_tree_is_not_read(repository: Path) -> None:
+    file = put(repository, "dtp-jobs/dtp-aws/a.sh")
+    commit(repository)
+    file.write_bytes(b"#!/bin/sh\nreboot\n")
+    put(repository, "dtp-jobs/dtp-aws/b.sh")
+    _, files = checkout.committed(repository, "HEAD")
+    assert [(file.path, file.content) for file in files] == [("dtp-jobs/dtp-aws/a.sh", GOOD)]
+
+
+def test_a_subfolder_of_the_checkout_reads_the_same(repository: Path) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    commit(repository)
+    inside = repository / "dtp-jobs" / "dtp-aws"
+    assert checkout.committed(inside, "HEAD") == checkout.committed(repository, "HEAD")
+    assert checkout.working_tree(inside) == checkout.working_tree(repository)
+
+
+def test_a_branch_without_scripts_has_none(repository: Path) -> None:
+    put(repository, "README.md")
+    commit(repository)
+    assert checkout.committed(repository, "main")[1] == []
+
+
+def test_links_and_submodules_are_told_and_not_followed(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hidden")
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    (repository / "dtp-jobs/dtp-aws/link.sh").symlink_to(tmp_path / "secret")
+    (repository / "dtp-jobs/dtp-gcp").symlink_to("dtp-aws")
+    inner = repository / "dtp-jobs/dtp-aws/module.sh"
+    inner.mkdir()
+    git(inner, "init", "--quiet")
+    put(inner, "x.sh")
+    commit(inner)
+    commit(repository)
+    expected = {
+        "dtp-jobs/dtp-aws/a.sh": (0o100644, GOOD),
+        "dtp-jobs/dtp-aws/link.sh": (0o120000, b""),
+        "dtp-jobs/dtp-aws/module.sh": (0o160000, b""),
+        "dtp-jobs/dtp-gcp": (0o120000, b""),
+    }
+    for files in (checkout.committed(repository, "HEAD")[1], checkout.working_tree(repository)):
+        assert {file.path: (file.mode, file.content) for file in files} == expected
+
+
+def test_a_script_that_is_too_large_is_told_by_its_size_and_not_loaded(repository: Path) -> None:
+    put(repository, "dtp-jobs/dtp-aws/big.sh", b"#" * 300 * 1024)
+    commit(repository)
+    for files in (checkout.committed(repository, "HEAD")[1], checkout.working_tree(repository)):
+        (file,) = files
+        assert (file.content, file.size) == (b"", 300 * 1024)
+        found = scripts.discover(files, commit="", catalog=catalog.builtin(), settings=None)
+        assert [finding.code for finding in scripts.findings(found)] == ["too-large"]
+
+
+@pytest.mark.parametrize(
+    "name", ["sp ace", "-rf", "new\nline", "$(reboot)", "génome", 'quo"te', "tab\t", "a" * 200]
+)
+def test_any_name_is_read_as_it_is(repository: Path, name: str) -> None:
+    put(repository, f"dtp-jobs/dtp-aws/{name}.sh")
+    commit(repository)
+    for files in (checkout.committed(repository, "HEAD")[1], checkout.working_tree(repository)):
+        assert [(file.path, file.content) for file in files] == [
+            (f"dtp-jobs/dtp-aws/{name}.sh", GOOD)
+        ]
+
+
+def test_a_name_that_is_no_utf_8_is_read_with_surrogates(repository: Path) -> None:
+    folder = repository / "dtp-jobs" / "dtp-aws"
+    folder.mkdir(parents=True)
+    (folder / os.fsdecode(b"a\xff.sh")).write_bytes(GOOD)
+    commit(repository)
+    for files in (checkout.committed(repository, "HEAD")[1], checkout.working_tree(repository)):
+        assert [file.path for file in files] == ["dtp-jobs/dtp-aws/a\udcff.sh"]
+
+
+def test_awkward_bytes_are_read_exactly(repository: Path) -> None:
+    contents = {
+        "a": b"",
+        "b": b"\n\n",
+        "c": b"no newline at the end",
+        "d": b"\x00\xff\r\n" * 99,
+        "e": b"0123456789 blob 5\nhello\n",
+    }
+    for name, content in contents.items():
+        put(repository, f"dtp-jobs/dtp-aws/{name}.sh", content)
+        put(repository, f"dtp-jobs/dtp-gcp/{name}.sh", content)
+    commit(repository)
+    _, files = checkout.committed(repository, "HEAD")
+    assert {file.path: file.content for file in files} == {
+        f"dtp-jobs/{folder}/{name}.sh": content
+        for folder in ("dtp-aws", "dtp-gcp")
+        for name, content in contents.items()
+    }
+
+
+def test_line_ends_are_not_converted_and_no_filter_runs(repository: Path, tmp_path: Path) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh", b"#!/bin/sh\r\necho\r\n")
+    commit(repository)
+    put(repository, "dtp-jobs/.gitattributes", b"*.sh filter=evil diff=evil text eol=lf\n")
+    witness = tmp_path / "ran"
+    for key in ("filter.evil.smudge", "filter.evil.clean", "diff.evil.textconv", "core.fsmonitor"):
+        git(repository, "config", key, f"touch {witness}; cat")
+    _, files = checkout.committed(repository, "HEAD")
+    assert files[0].content == b"#!/bin/sh\r\necho\r\n"
+    assert not witness.exists()
+
+
+def test_git_variables_of_the_caller_do_not_lead_elsewhere(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    head = commit(repository)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    monkeypatch.setenv("GIT_OBJECT_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    monkeypatch.setenv("GIT_LITERAL_PATHSPECS", "0")
+    assert checkout.committed(repository, "HEAD")[0] == head
+
+
+def test_a_replaced_object_does_not_stand_in_for_what_was_committed(repository: Path) -> None:
+    file = put(repository, "dtp-jobs/dtp-aws/a.sh")
+    commit(repository)
+    good = git(repository, "hash-object", str(file))
+    file.write_bytes(b"#!/bin/sh\nreboot\n")
+    git(repository, "replace", good, git(repository, "hash-object", "-w", str(file)))
+    assert checkout.committed(repository, "HEAD")[1][0].content == GOOD
+
+
+def test_a_shallow_clone_is_enough(repository: Path, tmp_path: Path) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    commit(repository)
+    head = commit(repository)
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", "shallow")
+    found, files = checkout.committed(tmp_path / "shallow", "HEAD")
+    assert (found, len(files)) == (head, 1)
+
+
+def test_a_clone_without_contents_is_refused_with_what_to_do(
+    repository: Path, tmp_path: Path
+) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    commit(repository)
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    options = ("--quiet", "--bare", "--filter=blob:none")
+    git(tmp_path, "clone", *options, f"file://{repository}", "partial")
+    error = refusal(tmp_path / "partial")
+    assert "--filter" in error.hint
+
+
+@pytest.mark.parametrize(
+    "revision", ["nowhere", "--help", "-1", "", "HEAD:dtp-jobs", "a..b", "0" * 40]
+)
+def test_an_unknown_revision_is_named(repository: Path, revision: str) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    commit(repository)
+    error = refusal(repository, revision)
+    assert error.message == f"{revision!r} names no commit in {repository}"
+    assert error.hint.startswith("Name a branch, a tag or a commit")
+
+
+def test_a_tag_and_an_abbreviated_commit_are_revisions(repository: Path) -> None:
+    head = commit(repository)
+    git(repository, "tag", "--annotate", "--message=x", "v1")
+    assert checkout.committed(repository, "v1")[0] == head
+    assert checkout.committed(repository, head[:10])[0] == head
+
+
+def test_a_folder_without_git_is_told_so(tmp_path: Path) -> None:
+    error = refusal(tmp_path)
+    assert error.message.startswith("git: not a git repository")
+    assert error.hint == "Name the checkout with -C, or run inside it."
+
+
+def test_a_folder_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+    assert "cannot change to" in refusal(tmp_path / "nowhere").message
+
+
+def test_a_machine_without_git_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    error = refusal(tmp_path)
+    assert (error.message, bool(error.hint)) == ("git is not installed", True)
+
+
+def test_a_checkout_of_another_user_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = put(
+        tmp_path, "bin/git", b"#!/bin/sh\necho 'fatal: detected dubious ownership' >&2\nexit 128\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    error = refusal(tmp_path)
+    assert error.message == "git: detected dubious ownership"
+    assert f"git config --global --add safe.directory '{tmp_path}'" in error.hint
+
+
+# --- one file ------------------------------------------------------------------------------------
+
+
+def test_one_file_is_read_at_a_revision(repository: Path) -> None:
+    put(repository, "dtp-jobs/catalog.yaml", b"version: 1\n")
+    commit(repository)
+    put(repository, "dtp-jobs/catalog.yaml", b"changed")
+    path = "dtp-jobs/catalog.yaml"
+    assert checkout.read_file(repository, "HEAD", path) == b"version: 1\n"
+
+
+def test_a_file_that_is_not_there_is_none(repository: Path) -> None:
+    commit(repository)
+    assert checkout.read_file(repository, "HEAD", "dtp-jobs/catalog.yaml") is None
+
+
+def test_a_link_in_place_of_the_file_is_refused(repository: Path) -> None:
+    put(repository, "dtp-jobs/x")
+    (repository / "dtp-jobs/catalog.yaml").symlink_to("x")
+    commit(repository)
+    with pytest.raises(UsageError, match="is not a plain file"):
+        checkout.read_file(repository, "HEAD", "dtp-jobs/catalog.yaml")
+
+
+def test_a_folder_in_place_of_the_file_is_refused(repository: Path) -> None:
+    put(repository, "dtp-jobs/catalog.yaml/x")
+    commit(repository)
+    with pytest.raises(UsageError, match="is not a plain file"):
+        checkout.read_file(repository, "HEAD", "dtp-jobs/catalog.yaml")
+
+
+# --- the working tree ----------------------------------------------------------------------------
+
+
+def test_the_working_tree_is_read_as_git_would_commit_it(repository: Path) -> None:
+    put(repository, "dtp-jobs/dtp-aws/a.sh")
+    put(repository, "dtp-jobs/dtp-aws/b.sh").chmod(0o755)
+    put(repository, "dtp-jobs/dtp-gcp/README.md", b"hello")
+    (repository / "dtp-jobs/dtp-aws/link.sh").symlink_to("nowhere")
+    commit(repository)
+    _, committed = checkout.committed(repository, "HEAD")
+    working = checkout.working_tree(repository)
+    assert [(file.path, file.mode, file.blob) for file in working] == [
+        (file.path, file.mode, file.blob) for file in committed
+    ]
+
+
+def test_a_folder_without_git_is_read_too(tmp_path: Path) -> None:
+    put(tmp_path, "dtp-jobs/dtp-aws/a.sh")
+    assert list(by_path(checkout.working_tree(tmp_path))) == ["dtp-jobs/dtp-aws/a.sh"]
+
+
+def test_only_the_paths_asked_for_are_read_each_once(tmp_path: Path) -> None:
+    for name in ("dtp-aws/a", "dtp-aws/b", "dtp-gcp/c"):
+        put(tmp_path, f"dtp-jobs/{name}.sh")
+    paths = ("dtp-jobs/dtp-gcp", "dtp-jobs/dtp-aws/a.sh", str(tmp_path / "dtp-jobs/dtp-gcp/c.sh"))
+    assert list(by_path(checkout.working_tree(tmp_path, paths))) == [
+        "dtp-jobs/dtp-aws/a.sh",
+        "dtp-jobs/dtp-gcp/c.sh",
+    ]
+
+
+def test_a_path_is_relative_to_where_one_stands(tmp_path: Path) -> None:
+    put(tmp_path, "dtp-jobs/dtp-aws/a.sh")
+    here = tmp_path / "dtp-jobs" / "dtp-aws"
+    for path in ("a.sh", ".", "../dtp-aws", ".."):
+        assert list(by_path(checkout.working_tree(here, (path,)))) == ["dtp-jobs/dtp-aws/a.sh"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("elsewhere.sh", "is not under dtp-jobs"),
+        ("..", "is not under dtp-jobs"),
+        ("/etc/passwd", "is not under dtp-jobs"),
+        ("dtp-jobs/../elsewhere.sh", "is not under dtp-jobs"),
+        ("dtp-jobs/dtp-aws/nowhere.sh", "does not exist"),
+    ],
+)
+def test_a_path_outside_or_nowhere_is_a_usage_error(tmp_path: Path, path: str, told: str) -> None:
+    put(tmp_path, "dtp-jobs/dtp-aws/a.sh")
+    put(tmp_path, "elsewhere.sh")
+    with pytest.raises(UsageError, match=told):
+        checkout.working_tree(tmp_path, (path,))
+
+
+def test_a_place_without_scripts_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder dtp-jobs"):
+        checkout.working_tree(tmp_path)
+
+
+def test_pipes_and_sockets_are_passed_over_without_waiting(tmp_path: Path) -> None:
+    put(tmp_path, "dtp-jobs/dtp-aws/a.sh")
+    os.mkfifo(tmp_path / "dtp-jobs/dtp-aws/pipe.sh")
+    assert list(by_path(checkout.working_tree(tmp_path))) == ["dtp-jobs/dtp-aws/a.sh"]
+
+
+def test_a_file_that_may_not_be_read_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "dtp-jobs/dtp-aws/a.sh")
+
+    def refuse(self: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UsageError, match=r"cannot read dtp-jobs/dtp-aws/a\.sh: Permission denied"):
+        checkout.working_tree(tmp_path)

@@ -1,0 +1,469 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtp_action.core import catalog, cluster_settings, naming, scripts
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import Desired, Directives, Finding, Ref, Severity, Wanted
+from dtp_action.core.scripts import File
+
+ROWS = catalog.builtin()
+GOOD = b"#!/bin/bash\naws s3 cp --no-sign-request s3://1000genomes/sequence.index .\n"
+SYMLINK, SUBMODULE = 0o120000, 0o160000
+
+
+def a_file(path: str, content: bytes = GOOD, mode: int = 0o100644, **more: int) -> File:
+    return File(path=path, mode=mode, blob="b10b", content=content, **more)
+
+
+def discover(*files: File, settings: ClusterSettings | None = None) -> Desired:
+    return scripts.discover(files, commit="c0ffee", catalog=ROWS, settings=settings)
+
+
+def judge(content: bytes, path: str = "dtp-jobs/dtp-aws/a.sh", mode: int = 0o100644) -> Wanted:
+    (wanted,) = discover(a_file(path, content, mode)).wanted.values()
+    return wanted
+
+
+def codes(content: bytes) -> list[tuple[int, str]]:
+    return [(finding.line, finding.code) for finding in judge(content).findings]
+
+
+def loose(path: str, mode: int = 0o100644) -> list[tuple[str, Severity]]:
+    """Return what is said of a path that names no job."""
+    found = discover(a_file(path, mode=mode))
+    assert not found.wanted
+    return [(finding.code, finding.severity) for finding in found.findings]
+
+
+# --- what is found -------------------------------------------------------------------------------
+
+
+def test_each_script_in_a_protocols_folder_is_a_job() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/genome.sh"), a_file("dtp-jobs/dtp-gcp/genome.sh"))
+    assert found.commit == "c0ffee"
+    assert [str(ref) for ref in found.wanted] == ["dtp-aws/genome", "dtp-gcp/genome"]
+    assert scripts.findings(found) == ()
+    one = found.wanted[Ref("aws", "genome")]
+    assert one.script is not None
+    assert (one.path, one.blob) == ("dtp-jobs/dtp-aws/genome.sh", "b10b")
+    assert (one.script.content, one.script.directives) == (GOOD, Directives())
+
+
+def test_the_same_bytes_under_seven_protocols_are_seven_jobs() -> None:
+    seven = ("aws", "gcp", "sra-tools", "minio", "aspera", "rclone", "local")
+    found = discover(*(a_file(f"dtp-jobs/dtp-{protocol}/test.sh") for protocol in seven))
+    assert all(one.script for one in found.wanted.values())
+    assert len({naming.attempt_name(ref, 1) for ref in found.wanted}) == 7
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "endpoint_setup_reed",
+        "Kidney",
+        "UPPER_lower-1.2",
+        "1",
+        "a" * 100,
+        "a..b",
+        "aspera-job-1",
+        "end-",
+    ],
+)
+def test_awkward_but_harmless_names_are_jobs(name: str) -> None:
+    found = discover(a_file(f"dtp-jobs/dtp-aws/{name}.sh"))
+    assert list(found.wanted) == [Ref("aws", name)]
+    assert Ref.parse(str(Ref("aws", name))) == Ref("aws", name)
+
+
+def test_names_that_look_alike_as_slugs_are_two_jobs() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/a_b.sh"), a_file("dtp-jobs/dtp-aws/A-b.sh"))
+    assert len(found.wanted) == 2
+    assert len({naming.attempt_name(ref, 1) for ref in found.wanted}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("my job", "it holds ' '; letters A-Z and a-z, digits, `.`, `_`, `-` are allowed"),
+        ("génome", "it holds 'é'; letters A-Z and a-z, digits, `.`, `_`, `-` are allowed"),
+        ("a\nb", "it holds '\\\\n'; letters A-Z and a-z, digits, `.`, `_`, `-` are allowed"),
+        ("$(reboot)", "it holds '$'; letters A-Z and a-z, digits, `.`, `_`, `-` are allowed"),
+        ("a;b", "it holds ';'; letters A-Z and a-z, digits, `.`, `_`, `-` are allowed"),
+        ("-rf", "it must begin with a letter or a digit"),
+        ("_a", "it must begin with a letter or a digit"),
+        ("a" * 200, "it has 200 characters, 100 are allowed"),
+        ("a.sh", "it ends in .sh twice"),
+    ],
+)
+def test_a_dangerous_name_is_rejected_with_the_reason(name: str, told: str) -> None:
+    found = discover(a_file(f"dtp-jobs/dtp-aws/{name}.sh"))
+    assert not found.wanted
+    (finding,) = found.findings
+    assert (finding.code, finding.severity) == ("name", Severity.ERROR)
+    assert finding.message == f"the job's name cannot be used: {told}"
+
+
+def test_a_path_is_told_in_characters_that_print() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/a\n\x1b[31m\udcff\u202e.sh"))
+    assert found.findings[0].path == "dtp-jobs/dtp-aws/a\\n\\x1b[31m\\udcff\\u202e.sh"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "catalog.yaml",
+        ".gitkeep",
+        "dtp-aws/README",
+        "dtp-aws/README.md",
+        "dtp-aws/.gitkeep",
+        "dtp-aws/.hidden.sh",
+        "dtp-aws/..sh",
+        "dtp-aws/...sh",
+        "dtp-aws/genome.sh.example",
+        "dtp-aws/.old/genome.sh",
+    ],
+)
+def test_readme_dotfiles_examples_and_the_catalog_are_passed_over(path: str) -> None:
+    assert loose(f"dtp-jobs/{path}") == []
+
+
+@pytest.mark.parametrize(
+    "path", ["notes.txt", "dtp-aws/genome.txt", "dtp-aws/a.SH", "dtp-aws/a.bash", "dtp-aws/x/y.py"]
+)
+def test_another_file_is_a_warning(path: str) -> None:
+    assert loose(f"dtp-jobs/{path}") == [("not-a-script", Severity.WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "code"),
+    [
+        ("dtp-jobs/genome.sh", 0o100644, "place"),
+        ("dtp-jobs/dtp-aws/more/genome.sh", 0o100644, "place"),
+        ("dtp-jobs/dtp-aws/genome.sh/part", 0o100644, "place"),
+        ("dtp-jobs/aws/genome.sh", 0o100644, "folder"),
+        ("dtp-jobs/dtp-AWS/genome.sh", 0o100644, "folder"),
+        ("dtp-jobs/dtp-/genome.sh", 0o100644, "folder"),
+        ("dtp-jobs/dtp-aws", SYMLINK, "folder"),
+        ("dtp-jobs/dtp-aws", SUBMODULE, "folder"),
+        ("dtp-jobs", SYMLINK, "folder"),
+        ("dtp-jobs", 0o100644, "folder"),
+    ],
+)
+def test_a_script_in_no_protocols_folder_is_an_error(path: str, mode: int, code: str) -> None:
+    assert loose(path, mode) == [(code, Severity.ERROR)]
+
+
+# --- rejected, but still something on the branch -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (SYMLINK, "is a symbolic link; a script is a plain file"),
+        (SUBMODULE, "is a submodule; a script is a plain file"),
+    ],
+)
+def test_a_link_is_rejected_and_yet_a_job_of_the_branch(mode: int, told: str) -> None:
+    wanted = judge(b"", mode=mode)
+    assert wanted.script is None
+    assert [(one.code, one.message) for one in wanted.findings] == [("link", told)]
+
+
+def test_an_unknown_protocol_is_rejected_and_yet_a_job_of_the_branch() -> None:
+    wanted = judge(GOOD, "dtp-jobs/dtp-asw/a.sh")
+    assert (wanted.ref, wanted.script) == (Ref("asw", "a"), None)
+    assert [one.message for one in wanted.findings] == [
+        "dtp-asw is no protocol; did you mean `aws`?"
+    ]
+
+
+def test_a_protocol_without_an_image_rejects_its_scripts_without_a_cluster_too() -> None:
+    wanted = judge(GOOD, "dtp-jobs/dtp-irods/a.sh")
+    assert [(one.line, one.code) for one in wanted.findings] == [(0, "protocol")]
+    assert wanted.script is None
+
+
+def test_a_folder_named_by_an_alias_keeps_its_own_name() -> None:
+    wanted = judge(GOOD, "dtp-jobs/dtp-google/a.sh")
+    assert wanted.ref == Ref("google", "a")
+    assert wanted.script is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", (0, "empty", "is empty")),
+        (b"\n \n", (0, "empty", "is empty")),
+        (b"#" * (256 * 1024 + 1), (0, "too-large", "is larger than 256 KiB")),
+        (
+            b"#!/bin/sh\necho \0\n",
+            (2, "nul", "holds a NUL byte: this is no text"),
+        ),
+        (
+            b"#!/bin/sh\n\necho g\xe9nome\n",
+            (3, "encoding", "is not UTF-8 text: save the file as UTF-8"),
+        ),
+        (
+            b"\xef\xbb\xbf#!/bin/sh\necho\n",
+            (1, "bom", "begins with a byte order mark: save the file as UTF-8 without one"),
+        ),
+        (
+            b"#!/bin/sh\necho\r\necho\r\n",
+            (2, "cr", "has Windows line ends (CR): save the file with LF line ends"),
+        ),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_bytes_that_are_no_plain_text_are_rejected(
+    content: bytes, told: tuple[int, str, str]
+) -> None:
+    wanted = judge(content)
+    assert wanted.script is None
+    assert [(one.line, one.code, one.message) for one in wanted.findings] == [told]
+
+
+def test_a_script_of_the_largest_size_is_accepted() -> None:
+    assert judge(b"#!/bin/sh\n" + b"#" * (256 * 1024 - 10)).script is not None
+
+
+def test_a_script_too_large_to_be_loaded_is_rejected_by_its_size() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/a.sh", b"", size=300 * 1024))
+    assert [one.code for one in found.wanted[Ref("aws", "a")].findings] == ["too-large"]
+
+
+def test_utf_16_is_told_as_no_utf_8() -> None:
+    assert {code for _, code in codes("#!/bin/sh\necho é\n".encode("utf-16"))} >= {"encoding"}
+
+
+def test_windows_line_ends_do_not_hide_what_else_is_wrong() -> None:
+    assert codes(b"#!/bin/bash\r\n#dtp cpu=2\r\n") == [(1, "cr"), (2, "directive-mark")]
+
+
+@pytest.mark.parametrize("mode", [0o100644, 0o100755])
+def test_the_x_bit_never_matters(mode: int) -> None:
+    assert judge(GOOD, mode=mode).script is not None
+
+
+# --- the shebang ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shebang", "shell"),
+    [
+        ("#!/bin/sh", "sh"),
+        ("#!/bin/bash", "bash"),
+        ("#! /bin/bash", "bash"),
+        ("#!/usr/bin/bash", "bash"),
+        ("#!/usr/local/bin/bash", "bash"),
+        ("#!/usr/bin/env bash", "bash"),
+        ("#!/usr/bin/env sh", "sh"),
+        ("#!/bin/bash -eu", "bash"),
+        ("#!/bin/bash ", "bash"),
+    ],
+)
+def test_sh_and_bash_are_accepted_in_every_image(shebang: str, shell: str) -> None:
+    wanted = judge(f"{shebang}\necho\n".encode(), "dtp-jobs/dtp-rclone/a.sh")
+    assert wanted.findings == ()
+    assert wanted.script is not None
+    assert scripts.shell(wanted.script) == shell
+
+
+@pytest.mark.parametrize(
+    "shebang",
+    [
+        "#!/usr/bin/perl",
+        "#!/usr/bin/env python3",
+        "#!bash",
+        "#!",
+        "#!/bin/",
+        "#!/bin/zsh",
+        "#!/bin/bashful",
+        "#!/usr/bin/env -S bash -e",
+        "#!/usr/bin/env bash -e",
+        "#!/bin/bash --login",
+        "#!/bin/bash -c reboot",
+        "#!/bin/env",
+    ],
+)
+def test_another_shebang_is_an_error(shebang: str) -> None:
+    (finding,) = judge(f"{shebang}\necho\n".encode()).findings
+    assert (finding.line, finding.code, finding.fix) == (1, "shebang", "#!/bin/bash")
+    assert finding.message == f"`{shebang}` cannot be used; it may name sh, bash"
+
+
+def test_a_row_allows_another_interpreter() -> None:
+    rows = catalog.parse("version: 1\nprotocols: {aws: {interpreters: [python3]}}", "x", base=ROWS)
+    file = a_file("dtp-jobs/dtp-aws/a.sh", b"#!/usr/bin/env python3\nprint()\n")
+    (wanted,) = scripts.discover([file], commit="", catalog=rows, settings=None).wanted.values()
+    assert wanted.script is not None
+    assert scripts.shell(wanted.script) is None
+
+
+def test_no_shebang_is_a_warning_and_sh_runs_it() -> None:
+    wanted = judge(b"echo\n")
+    assert wanted.script is not None
+    assert scripts.shell(wanted.script) == "sh"
+    assert wanted.findings == (
+        Finding(
+            path="dtp-jobs/dtp-aws/a.sh",
+            line=1,
+            code="no-shebang",
+            severity=Severity.WARNING,
+            message="has no shebang as its first line, so sh runs it",
+            fix="#!/bin/sh",
+        ),
+    )
+
+
+# --- what the text says --------------------------------------------------------------------------
+
+
+def test_a_wrong_directive_rejects_the_script() -> None:
+    wanted = judge(b"#!/bin/sh\n#DTP memory=8GB\necho\n")
+    assert wanted.script is None
+    assert [(one.line, one.code, one.fix) for one in wanted.findings] == [
+        (2, "directive-value", "#DTP memory=8G")
+    ]
+
+
+def test_the_originals_globus_script_is_rejected_with_what_to_do_and_its_key_not_echoed() -> None:
+    key = "-".join("1a2b3"[i] * n for i, n in enumerate((8, 4, 4, 4, 12)))
+    wanted = judge(f'#!/bin/bash\nGLOBUS_KEY="{key}"\n'.encode(), "dtp-jobs/dtp-globus/endpoint.sh")
+    assert wanted.script is None
+    (finding,) = (one for one in wanted.findings if one.line == 2)
+    assert finding.code == "secret-globus-setup-key"
+    assert finding.message == (
+        "looks like a Globus setup key: revoke it, and keep its successor in the Secret "
+        "dtp-globus, key GLOBUS_SETUP_KEY"
+    )
+    assert key not in str(wanted)
+
+
+def test_a_secret_is_not_echoed_by_any_finding_about_its_line() -> None:
+    token = "ghp_" + "aB3dE5gH7jK9" * 3
+    text = f"#!/usr/bin/{token}\n#DTP secret={token}, token={token}\ncat /root/{token}\n"
+    wanted = judge(text.encode())
+    assert {"shebang", "directive-value", "path"} <= {one.code for one in wanted.findings}
+    assert token not in str(wanted)
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("cd /root", "/root"),
+        ("aws s3 cp s3://a/b /root/data/x", "/root/data/x"),
+        ('cp x "/workspace/other/x"', "/workspace/other/x"),
+        ("OUT=/scratch/ada", "/scratch/ada"),
+        ("tool --out=/mnt/x >/data/log", "/mnt/x"),
+        ("cat </home/ada/x", "/home/ada/x"),
+    ],
+)
+def test_an_absolute_path_outside_the_jobs_directory_is_a_warning(line: str, path: str) -> None:
+    wanted = judge(f"#!/bin/sh\n{line}\n".encode())
+    assert wanted.script is not None
+    first = wanted.findings[0]
+    assert (first.line, first.code, first.severity) == (2, "path", Severity.WARNING)
+    assert first.message.startswith(f"`{path}` ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cp x /tmp/y 2>/dev/null",
+        "/usr/bin/env aws",
+        "cat /etc/passwd",
+        "aws s3 cp s3://a/root/x .",
+        "rclone copy remote:/data/x .",
+        "gocmd get /tempZone/home/ada/x .",
+        "cd /workspace/dtp-jobs/dtp-aws/a/part",
+        "cd /home/dtp/x",
+        'cp "$BASE"/data/x .',
+        "cp ${BASE}/root/x .",
+        "# once under /root",
+        "cp /rootless/x .",
+        "curl https://example.org/root/x",
+    ],
+)
+def test_other_paths_are_left_alone(line: str) -> None:
+    assert judge(f"#!/bin/sh\n{line}\n".encode()).findings == ()
+
+
+# --- with a cluster ------------------------------------------------------------------------------
+
+LEAST = "version: 1\nclaim: data\nrunnerImage: registry.example.org/dtp/runner:1\n"
+
+
+def test_caps_hold_where_the_cluster_is_known_and_are_unchecked_elsewhere() -> None:
+    file = a_file("dtp-jobs/dtp-aws/a.sh", b"#!/bin/sh\n#DTP cpu=4\necho\n")
+    settings = cluster_settings.parse(LEAST + "caps: {cpu: 2}\n", "x")
+    assert discover(file).wanted[Ref("aws", "a")].script is not None
+    wanted = discover(file, settings=settings).wanted[Ref("aws", "a")]
+    assert wanted.script is None
+    assert [one.message for one in wanted.findings] == ["`cpu=4` is over this cluster's cap of 2"]
+
+
+def test_whom_a_secret_is_granted_to_is_not_asked_before_the_author_is_known() -> None:
+    file = a_file("dtp-jobs/dtp-aws/a.sh", b"#!/bin/sh\n#DTP secret=lab-key\necho\n")
+    settings = cluster_settings.parse(LEAST + "grants: {lab-key: [ada]}\n", "x")
+    assert discover(file, settings=settings).wanted[Ref("aws", "a")].script is not None
+
+
+# --- findings from elsewhere ---------------------------------------------------------------------
+
+
+def test_a_finding_from_elsewhere_rejects_its_script_and_no_other() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/a.sh"), a_file("dtp-jobs/dtp-aws/b.sh"))
+    wrong = Finding(path="dtp-jobs/dtp-aws/a.sh", line=3, code="syntax", message="no")
+    note = Finding(path="dtp-jobs", code="x", severity=Severity.WARNING, message="note")
+    after = scripts.reject(found, [wrong, note])
+    assert after.wanted[Ref("aws", "a")].script is None
+    assert after.wanted[Ref("aws", "b")].script is not None
+    assert scripts.findings(after) == (note, wrong)
+
+
+def test_a_warning_from_elsewhere_rejects_nothing() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/a.sh"))
+    warning = Finding(
+        path="dtp-jobs/dtp-aws/a.sh", code="syntax", severity=Severity.WARNING, message="hm"
+    )
+    after = scripts.reject(found, [warning])
+    assert after.wanted[Ref("aws", "a")].script is not None
+    assert scripts.findings(after) == (warning,)
+
+
+# --- whatever comes ------------------------------------------------------------------------------
+
+NAMES = st.text(alphabet=st.one_of(st.sampled_from("a.-_/ \n$sh"), st.characters()), max_size=20)
+
+
+@given(
+    st.lists(
+        st.builds(
+            File,
+            path=st.one_of(
+                NAMES.map("dtp-jobs/dtp-aws/{}.sh".format),
+                NAMES.map("dtp-jobs/{}".format),
+                NAMES,
+            ),
+            mode=st.sampled_from([0o100644, 0o100755, SYMLINK, SUBMODULE]),
+            blob=st.just("b"),
+            content=st.one_of(
+                st.binary(), st.text().map(lambda text: text.encode("utf-8", "replace"))
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_the_branch_holds_is_judged_and_never_an_error_of_ours(files: list[File]) -> None:
+    found = discover(*files)
+    for one in found.wanted.values():
+        errors = [finding for finding in one.findings if finding.severity is Severity.ERROR]
+        assert (one.script is None) is bool(errors)
+        assert naming.attempt_name(one.ref, 1)
+    for finding in scripts.findings(found):
+        assert finding.path.isprintable()
+        assert finding.message.isprintable()

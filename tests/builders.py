@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dtp_action.core import naming
+from dtp_action.core import naming, planner
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
     ContainerView,
@@ -99,6 +99,18 @@ def desired(*wanted: Wanted | str, commit: str = COMMIT) -> Desired:
     """Return a commit that asks for these jobs; a bare ref asks for it with the default bytes."""
     items = [a_wanted(item) if isinstance(item, str) else item for item in wanted]
     return Desired(commit=commit, wanted={item.ref: item for item in items})
+
+
+def a_policy(**changes: Any) -> planner.Policy:
+    """Return the bounds of a run; every script resolves to the default settings."""
+    defaults: dict[str, Any] = {
+        "resolve": lambda script: a_spec(retries=script.directives.retries),
+        "origin": lambda ref: an_origin(),
+        "stuck_limit": 1800,
+        "queue_allowance": 3600,
+        "retention": 86400,
+    }
+    return planner.Policy(**defaults | changes)
 
 
 # --- the ledger ----------------------------------------------------------------------------------

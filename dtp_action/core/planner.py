@@ -346,7 +346,8 @@ def _guard(
     fresh = not known and len(desired.wanted) > policy.max_new
     if policy.first_run or not new or (len(new) <= policy.max_new and not fresh):
         return tuple(actions)
-    count = f"{len(new)} new jobs at once" if known else f"{len(new)} jobs and an empty ledger"
+    total = len(desired.wanted)
+    count = f"{len(new)} new jobs at once" if known else f"{total} scripts and an empty ledger"
     reason = (
         f"{count}, with max-new {policy.max_new}: run them with --first-run,"
         " or record them as done with --adopt"

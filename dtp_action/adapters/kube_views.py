@@ -114,4 +114,6 @@ def _words(condition: Wire | None) -> str:
 
 
 def _time(text: str | None) -> datetime | None:
-    return ledger.instant(text) if text else None
+    """Read a time; a container that could not be started says 1970, which is none."""
+    at = ledger.instant(text) if text else None
+    return at if at and at.year > 1970 else None  # noqa: PLR2004

@@ -1,0 +1,344 @@
+"""What dispatch may rely on in any cluster: the same tests on the fake and on a real one."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from dtp_action.core import manifests
+from dtp_action.core.model import Mount, Phase, Refused, Started, Taken
+from dtp_action.errors import StaleError
+from tests import builders
+from tests.contract.stages import Counted, FakeStage, Stage
+
+AWKWARD = 'echo "ä€𝄞 \\ \t %s {{x}} $(y)"\n\n  # no newline at the end'.encode()
+
+
+def the_job(cluster: Counted) -> str:
+    """Return the UID of the only Job."""
+    (job,) = cluster.jobs()
+    return job.uid
+
+
+# --- the namespace -------------------------------------------------------------------------------
+
+
+def test_settings_are_the_admins(cluster: Counted) -> None:
+    assert cluster.settings().service_account == "dtp-job"
+    assert cluster.requests == ["get configmaps dtp-cluster"]
+
+
+def test_namespace_uid_is_the_same_for_all(stage: Stage, cluster: Counted) -> None:
+    assert cluster.namespace_uid()
+    assert cluster.namespace_uid() == stage.connect().namespace_uid()
+
+
+def test_now_is_the_clusters_time(stage: Stage, cluster: Counted) -> None:
+    cluster.namespace_uid()
+    expected = stage.world.now if isinstance(stage, FakeStage) else datetime.now(UTC)
+    assert abs((cluster.now() - expected).total_seconds()) < 5
+    assert cluster.requests == ["get namespaces"]
+
+
+# --- the ledger ----------------------------------------------------------------------------------
+
+
+def test_fresh_ledger_has_neither_card_nor_entries(cluster: Counted) -> None:
+    assert cluster.ledger().identity is None
+    assert cluster.ledger().entries == ()
+
+
+def test_first_card_counts(stage: Stage, cluster: Counted) -> None:
+    first = builders.an_identity("first")
+    assert cluster.identify(first) == first
+    assert stage.connect().identify(builders.an_identity("second")) == first
+    assert cluster.ledger().identity == first
+
+
+def test_rename_changes_the_source_alone(cluster: Counted) -> None:
+    card = cluster.identify(builders.an_identity("old"))
+    cluster.rename("new")
+    assert cluster.ledger().identity == replace(card, source="new")
+
+
+def test_rename_without_card_is_stale(cluster: Counted) -> None:
+    with pytest.raises(StaleError):
+        cluster.rename("new")
+
+
+def test_entry_is_listed_as_it_was_recorded(cluster: Counted) -> None:
+    cluster.identify(builders.an_identity())
+    entries = {
+        cluster.record(builders.a_draft("dtp-aws/a")),
+        cluster.record(builders.a_draft("dtp-aws/a", 2, request="key", adopted=True)),
+        cluster.record(builders.a_draft("dtp-irods/B_c.d", origin=builders.an_origin())),
+    }
+    assert set(cluster.ledger().entries) == entries
+
+
+def test_recording_again_returns_the_first_entry(stage: Stage, cluster: Counted) -> None:
+    first = cluster.record(builders.a_draft(content=b"first"))
+    again = stage.connect().record(builders.a_draft(content=b"second"))
+    assert again == first
+
+
+def test_many_dispatchers_record_the_same_attempts_at_once(stage: Stage) -> None:
+    drafts = [builders.a_draft(f"dtp-aws/job{number}") for number in range(10)]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda draft: stage.connect().record(draft), drafts * 3))
+    assert found[:10] == found[10:20] == found[20:]
+    assert len(stage.connect().ledger().entries) == 10
+
+
+def test_entry_gives_script_and_spec_back_exactly(cluster: Counted) -> None:
+    spec = builders.a_spec(
+        mounts=(Mount(path="a b"), Mount(path="c", read_only=False)),
+        env={"KEY": "ä value"},
+        transient=(75, 6),
+        tolerations=({"key": "x", "operator": "Exists"},),
+        secrets=("keys",),
+        groups=(100,),
+    )
+    entry = cluster.record(builders.a_draft(content=AWKWARD, spec=spec))
+    recorded = cluster.read(entry.name)
+    assert recorded
+    assert (recorded.entry, recorded.script, recorded.spec) == (entry, AWKWARD, spec)
+
+
+def test_entry_that_is_not_there_reads_as_none(cluster: Counted) -> None:
+    assert cluster.read("dtp-aws-nothing-00000000-1") is None
+
+
+# --- writing into an entry -----------------------------------------------------------------------
+
+
+def test_confirm_writes_the_jobs_uid(cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    confirmed = cluster.confirm(entry, "uid-1")
+    assert confirmed.job_uid == "uid-1"
+    assert cluster.ledger().entries == (confirmed,)
+
+
+def test_write_on_an_old_reading_is_stale(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    confirmed = stage.connect().confirm(entry, "uid-1")
+    with pytest.raises(StaleError):
+        cluster.confirm(entry, "uid-2")
+    with pytest.raises(StaleError):
+        cluster.intend(entry, builders.an_intent(), "")
+    with pytest.raises(StaleError):
+        cluster.settle(entry, builders.an_outcome(), "")
+    assert cluster.ledger().entries == (confirmed,)
+
+
+def test_write_into_an_entry_that_is_gone_is_stale(cluster: Counted) -> None:
+    with pytest.raises(StaleError):
+        cluster.confirm(builders.an_entry(), "uid-1")
+
+
+def test_intent_is_kept_with_the_logs_tail(cluster: Counted) -> None:
+    intent = builders.an_intent(request="key", started=builders.at(5))
+    entry = cluster.intend(cluster.record(builders.a_draft()), intent, "the last words\n")
+    assert entry.intent == intent
+    assert cluster.ledger().entries == (entry,)
+    assert cluster.kept_tail(entry.name) == "the last words\n"
+
+
+def test_intent_without_log_keeps_no_tail(cluster: Counted) -> None:
+    entry = cluster.intend(cluster.record(builders.a_draft()), builders.an_intent(), "")
+    assert cluster.kept_tail(entry.name) is None
+
+
+def test_settled_entry_tells_its_outcome(cluster: Counted) -> None:
+    outcome = builders.an_outcome(Phase.FAILED, warnings=("no log",), received=5, sent=0, starts=1)
+    entry = cluster.settle(cluster.record(builders.a_draft()), outcome, "ä tail\n")
+    assert entry.outcome == outcome
+    assert cluster.ledger().entries == (entry,)
+    assert cluster.kept_tail(entry.name) == "ä tail\n"
+
+
+def test_first_outcome_counts(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    first = stage.connect().settle(entry, builders.an_outcome(Phase.SUCCEEDED), "first")
+    late = cluster.settle(first, builders.an_outcome(Phase.FAILED), "second")
+    assert late.outcome == first.outcome
+    assert cluster.kept_tail(entry.name) == "first"
+
+
+def test_companions_are_not_entries(cluster: Counted) -> None:
+    entry = cluster.intend(cluster.record(builders.a_draft()), builders.an_intent(), "tail")
+    cluster.settle(entry, builders.an_outcome(Phase.CANCELLED), "end")
+    assert len(cluster.ledger().entries) == 1
+
+
+# --- Jobs ----------------------------------------------------------------------------------------
+
+
+def test_start_makes_the_job_that_the_entry_records(cluster: Counted) -> None:
+    spec = builders.a_spec(time=3600, retries=2, transient=(75,))
+    entry = cluster.record(builders.a_draft(spec=spec))
+    started = cluster.start(entry)
+    (job,) = cluster.jobs()
+    assert started == Started(job_uid=job.uid)
+    assert (job.name, job.entry_uid, job.end) == (entry.name, entry.uid, None)
+    assert (job.deadline, job.ttl) == (manifests.deadline(spec), manifests.BORN_TTL)
+
+
+def test_starting_costs_two_requests_and_three_when_it_was_started(cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    mark = len(cluster.requests)
+    cluster.start(entry)
+    cluster.start(entry)
+    read, create = f"get configmaps {entry.name}", f"create jobs {entry.name}"
+    assert cluster.requests[mark:] == [read, create, read, create, f"get jobs {entry.name}"]
+
+
+def test_many_dispatchers_start_one_job(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(lambda _: stage.connect().start(entry), range(8)))
+    assert answers == {Started(job_uid=the_job(cluster))}
+
+
+def test_job_of_somebody_else_is_left_alone(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.somebody_makes_job(entry.name)
+    answer = cluster.start(entry)
+    assert isinstance(answer, Taken)
+    assert entry.name in answer.reason
+    assert cluster.jobs() == ()
+
+
+def test_ended_attempt_is_never_started(cluster: Counted) -> None:
+    intended = cluster.record(builders.a_draft("dtp-aws/a"))
+    cluster.intend(intended, builders.an_intent(), "")
+    settled = cluster.record(builders.a_draft("dtp-aws/b"))
+    cluster.settle(settled, builders.an_outcome(), "")
+    for entry in (intended, settled, builders.an_entry("dtp-aws/c")):
+        with pytest.raises(StaleError):
+            cluster.start(entry)
+    assert cluster.jobs() == ()
+
+
+def test_full_quota_is_refused_for_now(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.fill_quota()
+    answer = cluster.start(entry)
+    assert isinstance(answer, Refused)
+    assert not answer.for_good
+    assert "quota" in answer.reason
+
+
+def test_policy_refuses_for_good_and_says_why(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.forbid_jobs("images must come from the list")
+    answer = cluster.start(entry)
+    assert isinstance(answer, Refused)
+    assert answer.for_good
+    assert "images must come from the list" in answer.reason
+
+
+def test_policy_of_today_does_not_undo_the_job_of_yesterday(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    started = cluster.start(entry)
+    stage.forbid_jobs("not any more")
+    assert cluster.start(entry) == started
+
+
+def test_removed_job_is_not_listed(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.start(entry)
+    stage.remove_job(entry.name)
+    assert cluster.jobs() == ()
+
+
+def test_stop_lets_the_deadline_pass(cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.start(entry)
+    cluster.stop(cluster.confirm(entry, the_job(cluster)))
+    assert cluster.jobs()[0].deadline == 1
+
+
+def test_retire_sets_the_time_to_live(cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.start(entry)
+    cluster.retire(entry, 123)
+    assert cluster.jobs()[0].ttl == 123
+
+
+def test_stop_and_retire_without_job_do_nothing(cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.stop(entry)
+    cluster.retire(entry, 5)
+    assert cluster.jobs() == ()
+
+
+def test_stop_leaves_another_job_alone(cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.start(entry)
+    before = cluster.jobs()
+    cluster.stop(replace(entry, uid="another", job_uid="another"))
+    assert cluster.jobs() == before
+
+
+# --- Pods, logs, events --------------------------------------------------------------------------
+
+
+def test_job_that_succeeded_is_seen_with_its_pod_and_log(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    pod = stage.run_job(entry, exit_code=0)
+    (job,) = cluster.jobs()
+    assert job.end
+    assert job.end.succeeded
+    assert cluster.pods() == (pod,)
+    assert pod.job
+    assert (pod.job_name, pod.phase, pod.job.state) == (entry.name, "Succeeded", "terminated")
+    assert pod.prep
+    assert pod.prep.exit_code == 0
+    assert (pod.job.exit_code, pod.job.reason) == (0, "Completed")
+    assert pod.job.started
+    assert pod.job.finished
+    assert cluster.pod_log(pod, lines=10) == "hello\n"
+    assert b"".join(cluster.log(pod, lines=None, follow=True)) == b"hello\n"
+    assert any(re.match("Started: ", event) for event in cluster.events(pod.uid))
+
+
+def test_job_that_failed_is_seen_with_its_exit_code(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    pod = stage.run_job(entry, exit_code=7)
+    (job,) = cluster.jobs()
+    assert job.end
+    assert not job.end.succeeded
+    assert job.end.reason
+    assert pod.job
+    assert (pod.phase, pod.job.exit_code, pod.job.reason) == ("Failed", 7, "Error")
+
+
+def test_ended_job_is_stopped_and_retired_in_peace(stage: Stage, cluster: Counted) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.run_job(entry, exit_code=0)
+    ended = cluster.jobs()[0].end
+    cluster.stop(entry)
+    cluster.retire(entry, 600)
+    (job,) = cluster.jobs()
+    assert (job.end, job.ttl) == (ended, 600)
+
+
+def test_pod_that_no_node_takes_says_so(stage: Stage, cluster: Counted) -> None:
+    pod = stage.strand_job(cluster.record(builders.a_draft()))
+    assert pod.phase == "Pending"
+    assert "nodes are available" in pod.unscheduled
+    assert pod.job is None
+    assert cluster.pod_log(pod, lines=10) is None
+
+
+def test_log_and_events_of_what_is_not_there_are_none(cluster: Counted) -> None:
+    pod = builders.a_pod(builders.an_entry())
+    assert cluster.pod_log(pod, lines=10) is None
+    assert b"".join(cluster.log(pod, lines=10, follow=False)) == b""
+    assert cluster.events("00000000-0000-0000-0000-000000000000") == ()
+    assert cluster.kept_tail("dtp-aws-nothing-00000000-1") is None

@@ -80,12 +80,12 @@ _user = text(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}", "a GitHub user name")
 _path = text(PATH, "a path below the workspace such as `shared/results`, not `.dtp`")
 _any = text(r"[^\x00-\x1f]{0,253}", "text")
 
-_CAPS = {
-    "cpu": Field("cpu_millis", amount(quantities.parse_cpu), "`500m`, `8`", "`cpu=`"),
-    "memory": Field("memory", amount(quantities.parse_memory), "`32Gi`", "`memory=`"),
-    "disk": Field("disk", amount(quantities.parse_memory), "`200Gi`", "`disk=`"),
-    "time": Field("time", amount(quantities.parse_time), "`7d`", "`time=`"),
-    "retries": Field("retries", whole(0, 5), "0–5", "`retries=`"),
+CAPS: Mapping[str, Field] = {
+    "cpu": Field("cpu_millis", amount(quantities.parse_cpu), "`500m`, `8`", "most of `cpu=`"),
+    "memory": Field("memory", amount(quantities.parse_memory), "`32Gi`", "most of `memory=`"),
+    "disk": Field("disk", amount(quantities.parse_memory), "`200Gi`", "most of `disk=`"),
+    "time": Field("time", amount(quantities.parse_time), "`12h`, `7d`", "most of `time=`"),
+    "retries": Field("retries", whole(0, 5), "0–5", "most of `retries=`"),
 }
 _TOLERATION = {
     "key": Field("key", _any, "text", ""),
@@ -97,7 +97,7 @@ _TOLERATION = {
 
 
 def _read_caps(place: documents.Place, value: Any) -> Caps:
-    return Caps(**documents.record(_CAPS)(place, value))
+    return Caps(**documents.record(CAPS)(place, value))
 
 
 _time = amount(quantities.parse_time)

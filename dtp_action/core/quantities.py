@@ -62,4 +62,9 @@ TIME = Kind(
 
 parse_cpu, print_cpu = CPU.parse, CPU.write
 parse_memory, print_memory = MEMORY.parse, MEMORY.write
-parse_time, print_time = TIME.parse, TIME.write
+parse_time = TIME.parse
+
+
+def print_time(seconds: int) -> str:
+    """Write a time; a single day is `24h`, as people say it."""
+    return "24h" if seconds == TIME.units["d"] else TIME.write(seconds)

@@ -51,6 +51,13 @@ def test_times_have_a_unit(text: str, seconds: int) -> None:
     assert quantities.parse_time(text) == seconds
 
 
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(86400, "24h"), (172_800, "2d"), (3600, "1h"), (5400, "90m")]
+)
+def test_times_are_printed_as_people_say_them(seconds: int, written: str) -> None:
+    assert quantities.print_time(seconds) == written
+
+
 @pytest.mark.parametrize("text", ["", "8", "0Gi", "-1Gi", "1.5Gi", "8GB", "8 Gi", "٣Gi", "Gi"])
 def test_a_size_without_a_known_unit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a size; write it like 512Mi, 8Gi or 8G$"):

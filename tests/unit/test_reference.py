@@ -1,0 +1,179 @@
+"""The tables of what a branch may ask are made from the code; `make golden` rewrites them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtp_action.adapters import shells
+from dtp_action.core import (
+    catalog,
+    cluster_settings,
+    directives,
+    quantities,
+    scripts,
+    secrets,
+)
+from dtp_action.core.documents import Field
+from dtp_action.core.scripts import File
+
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
+ROWS = catalog.builtin().rows.values()
+WRITE = {
+    "cpu_millis": quantities.print_cpu,
+    "memory": quantities.print_memory,
+    "disk": quantities.print_memory,
+    **dict.fromkeys(("time", "retention", "queue_allowance", "stuck_limit"), quantities.print_time),
+}
+
+
+def table(head: str, rows: Iterable[Iterable[object]]) -> str:
+    columns = head.split(" | ")
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def default(attribute: str, value: Any) -> str:
+    if value in (None, "", (), {}, False):
+        return "–"
+    if isinstance(value, cluster_settings.Caps):
+        return "below"
+    return f"`{WRITE.get(attribute, str)(value)}`"
+
+
+def fields(keys: Mapping[str, Field], defaults: object) -> str:
+    rows = [
+        (
+            f"`{key}`",
+            one.form,
+            default(one.attribute, getattr(defaults, one.attribute, None)),
+            one.meaning,
+        )
+        for key, one in keys.items()
+    ]
+    return table("key | form | default | meaning", rows)
+
+
+def directive_keys() -> str:
+    rows = [
+        (f"`{key}`", one.form, one.default, one.meaning) for key, one in directives.KEYS.items()
+    ]
+    return table("key | form | default | meaning", rows)
+
+
+def secret_rules() -> str:
+    return table("code | finds", ((f"`secret-{one.name}`", one.what) for one in secrets.RULES))
+
+
+def protocols() -> str:
+    def cells(row: catalog.Row) -> Iterable[str]:
+        folders = ", ".join(f"`dtp-{name}`" for name in (row.protocol, *row.aliases))
+        keys = ", ".join(f"`{key}`" for key in row.secret_keys)
+        return folders, row.doc, f"`{row.image}`" if row.image else "none yet", keys or "–"
+
+    return table("folder | for | image | keys of its Secret", map(cells, ROWS))
+
+
+def exit_codes() -> str:
+    rows = (
+        (f"`{row.protocol}`", code, meaning, "yes" if code in row.transient else "no")
+        for row in ROWS
+        for code, meaning in sorted(row.exit_codes.items())
+    )
+    return table("protocol | exit code | meaning | transient", rows)
+
+
+MADE = {
+    ("directives.md", "directives.KEYS"): directive_keys,
+    ("directives.md", "secrets.RULES"): secret_rules,
+    ("catalog.md", "catalog.FIELDS"): lambda: fields(catalog.FIELDS, catalog.Row(protocol="x")),
+    ("catalog.md", "catalog.yaml"): protocols,
+    ("catalog.md", "catalog.yaml exits"): exit_codes,
+    ("cluster-settings.md", "cluster_settings.FIELDS"): lambda: fields(
+        cluster_settings.FIELDS, cluster_settings.ClusterSettings(claim="", runner_image="")
+    ),
+    ("cluster-settings.md", "cluster_settings.CAPS"): lambda: fields(
+        cluster_settings.CAPS, cluster_settings.Caps()
+    ),
+}
+
+
+@pytest.mark.parametrize(("page", "source"), MADE)
+def test_a_table_says_what_the_code_does(page: str, source: str) -> None:
+    path = DOCS / page
+    text = path.read_text()
+    block = re.compile(rf"(<!-- made from {re.escape(source)} -->\n).*?(<!-- end -->)", re.DOTALL)
+    assert block.search(text), f"{page} has no block made from {source}"
+    made = MADE[page, source]()
+    wanted = block.sub(lambda match: f"{match[1]}\n{made}\n\n{match[2]}", text)
+    if os.environ.get("DTP_REFRESH_GOLDEN"):
+        path.write_text(wanted)
+    assert path.read_text() == wanted, "run `make golden` and review the diff"
+
+
+def example(page: str, language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_examples_of_the_pages_are_read_without_a_word() -> None:
+    assert directives.parse(example("directives.md", "sh"), "p")[1] == ()
+    site = catalog.parse(example("catalog.md", "yaml"), "x", base=catalog.builtin())
+    assert site.row("irods") is not None
+    assert site.row("aspera") is None
+    assert cluster_settings.parse(example("cluster-settings.md", "yaml"), "x").grants
+
+
+def test_the_defaults_that_directives_name_are_those_of_a_row() -> None:
+    row = catalog.Row(protocol="x")
+    for key in ("cpu", "memory", "disk", "time"):
+        one = directives.KEYS[key]
+        named = re.fullmatch(r"row \((\w+)\)", one.default)
+        assert named
+        assert one.read(named[1]) == getattr(row, one.attribute)
+
+
+# One script, or path, for each code. The credential is put together here.
+WRONG = {
+    "dtp-aws": (0o120000, b""),
+    "genome.sh": (0o100644, b"echo"),
+    "notes.txt": (0o100644, b"hello"),
+    "dtp-aws/a b.sh": (0o100644, b"echo"),
+    "dtp-aws/link.sh": (0o120000, b""),
+    "dtp-irods/a.sh": (0o100644, b"#!/bin/sh\necho\n"),
+    "dtp-rclone/image.sh": (0o100644, b"#!/bin/sh\necho\n"),
+    "dtp-aws/empty.sh": (0o100644, b""),
+    "dtp-aws/large.sh": (0o100644, b"#" * 300_000),
+    "dtp-aws/encoding.sh": (0o100644, b"\xff\0"),
+    "dtp-aws/bom.sh": (0o100644, b"\xef\xbb\xbf#!/bin/perl\r\n"),
+    "dtp-aws/syntax.sh": (0o100644, b"fi\n"),
+    "dtp-aws/directives.sh": (
+        0o100644,
+        b"#!/bin/sh\n#dtp x\n#DTP x x=1 cpu=x cpu=9999 time=1m time=1m secret=x\n"
+        b"cd /root\n#DTP cpu=2\nX_PASSWORD=" + b"l0velace" + b"\n",
+    ),
+    "dtp-aws/caps.sh": (0o100644, b"#!/bin/sh\n#DTP cpu=9999 secret=x\necho\n"),
+}
+
+
+def test_the_codes_of_the_page_are_those_that_findings_have() -> None:
+    settings = cluster_settings.parse(
+        "version: 1\nclaim: x\nrunnerImage: x.example.org/x:1\nimages: [docker.io/amazon/]\n", "x"
+    )
+    files = [
+        File(path=f"dtp-jobs/{path}", mode=mode, blob="b", content=content)
+        for path, (mode, content) in WRONG.items()
+    ]
+    found = scripts.discover(files, commit="", catalog=catalog.builtin(), settings=settings)
+    found = scripts.reject(found, shells.syntax_findings(found))
+    severities = {(one.code, one.severity.value) for one in scripts.findings(found)}
+    severities -= {(f"secret-{rule.name}", "error") for rule in secrets.RULES}
+    page = (DOCS / "directives.md").read_text()
+    told = set(re.findall(r"^\| `([a-z-]+)` \| (error|warning) \|", page, re.MULTILINE))
+    assert severities == told - {("syntax-unchecked", "warning")}

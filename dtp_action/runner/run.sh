@@ -1,0 +1,413 @@
+#!/bin/sh
+# Runs one attempt's script: owner, fence, interpreter, script, log, result. PID 1 of the container,
+# whose image may hold nothing. docs/explanation/runner.md tells the whole.
+#
+# Our variables begin with dtp_, so that none of ours can be one of the script's environment.
+set -u
+dtp_image_path=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+[ -z "${DTP_TOOLS:=}" ] || PATH=$DTP_TOOLS/bin:$dtp_image_path
+. "${0%/*}/common.sh"
+. "${0%/*}/fence.sh"
+
+check_environment() {
+  : "${DTP_TRANSIENT:=}" "${DTP_SECRETS:=}" "${DTP_COMMIT:=unknown}" "${DTP_HEARTBEAT:=60}"
+  for dtp_name in DTP_REF DTP_NAME DTP_ATTEMPT DTP_RETRIES DTP_RESUME DTP_DIRECTORY DTP_STATE \
+    DTP_SCRIPT DTP_UID HOME TMPDIR; do
+    eval "[ -n \"\${$dtp_name:-}\" ]" || refuse 190 "$dtp_name is not set"
+  done
+  for dtp_number in "$DTP_RETRIES" "$DTP_HEARTBEAT" "${DTP_MARGIN:=$((DTP_HEARTBEAT * 3))}"; do
+    is_number "$dtp_number" || refuse 190 "'$dtp_number' is not a number"
+  done
+  [ "$DTP_HEARTBEAT" -gt 0 ] || refuse 190 "DTP_HEARTBEAT is 0"
+  case $DTP_UID in *[!A-Za-z0-9._-]*) refuse 190 "DTP_UID is not valid" ;; esac
+  # shellcheck disable=SC2153 # Not our dtp_script, which is a process.
+  [ -r "$DTP_SCRIPT" ] || refuse 190 "the script $DTP_SCRIPT cannot be read"
+}
+
+make_places() {
+  for dtp_place in "$HOME" "$TMPDIR"; do
+    mkdir -p "$dtp_place" 2>/dev/null || refuse 190 "cannot make $dtp_place"
+  done
+  { cd "$DTP_DIRECTORY" && [ -w . ]; } 2>/dev/null ||
+    refuse 190 "cannot use the job's directory $DTP_DIRECTORY (missing, read-only or not allowed)"
+}
+
+# own: the directory belongs to the first ref that used it.
+own() {
+  dtp_owner=$DTP_DIRECTORY/.dtp/owner
+  mkdir "${dtp_owner%/*}" 2>/dev/null || :
+  [ ! -L "${dtp_owner%/*}" ] && [ -d "${dtp_owner%/*}" ] || refuse 190 "cannot make ${dtp_owner%/*}"
+  if [ ! -e "$dtp_owner" ] && [ ! -L "$dtp_owner" ]; then
+    # A link appears whole, and never over another; mv is for file systems that have no links.
+    dtp_new=$dtp_owner-$DTP_UID
+    keep "$dtp_new" "$DTP_REF" || refuse 190 "cannot write to ${dtp_owner%/*}"
+    ln "$dtp_new" "$dtp_owner" 2>/dev/null || [ -e "$dtp_owner" ] ||
+      mv "$dtp_new" "$dtp_owner" 2>/dev/null
+    rm -f "$dtp_new"
+  fi
+  [ -f "$dtp_owner" ] && [ ! -L "$dtp_owner" ] || refuse 190 "$dtp_owner is not a file"
+  [ "$(content "$dtp_owner")" = "$DTP_REF" ] ||
+    refuse 192 "the directory belongs to another job, $(content "$dtp_owner"), not to $DTP_REF"
+}
+
+# --- interpreter ---
+
+# find_interpreter: sets dtp_interpreter, and dtp_arguments of the shebang. The x bit never matters.
+find_interpreter() {
+  IFS= read -r dtp_line <"$DTP_SCRIPT" || :
+  case $dtp_line in '#!'*) dtp_line=${dtp_line#??} ;; *) dtp_line='sh' ;; esac
+  set -f
+  # shellcheck disable=SC2086 # Splitting is meant.
+  set -- $dtp_line
+  case ${1-} in */env) shift; [ "${1-}" != -S ] || shift ;; esac
+  set +f
+  dtp_wanted=${1:-sh}
+  [ "$#" -eq 0 ] || shift
+  dtp_arguments=$*
+  dtp_interpreter=$dtp_wanted
+  case $dtp_wanted in /*) ! is_program "$dtp_wanted" || return 0 ;; esac
+  ! look_in_path "${dtp_wanted##*/}" "$dtp_image_path" || return 0
+  case ${dtp_wanted##*/} in sh | bash) ! is_program "$DTP_TOOLS/bin/${dtp_wanted##*/}" || {
+    dtp_interpreter=$DTP_TOOLS/bin/${dtp_wanted##*/}
+    return 0
+  } ;; esac
+  refuse 193 "the image has no $dtp_wanted, which the script's first line asks for; sh and bash are in every image"
+}
+
+is_program() { [ -f "$1" ] && [ -x "$1" ]; }
+
+# look_in_path NAME PATH: not "command -v", which in busybox finds its own.
+look_in_path() {
+  dtp_rest=$2:
+  while [ -n "$dtp_rest" ]; do
+    dtp_interpreter=${dtp_rest%%:*}/$1
+    dtp_rest=${dtp_rest#*:}
+    case $dtp_interpreter in /*) ! is_program "$dtp_interpreter" || return 0 ;; esac
+  done
+  return 1
+}
+
+# --- the script and its log ---
+
+# open_log: one tee from a pipe (our 3) to stdout and to the log. The second pipe is the gate.
+open_log() {
+  dtp_log=$DTP_DIRECTORY/${DTP_REF##*/}.log
+  dtp_pipes=$TMPDIR/.dtp-$DTP_UID
+  rm -rf "$dtp_pipes"
+  { mkdir "$dtp_pipes" && mkfifo "$dtp_pipes/log" "$dtp_pipes/gate"; } 2>/dev/null ||
+    refuse 190 "cannot make a pipe in $TMPDIR"
+  dtp_file=$dtp_log
+  # A script may have left a pipe or a link there, which would block us or lead elsewhere.
+  if [ -L "$dtp_log" ] || { [ -e "$dtp_log" ] && [ ! -f "$dtp_log" ]; }; then dtp_file=/dev/null; fi
+  (
+    trap '' TERM INT HUP PIPE
+    exec tee -a "$dtp_file" 2>/dev/null
+  ) <"$dtp_pipes/log" &
+  dtp_tee=$!
+  exec 3>"$dtp_pipes/log" 4<>"$dtp_pipes/gate"
+}
+
+# start: the script waits behind the gate until its heart beats. Were we killed between the two, the
+# gate would close and nothing run: a script never lives without a beat.
+start() {
+  # In ( ), as dash keeps a copy of what a function's own redirection hides.
+  (launch) <"$dtp_pipes/gate" >&3 2>&3 3>&- 4>&- &
+  dtp_script=$!
+  (heart) 3>&- 4>&- &
+  dtp_heart=$!
+  echo go >&4
+}
+
+launch() {
+  read -r dtp_line || exit 143
+  export_secrets
+  unset DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
+    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT
+  dtp_setsid=$(command -v setsid)
+  PATH=$dtp_image_path${DTP_TOOLS:+:$DTP_TOOLS/bin} DTP_START=$dtp_start
+  export PATH DTP_START
+  set -f
+  # shellcheck disable=SC2086 # Splitting is meant.
+  set -- "$dtp_interpreter" $dtp_arguments "$DTP_SCRIPT"
+  set +f
+  unset DTP_TOOLS DTP_SCRIPT
+  exec $dtp_setsid "$@" </dev/null
+}
+
+# secret_kind FILE: variable, file, or refused (it would hijack the runner, a shell or the loader).
+secret_kind() {
+  case ${1##*/} in
+    PATH | HOME | TMPDIR | IFS | ENV | PWD | OLDPWD | PPID | UID | EUID | PS4 | CDPATH | LINENO | OPT* | \
+      BASH* | SHELLOPTS | LD_* | DTP_*) echo refused ;;
+    [0-9]* | *[!ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_]*) echo file ;;
+    *) if [ -f "$1" ] && [ -r "$1" ]; then echo variable; else echo file; fi ;;
+  esac
+}
+
+export_secrets() {
+  for dtp_secret in "${DTP_SECRETS:-/nowhere}"/*; do
+    [ "$(secret_kind "$dtp_secret")" = variable ] || continue
+    export "${dtp_secret##*/}=$(cat "$dtp_secret")"
+  done
+}
+
+warn_of_secrets() {
+  for dtp_secret in "${DTP_SECRETS:-/nowhere}"/*; do
+    [ "$(secret_kind "$dtp_secret")" != refused ] ||
+      warn "the secret ${dtp_secret##*/} is not exported: its name belongs to the system; it is a file"
+  done
+}
+
+# --- heartbeat and figures ---
+
+# heart: beats while the runner or, should it be killed, the script lives; so nobody takes over.
+heart() {
+  trap '' TERM INT HUP
+  dtp_nap_pid=''
+  trap '[ -z "$dtp_nap_pid" ] || kill -KILL "$dtp_nap_pid"; exit 0' USR1
+  dtp_beats=0
+  while kill -0 "$$" || kill -0 "$dtp_script" || kill -0 "-$dtp_script"; do
+    dtp_beats=$((dtp_beats + 1))
+    beat "$dtp_beats" || :
+    [ "$dtp_beats" -eq 1 ] || tell_heartbeat
+    ! overtaken || kill -TERM "$$" || kill -KILL "-$dtp_script"
+    sleep "$DTP_HEARTBEAT" >/dev/null &
+    dtp_nap_pid=$!
+    wait "$dtp_nap_pid"
+  done 2>/dev/null
+}
+
+# One write, with a newline before it: it stands on a line of its own whatever the script prints.
+tell_heartbeat() {
+  count_network
+  cat 2>/dev/null <<EOF
+
+dtp-heartbeat: {"at":"$(now)"${dtp_network:+,$dtp_network}}
+EOF
+}
+
+# count_network: sets dtp_network to rx and tx since the start. Only a Pod has a network of its own.
+count_network() {
+  dtp_network=''
+  [ "$$" -eq 1 ] && [ -r /proc/net/dev ] || return 0
+  dtp_rx=0 dtp_tx=0
+  while read -r dtp_line; do
+    case $dtp_line in lo:* | *'|'*) ;; *:*) add_interface "${dtp_line#*:}" ;; esac
+  done </proc/net/dev
+  : "${dtp_rx_before:=$dtp_rx}" "${dtp_tx_before:=$dtp_tx}"
+  dtp_network="\"rx\":$((dtp_rx - dtp_rx_before)),\"tx\":$((dtp_tx - dtp_tx_before))"
+}
+
+add_interface() {
+  # shellcheck disable=SC2086 # Splitting is meant.
+  set -- $1
+  dtp_rx=$((dtp_rx + $1)) dtp_tx=$((dtp_tx + $9))
+}
+
+# oom_kills: processes of this container killed for memory, as cgroup v2 or v1 counts them.
+oom_kills() {
+  cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null |
+    sed -n 's/^oom_kill \([0-9]*\)$/\1/p' | head -n 1
+}
+
+oom_kills_since() {
+  dtp_oom=$(oom_kills)
+  if is_number "$dtp_oom" && is_number "$1"; then echo $((dtp_oom - $1)); else echo null; fi
+}
+
+# --- signals ---
+
+# nap SECONDS: a sleep that a signal cuts short.
+nap() {
+  sleep "$1" >/dev/null 2>&1 3>&- 4>&- &
+  wait "$!"
+}
+
+# await PID: sets dtp_code. A trapped signal ends "wait" early, and some shells tell a status only
+# once: 127 after the second "wait" then means that the first was right.
+await() {
+  dtp_woken=''
+  wait "$1" 2>/dev/null
+  dtp_code=$?
+  while [ -n "$dtp_woken" ]; do
+    dtp_woken=''
+    wait "$1" 2>/dev/null
+    dtp_again=$?
+    [ "$dtp_again" -eq 127 ] || dtp_code=$dtp_again
+  done
+}
+
+# stop: on TERM. Everything gets it; what lives 20 s later is killed, so that 10 s are left for us.
+# shellcheck disable=SC2329 # A trap calls it.
+stop() {
+  dtp_woken=yes
+  [ -z "$dtp_stopped" ] || return 0
+  dtp_stopped=yes
+  [ -n "$dtp_script" ] || return 0
+  pass_term
+  dtp_step='kill'
+  alarm 20
+}
+
+# Here alone all processes are signalled. As PID 1 they are the container's; tee and heart ignore it.
+pass_term() {
+  if [ "$$" -eq 1 ]; then
+    kill -TERM -1
+  else
+    kill -TERM "-$dtp_script" || kill -TERM "$dtp_script"
+  fi 2>/dev/null
+}
+
+# kill_rest: kills what the script started. It has sessions of its own; ours holds only our helpers.
+kill_rest() {
+  [ -n "$dtp_script" ] || return 0
+  dtp_ours=$(session /proc/$$)
+  for dtp_process in /proc/[0-9]*; do
+    dtp_session=$(session "$dtp_process")
+    if [ "$dtp_session" = "$dtp_script" ] ||
+      { [ "$$" -eq 1 ] && [ -n "$dtp_session" ] && [ "$dtp_session" != "$dtp_ours" ]; }; then
+      kill -KILL "${dtp_process#/proc/}"
+    fi
+  done 2>/dev/null
+  kill -KILL "-$dtp_script" 2>/dev/null || :
+}
+
+# session /proc/PID: the fourth field after the name, which may hold anything.
+session() {
+  dtp_stat=$(cat "$1/stat" 2>/dev/null) || return 0
+  # shellcheck disable=SC2086 # Splitting is meant.
+  set -- ${dtp_stat##*) }
+  echo "${4-}"
+}
+
+# alarm SECONDS...: after each it wakes the runner, which then takes the next step.
+alarm() {
+  [ -z "$dtp_alarm" ] || kill -KILL "$dtp_alarm" 2>/dev/null || :
+  (
+    trap '' TERM INT HUP
+    for dtp_seconds in "$@"; do sleep "$dtp_seconds" && kill -USR1 "$$"; done
+  ) </dev/null >/dev/null 2>&1 3>&- 4>&- &
+  dtp_alarm=$!
+}
+
+# shellcheck disable=SC2329 # A trap calls it.
+step() {
+  dtp_woken=yes
+  case $dtp_step in
+    term) dtp_step='kill'; pass_term ;;
+    kill) dtp_step=drop; kill_rest ;;
+    drop) dtp_step=''; kill -KILL "$dtp_tee" 2>/dev/null || : ;;
+  esac
+}
+
+# --- the end ---
+
+# drain: tee ends when nobody holds the pipe. Who still does has 2 s, TERM, 2 s, KILL; tee 1 s more.
+drain() {
+  exec 3>&- 4>&-
+  dtp_step=term
+  alarm 2 2 1
+  await "$dtp_tee"
+  dtp_tee_code=$dtp_code
+  kill -KILL "$dtp_alarm" 2>/dev/null
+  if [ "$dtp_file" != "$dtp_log" ]; then
+    warn "the log file was not written: something else stands at ${dtp_log##*/}"
+  elif [ ! -s "$dtp_log" ]; then
+    warn "the log file is gone: the script removed or emptied it"
+  elif [ "$dtp_tee_code" -ge 128 ]; then
+    warn "the log was not drained within 5 s: its end may be missing"
+  elif [ "$dtp_tee_code" -ne 0 ]; then
+    warn "the log file could not be written whole: is the claim full?"
+  fi
+}
+
+tell_header() {
+  echo "== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $dtp_started, commit $DTP_COMMIT, Pod $DTP_UID"
+}
+
+# tell_footer: after tee, to both. The newline is for logs that end without one.
+tell_footer() {
+  dtp_footer="== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $(now), exit $dtp_exit"
+  if [ -f "$dtp_log" ] && [ ! -L "$dtp_log" ]; then
+    { printf '\n%s\n' "$dtp_footer" >>"$dtp_log"; } 2>/dev/null || :
+  fi
+  printf '\n%s\n' "$dtp_footer" 2>/dev/null
+}
+
+# warn SENTENCE: at most five, so that the message stays within 2 KiB.
+warn() {
+  dtp_warned=$((dtp_warned + 1))
+  [ "$dtp_warned" -le 5 ] || return 0
+  echo "dtp: $1" >&2
+  dtp_warnings=${dtp_warnings:+$dtp_warnings,}$(quote "$1")
+}
+
+make_result() {
+  count_network
+  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,\"replayed\":false,\"warnings\":[$dtp_warnings],\"error\":null}"
+}
+
+# record: the fence first; the kubelet last, when no process of the script is left to lie to it.
+record() {
+  dtp_kind='done'
+  [ -z "$dtp_stopped" ] || [ "$dtp_exit" -eq 0 ] || dtp_kind='interrupted'
+  make_result
+  if ! end_start "$dtp_exit" "$dtp_kind" "$dtp_result"; then
+    warn "the result could not be recorded on the claim: this attempt cannot start again"
+    make_result
+  fi
+  overtaken || keep "$DTP_STATE/result.json" "$dtp_result" || :
+  publish "$dtp_result"
+}
+
+# keep_code: the codes 190 to 199 are the runner's own.
+keep_code() {
+  dtp_script_exit=$1 dtp_exit=$1
+  case $1 in 19?)
+    dtp_exit=189
+    warn "the script ended with exit code $1, which is the runner's; told as 189" ;;
+  esac
+}
+
+main() {
+  [ "$$" -ne 1 ] || umask 002 # the group owns the claim's files together
+  dtp_stopped='' dtp_script='' dtp_step='' dtp_alarm='' dtp_warned=0 dtp_warnings=''
+  trap 'refuse 143 "ended before the script started"' TERM INT HUP
+  check_environment
+  make_places
+  own
+  find_interpreter
+  fence
+  trap stop TERM INT HUP
+  trap step USR1
+  trap : PIPE
+  dtp_started=$(now)
+  dtp_oom_before=$(oom_kills)
+  warn_of_secrets
+  open_log
+  tell_header >&3
+  tell_heartbeat
+  run_script
+  drain
+  kill_rest
+  [ -z "$dtp_script" ] || kill -USR1 "$dtp_heart" 2>/dev/null
+  rm -rf "$dtp_pipes"
+  record
+  tell_footer
+  tell_heartbeat
+  exit "$dtp_exit"
+}
+
+# run_script: TERM may have come before there was a script to pass it to.
+run_script() {
+  dtp_code=143
+  if [ -z "$dtp_stopped" ]; then
+    start
+    [ -z "$dtp_stopped" ] || pass_term
+    await "$dtp_script"
+  fi
+  trap 'dtp_woken=yes' TERM INT HUP # from here on all is ending anyway
+  keep_code "$dtp_code"
+}
+
+main

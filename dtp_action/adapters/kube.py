@@ -141,7 +141,7 @@ class KubeCluster:
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
         query: Query = {"container": "job", "tailLines": lines, "limitBytes": lines * LINE_LIMIT}
         request = Request(
-            verb="get", resource="pods/log", name=pod.name, query=query, read=LOG_PATIENCE
+            verb="get", resource="pods/log", name=pod.name, query=query, silence=LOG_PATIENCE
         )
         try:
             log = self._api.text(request)
@@ -152,7 +152,9 @@ class KubeCluster:
     def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
         query: Query = {"container": "job", "follow": str(follow).lower()}
         query |= {} if lines is None else {"tailLines": lines}
-        request = Request(verb="get", resource="pods/log", name=pod.name, query=query, read=SILENCE)
+        request = Request(
+            verb="get", resource="pods/log", name=pod.name, query=query, silence=SILENCE
+        )
         try:
             yield from self._api.stream(request)
         except AnswerError:

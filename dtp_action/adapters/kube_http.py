@@ -43,7 +43,7 @@ RUN_AGAIN = "Nothing was decided on half an answer: run again."
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request. `repeatable`: made again when its answer is lost. `read`: seconds of silence."""
+    """One request; one that is `repeatable` is made again when its answer is lost."""
 
     verb: str
     resource: str
@@ -52,7 +52,7 @@ class Request:
     body: dict[str, Any] | None = None
     accept: str = JSON
     repeatable: bool = False
-    read: float = READ
+    silence: float | None = None  # seconds without a byte, where it is not the usual
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource} {self.name}".strip()
@@ -102,6 +102,7 @@ class Api:
         user: str,
         authorization: Callable[[], str | None],
         sleep: Callable[[float], None] = time.sleep,
+        silence: float = READ,
     ) -> None:
         self.namespace = namespace
         self.requests: list[str] = []
@@ -110,6 +111,7 @@ class Api:
         self._user = user
         self._authorization = authorization
         self._sleep = sleep
+        self._silence = silence
         self._heard: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
@@ -160,7 +162,7 @@ class Api:
                 self._url(request),
                 body=body,
                 headers=self._headers(request),
-                timeout=urllib3.Timeout(connect=CONNECT, read=request.read),
+                timeout=urllib3.Timeout(connect=CONNECT, read=request.silence or self._silence),
                 retries=False,
                 redirect=False,
                 preload_content=whole,

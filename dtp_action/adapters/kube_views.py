@@ -116,4 +116,4 @@ def _words(condition: Wire | None) -> str:
 def _time(text: str | None) -> datetime | None:
     """Read a time; a container that could not be started says 1970, which is none."""
     at = ledger.instant(text) if text else None
-    return at if at and at.year > 1970 else None  # noqa: PLR2004
+    return at if at and at.year > 1970 else None

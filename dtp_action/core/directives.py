@@ -50,39 +50,19 @@ def _secret(text: str) -> str:
 
 _YES = {"true": "yes", "on": "yes", "1": "yes", "false": "no", "off": "no", "0": "no"}
 
+
+def _amount(kind: quantities.Kind, attribute: str, form: str, default: str, meaning: str) -> Key:
+    return Key(attribute, kind.parse, form, default, meaning, kind.guess)
+
+
+_CPU, _MEMORY, _TIME = quantities.CPU, quantities.MEMORY, quantities.TIME
 KEYS = {
-    "cpu": Key(
-        "cpu_millis",
-        quantities.parse_cpu,
-        "`500m`, `2`",
-        "row (1)",
-        "CPU request",
-        quantities.CPU.guess,
+    "cpu": _amount(_CPU, "cpu_millis", "`500m`, `2`", "row (1)", "CPU request"),
+    "memory": _amount(
+        _MEMORY, "memory", "`512Mi`, `8Gi`, `8G`", "row (2Gi)", "memory request and limit"
     ),
-    "memory": Key(
-        "memory",
-        quantities.parse_memory,
-        "`512Mi`, `8Gi`, `8G`",
-        "row (2Gi)",
-        "memory request and limit",
-        quantities.MEMORY.guess,
-    ),
-    "disk": Key(
-        "disk",
-        quantities.parse_memory,
-        "as memory",
-        "row (10Gi)",
-        "scratch at `$TMPDIR`",
-        quantities.MEMORY.guess,
-    ),
-    "time": Key(
-        "time",
-        quantities.parse_time,
-        "`90m`, `24h`, `7d`",
-        "row (24h)",
-        "run limit",
-        quantities.TIME.guess,
-    ),
+    "disk": _amount(_MEMORY, "disk", "as memory", "row (10Gi)", "scratch at `$TMPDIR`"),
+    "time": _amount(_TIME, "time", "`90m`, `24h`, `7d`", "row (24h)", "run limit"),
     "retries": Key(
         "retries",
         _whole(0, 5),
@@ -117,6 +97,8 @@ KEYS = {
     ),
 }
 
+LONGEST = 1000  # characters of a directive's line
+MOST = 20  # remarks on one script: the twenty-first helps nobody
 MARKED = re.compile(r"# ?DTP(?:[ \t]+(?P<body>.*))?")
 # Meant as a directive: `#dtp …`, `#DTP: …`, `##DTP cpu=2`, ` # dtp  cpu=2`; not `# dtp is fine`.
 NEAR = re.compile(
@@ -140,6 +122,8 @@ def parse(text: str, path: str) -> tuple[Directives, tuple[Finding, ...]]:
     lines: dict[str, int] = {}
     findings: list[Finding] = []
     for line in _lines(text):
+        if len(findings) >= MOST:
+            break
         problem = _misuse(line)
         problems = [problem] if problem else list(_take(line, values, lines))
         repeated = any(code == "directive-repeated" for _, code, _ in problems)
@@ -186,6 +170,8 @@ _Problem = tuple[int, str, str]  # column, code, message
 
 def _misuse(line: _Line) -> _Problem | None:
     """Return what is wrong with a line as a whole."""
+    if len(line.text) > LONGEST:
+        return 1, "directive-form", f"is longer than {LONGEST} characters"
     if not line.leading:
         return 1, "directive-misplaced", "stands after the first command; move it to the top"
     if not line.exact:
@@ -226,6 +212,8 @@ def _set(values: dict[str, Any], key: Key, text: str) -> None:
 
 def _repair(line: _Line) -> str:
     """Return the line as it was probably meant, or '' where that cannot be told."""
+    if len(line.text) > LONGEST:
+        return ""
     plain = re.sub(r"\s*[=:]\s*", "=", re.sub(r"[\"'`]", "", line.body))
     words = [_repair_word(word) for word in re.split(r"[\s,;]+", plain.strip()) if word]
     fixed = f"#DTP {' '.join(words)}" if words and all(words) else ""

@@ -55,9 +55,7 @@ MEMORY = Kind(
     | {"T": 10**12, "G": 10**9, "M": 10**6, "k": 10**3},
 )
 TIME = Kind(
-    what="a time",
-    examples="90m, 24h or 7d",
-    units={"d": 86400, "h": 3600, "m": 60, "s": 1},
+    what="a time", examples="90m, 24h or 7d", units={"d": 86400, "h": 3600, "m": 60, "s": 1}
 )
 
 parse_cpu, print_cpu = CPU.parse, CPU.write

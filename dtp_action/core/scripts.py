@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from dtp_action.core import catalog as catalogs
 from dtp_action.core import directives, secrets
@@ -24,8 +25,11 @@ BOM = b"\xef\xbb\xbf"
 LINKS = {0o120000: "a symbolic link", 0o160000: "a submodule"}
 IGNORED = re.compile(r"README.*|\..*|.*\.example", re.DOTALL)
 UNREADABLE = {"link", "too-large", "empty", "encoding", "nul"}
-# `#!/usr/bin/env bash` or `#!/bin/bash -eu`. The kernel hands env one word only.
-SHEBANG = re.compile(r"#!\s*/(?:\S*/)?(?:env\s+([\w.+-]+)|(?!env\s)([\w.+-]+)(?:\s+-[A-Za-z]+)?)")
+# `#!/usr/bin/env bash`, `#!/bin/bash -eu`, `#!/usr/bin/env -S bash -eu`: env alone takes one word.
+SHEBANG = re.compile(
+    r"#!\s*/(?:\S*/)?(?:env\s+(?P<env>[\w.+-]+)|(?:env\s+-S\s+)?(?!env\s)(?P<direct>[\w.+-]+)"
+    r"(?:\s+-[A-Za-z]+)*)"
+)
 ABSOLUTE = re.compile(
     r"(?:^|[\s=(;|&<>`])[\"']?(?P<path>(?P<root>/(?:root|workspace|home|mnt|data|scratch|srv|media))"
     r"(?:/[\w.-]*)*)(?![\w-])"
@@ -163,7 +167,12 @@ def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | No
         text = file.content.removeprefix(BOM).decode().replace("\r\n", "\n")
         asked, wrong = directives.parse(text, ref.path)
         script = replace(unread, content=file.content, directives=asked)
-        findings += [*wrong, *_shebang(text, ref.path, row), *_typed(text, ref), *_paths(text, ref)]
+        findings += [
+            *wrong,
+            *_shebang(text, ref.path, row),
+        ]
+        for remarks in (_typed(text, ref), _paths(text, ref)):
+            findings += islice(remarks, directives.MOST)
     refused = catalogs.refusals(script or unread, catalog=catalog, settings=settings)
     wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script)
     return _judged(wanted, [*findings, *refused])
@@ -222,7 +231,7 @@ def _shebang(text: str, path: str, row: Row | None) -> Iterator[Finding]:
 def _program(shebang: str) -> str | None:
     """Return the program that a shebang names; None when it names none in a form we run."""
     match = SHEBANG.fullmatch(shebang.rstrip())
-    return match[1] or match[2] if match else None
+    return match["env"] or match["direct"] if match else None
 
 
 def _typed(text: str, ref: Ref) -> Iterator[Finding]:

@@ -74,9 +74,7 @@ RULES = (
         r"\b(?P<value>eyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]{10,2000})",
     ),
     _rule(
-        "azure-key",
-        "an Azure storage key",
-        r"AccountKey=(?P<value>[A-Za-z0-9+/]{80,100}={0,2})",
+        "azure-key", "an Azure storage key", r"AccountKey=(?P<value>[A-Za-z0-9+/]{80,100}={0,2})"
     ),
     _rule(
         "signed-url",

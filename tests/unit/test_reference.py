@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def exit_codes() -> str:
     return table("protocol | exit code | meaning | transient", rows)
 
 
-MADE = {
+MADE: dict[tuple[str, str], Callable[[], str]] = {
     ("directives.md", "directives.KEYS"): directive_keys,
     ("directives.md", "secrets.RULES"): secret_rules,
     ("catalog.md", "catalog.FIELDS"): lambda: fields(catalog.FIELDS, catalog.Row(protocol="x")),

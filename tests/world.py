@@ -29,6 +29,9 @@ from dtp_action.core.model import (
 from tests import builders
 
 
+ENDED = ("Succeeded", "Failed")
+
+
 class World:
     """The state of one cluster. Its clock stands still until `pass_time`."""
 
@@ -94,12 +97,11 @@ class World:
         self._put(pod, prep=self._terminated(0), job=waiting, node="node-1")
 
     def drain(self, name: str) -> None:
-        """The node is drained: the Pod is evicted, the script ended without a recorded result."""
-        pod = self._newest(name)
-        job = pod.job and self._terminated(143, since=pod.job.started)
-        self._put(pod, phase="Failed", disruption="drained", deleted=True, job=job)
+        """The node is drained: the Pod is evicted and gone, its script ended without a result."""
+        pod = self.pods[name].pop()
         if not self.drafts[name].spec.resume:
-            self._end_job(name, "PodFailurePolicy")
+            why = f"Pod dtp/{pod.name} has condition DisruptionTarget"
+            self._end_job(name, "PodFailurePolicy", f"{why} matching FailJob rule at index 0")
 
     def lose_job(self, name: str) -> None:
         """The Job and its Pods vanish, by TTL or by hand."""
@@ -123,7 +125,6 @@ class World:
         self.now += timedelta(seconds=seconds)
         for job in tuple(self.jobs.values()):
             if job.end is None and self._is_past(job.created, job.deadline):
-                self.pods.pop(job.name, None)  # the Job controller deletes what still runs
                 self._end_job(job.name, "DeadlineExceeded")
             elif job.end and job.end.at and self._is_past(job.end.at, job.ttl):
                 self.lose_job(job.name)
@@ -142,13 +143,10 @@ class World:
             return spec.resume and starts <= manifests.RESUMES
         return code in spec.transient and starts <= spec.retries
 
-    def _newest(self, name: str) -> PodView:
-        return self.pods[name][-1]
-
     def _fresh_pod(self, name: str) -> PodView:
         """Return the Job's Pod that has not started yet; make one where there is none."""
         pods = self.pods.setdefault(name, [])
-        if pods and not pods[-1].deleted and (not pods[-1].job or pods[-1].job.state == "waiting"):
+        if pods and (not pods[-1].job or pods[-1].job.state == "waiting"):
             return pods[-1]
         uid = self.serial("pod-")
         pods.append(PodView(name=f"{name}-{uid}", uid=uid, job_name=name, created=self.now))
@@ -181,10 +179,15 @@ class World:
         failures = sum(other.phase == "Failed" for other in self.pods[name])
         if code in spec.transient and failures <= spec.retries:
             return pod
-        self._end_job(name, "PodFailurePolicy" if code else "")
+        why = f"Container job for pod dtp/{pod.name} failed with exit code {code} matching"
+        self._end_job(
+            name, "PodFailurePolicy" if code else "", f"{why} FailJob rule" if code else ""
+        )
         return pod
 
-    def _end_job(self, name: str, reason: str) -> None:
-        end = JobEnd(succeeded=not reason, reason=reason, message="", at=self.now)
+    def _end_job(self, name: str, reason: str, message: str = "") -> None:
+        """End the Job; its controller deletes whatever Pod of it has not ended."""
+        self.pods[name] = [pod for pod in self.pods.get(name, ()) if pod.phase in ENDED]
+        end = JobEnd(succeeded=not reason, reason=reason, message=message, at=self.now)
         if self.jobs[name].end is None:
             self.jobs[name] = replace(self.jobs[name], end=end)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import ssl
 from pathlib import Path
 
 import urllib3
@@ -61,6 +62,7 @@ def _from_kubeconfig(
         merged = kube_config.KubeConfigMerger(_open(source)).config
         loader = kube_config.KubeConfigLoader(merged, active_context=context, config_base_path=None)
         loader.load_and_set(configuration)
+        _check_certificates(configuration)
         chosen = loader.current_context["context"]
     except BAD as error:
         raise _unusable(source, error) from error
@@ -69,6 +71,15 @@ def _from_kubeconfig(
     if complaints.texts:
         raise _unusable(source, complaints.texts[0])
     return str(chosen.get("user") or "an unnamed user"), chosen.get("namespace")
+
+
+def _check_certificates(configuration: Configuration) -> None:
+    """Raise OSError now rather than at the first request, where it would look like the network."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if configuration.ssl_ca_cert:
+        tls.load_verify_locations(configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
 
 
 def _open(source: str) -> str | io.StringIO:

@@ -35,6 +35,7 @@ RUNNER_REFUSALS = {
     193: (Phase.FAILED, "the image has no such interpreter: write the script for sh or bash"),
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
 }  # fmt: skip
+NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN}
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
 MAX_REASON = 300
 
@@ -134,8 +135,8 @@ def _active(intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str,
 
 
 def _running(pods: tuple[PodView, ...]) -> Status:
-    pod, since = pods[-1], started(pods)
-    return Status(phase=Phase.RUNNING, reason=_running_reason(pod), started=since, starts=len(pods))
+    reason, since = _running_reason(_telling(pods) or pods[-1]), started(pods)
+    return Status(phase=Phase.RUNNING, reason=reason, started=since, starts=len(pods))
 
 
 def _running_reason(pod: PodView) -> str:
@@ -256,8 +257,7 @@ def _by_script(
         exit_code=container.exit_code,
         started=_start(pod),
         finished=container.finished,
-        before_start=container.reason in CONTAINER
-        or (container.exit_code in RUNNER_REFUSALS and container.exit_code != REFUSED_AGAIN),
+        before_start=container.reason in CONTAINER or container.exit_code in NOT_STARTED,
         why=intent.why if intent and phase is Phase.CANCELLED else None,
         warnings=warnings,
     )
@@ -274,7 +274,8 @@ def _verdict(
     code = container.exit_code
     oom = container.reason == "OOMKilled" or bool(note.oom_kills)
     ended_first = not intent or bool(container.finished and container.finished < intent.at)
-    if code == 0 and (end.succeeded or (intent and ended_first)):
+    by_itself = end.succeeded or (pod.phase == "Succeeded" and not pod.deleted)
+    if code == 0 and (by_itself or (intent and ended_first)):
         warnings = ("a process of it was killed: out of memory; raise memory=",) if oom else ()
         late = ("it finished before it could be ended",) if intent else ()
         return Phase.SUCCEEDED, "done", warnings + late
@@ -315,13 +316,13 @@ def intended(intent: Intent) -> tuple[Phase, str]:
 def _ending(intent: Intent) -> str:
     match intent.why:
         case Why.CANCEL:
-            return f"cancelled by {intent.by}"
+            return _short(f"cancelled by {intent.by}")
         case Why.REPLACED:
             return "replaced: the script changed before it started"
         case Why.REMOVED:
             return "removed from the branch before it started"
         case Why.STUCK:
-            return f"could not start: {intent.reason}"
+            return _short(f"could not start: {intent.reason}")
 
 
 def _by_prep(pod: PodView | None) -> Status | None:
@@ -371,11 +372,7 @@ def _by_job(end: JobEnd) -> Status:
     if end.succeeded:
         return Status(phase=Phase.SUCCEEDED, reason="done", warnings=gone)
     if match := EXIT_IN_MESSAGE.search(end.message):
-        code = int(match[1])
-        phase, reason = Phase.FAILED, f"your script failed (exit {code})"
-        if code in SIGNALS:  # out of memory, over its time, or deleted: who knows
-            phase, reason = Phase.ERRORED, f"{SIGNALS[code]} (exit {code}), by whom cannot be told"
-        return Status(phase=phase, reason=reason, exit_code=code, warnings=gone)
+        return _by_exit_code(int(match[1]), gone)
     if "DisruptionTarget" in end.message:
         return Status(phase=Phase.ERRORED, reason="its node was drained or lost", warnings=gone)
     if end.reason == "DeadlineExceeded":
@@ -388,6 +385,21 @@ def _by_job(end: JobEnd) -> Status:
     )
 
 
+def _by_exit_code(code: int, warnings: tuple[str, ...]) -> Status:
+    phase, reason = Phase.FAILED, f"your script failed (exit {code})"
+    if code in RUNNER_REFUSALS:
+        phase, reason = RUNNER_REFUSALS[code]
+    elif code in SIGNALS:  # out of memory, over its time, or deleted: who knows
+        phase, reason = Phase.ERRORED, f"{SIGNALS[code]} (exit {code}), by whom cannot be told"
+    return Status(
+        phase=phase,
+        reason=reason,
+        exit_code=code,
+        before_start=code in NOT_STARTED,
+        warnings=warnings,
+    )
+
+
 # --- what the runner wrote -----------------------------------------------------------------------
 
 
@@ -395,7 +407,7 @@ def read_note(text: str) -> Note:
     """Read a termination message. What is not of its form is left out: a script can write it."""
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # thousands of brackets fit into a message
         return Note()
     if not isinstance(fields, dict):
         return Note()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from dtp_action.core import catalog, scripts
-from dtp_action.core.model import Desired, Finding, Script, Severity
+from dtp_action.core.model import Desired, Finding, Severity, Wanted
 
 TIMEOUT = 10  # seconds for one script
 # `bash: line 3: …`, `sh: 3: …`, `/bin/sh: 0: …`, `sh: line 3: …`
@@ -24,15 +24,14 @@ MESSAGE = re.compile(r"^[^:\n]*: (?:line )?(?P<line>\d+): (?P<text>.+)$", re.MUL
 
 def syntax_findings(desired: Desired) -> list[Finding]:
     """Return what the shells object to; a shell that is not installed is one warning for all."""
-    valid = [one.script for one in desired.wanted.values() if one.script]
-    asked = [(script, scripts.shell(script)) for script in valid]
-    checks: list[tuple[Script, str]] = []
+    asked = [(one, scripts.shell(one.content)) for one in desired.wanted.values() if one.content]
+    checks: list[tuple[Wanted, str]] = []
     notes: list[Finding] = []
     for shell in catalog.SHELLS:
-        mine = [script for script, name in asked if name == shell]
+        mine = [wanted for wanted, name in asked if name == shell]
         program = shutil.which(shell)
         if program:
-            checks += [(script, program) for script in mine]
+            checks += [(wanted, program) for wanted in mine]
         elif mine:
             notes.append(_unchecked(scripts.FOLDER, f"{shell} is not installed here"))
     with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:
@@ -40,35 +39,35 @@ def syntax_findings(desired: Desired) -> list[Finding]:
     return [*notes, *(finding for findings in found for finding in findings)]
 
 
-def _check(script: Script, program: str) -> list[Finding]:
-    path = script.ref.path
+def _check(wanted: Wanted, program: str) -> list[Finding]:
+    path = wanted.path
     try:
-        return list(_objections(script, program))
+        return list(_objections(wanted, program))
     except subprocess.TimeoutExpired:
         return [_unchecked(path, f"the shell needed more than {TIMEOUT} s")]
     except OSError as error:
         return [_unchecked(path, error.strerror or "the shell could not be started")]
 
 
-def _objections(script: Script, program: str) -> Iterator[Finding]:
-    code, said = _parse(program, script.content)
+def _objections(wanted: Wanted, program: str) -> Iterator[Finding]:
+    code, said = _parse(program, wanted.content)
     if not code and not said:
         return
     match = MESSAGE.search(said)
     line, text = (int(match["line"]), match["text"]) if match else (0, "the shell gave up on it")
     if not code:  # bash says so of a here-document without its end
-        yield _finding(script, line, text.removeprefix("warning: "), severity=Severity.WARNING)
-    elif scripts.shell(script) == "sh" and _is_bash(script.content):
-        yield _finding(script, line, f"{text}; bash would take it", fix="#!/bin/bash")
+        yield _finding(wanted, line, text.removeprefix("warning: "), severity=Severity.WARNING)
+    elif scripts.shell(wanted.content) == "sh" and _is_bash(wanted.content):
+        yield _finding(wanted, line, f"{text}; bash would take it", fix="#!/bin/bash")
     else:
-        yield _finding(script, line, text)
+        yield _finding(wanted, line, text)
 
 
 def _finding(
-    script: Script, line: int, text: str, *, severity: Severity = Severity.ERROR, fix: str = ""
+    wanted: Wanted, line: int, text: str, *, severity: Severity = Severity.ERROR, fix: str = ""
 ) -> Finding:
     message = text[:1].lower() + text[1:200]
-    path = script.ref.path
+    path = wanted.path
     return Finding(path=path, line=line, code="syntax", severity=severity, message=message, fix=fix)
 
 

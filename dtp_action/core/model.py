@@ -113,6 +113,8 @@ class Wanted:
     blob: str
     script: Script | None
     findings: tuple[Finding, ...] = ()
+    # What a shell can be asked about, also of a rejected script: it may hold a secret, so no repr.
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,10 +92,11 @@ def _judged(wanted: Wanted, more: Iterable[Finding]) -> Wanted:
     return replace(wanted, findings=findings, script=None if bad else wanted.script)
 
 
-def shell(script: Script) -> str | None:
+def shell(content: bytes) -> str | None:
     """Return which shell's syntax a script has, `sh` or `bash`; None for other interpreters."""
-    program = _program(script.content.split(b"\n", 1)[0].decode(errors="replace"))
-    return program if program in catalogs.SHELLS else None if program else "sh"
+    first = content.split(b"\n", 1)[0].decode(errors="replace")
+    program = _program(first) if first.startswith("#!") else "sh"
+    return program if program in catalogs.SHELLS else None
 
 
 # --- where a file stands -------------------------------------------------------------------------
@@ -162,19 +163,17 @@ def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | No
     unread = Script(ref=ref, content=b"", blob=file.blob, directives=Directives())
     row = catalog.row(ref.protocol)
     findings = list(_content(file, ref.path))
+    plain = b"" if findings else file.content
     script = None if any(one.code in UNREADABLE for one in findings) else unread
     if script:
         text = file.content.removeprefix(BOM).decode().replace("\r\n", "\n")
         asked, wrong = directives.parse(text, ref.path)
         script = replace(unread, content=file.content, directives=asked)
-        findings += [
-            *wrong,
-            *_shebang(text, ref.path, row),
-        ]
+        findings += [*wrong, *_shebang(text, ref.path, row)]
         for remarks in (_typed(text, ref), _paths(text, ref)):
             findings += islice(remarks, directives.MOST)
     refused = catalogs.refusals(script or unread, catalog=catalog, settings=settings)
-    wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script)
+    wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script, content=plain)
     return _judged(wanted, [*findings, *refused])
 
 

@@ -273,7 +273,7 @@ def test_sh_and_bash_are_accepted_in_every_image(shebang: str, shell: str) -> No
     wanted = judge(f"{shebang}\necho\n".encode(), "dtp-jobs/dtp-rclone/a.sh")
     assert wanted.findings == ()
     assert wanted.script is not None
-    assert scripts.shell(wanted.script) == shell
+    assert scripts.shell(wanted.content) == shell
 
 
 @pytest.mark.parametrize(
@@ -303,13 +303,13 @@ def test_a_row_allows_another_interpreter() -> None:
     file = a_file("dtp-jobs/dtp-aws/a.sh", b"#!/usr/bin/env python3\nprint()\n")
     (wanted,) = scripts.discover([file], commit="", catalog=rows, settings=None).wanted.values()
     assert wanted.script is not None
-    assert scripts.shell(wanted.script) is None
+    assert scripts.shell(wanted.content) is None
 
 
 def test_no_shebang_is_a_warning_and_sh_runs_it() -> None:
     wanted = judge(b"echo\n")
     assert wanted.script is not None
-    assert scripts.shell(wanted.script) == "sh"
+    assert scripts.shell(wanted.content) == "sh"
     assert wanted.findings == (
         Finding(
             path="dtp-jobs/dtp-aws/a.sh",

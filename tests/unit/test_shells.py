@@ -58,6 +58,16 @@ def test_a_here_document_without_its_end_is_a_warning() -> None:
     assert severity is Severity.WARNING
 
 
+def test_a_script_that_is_rejected_for_another_reason_is_checked_all_the_same() -> None:
+    found = desired(a=b"#!/bin/sh\n#dtp cpu=2\nfi\n")
+    after = scripts.reject(found, shells.syntax_findings(found))
+    assert [one.code for one in scripts.findings(after)] == ["directive-mark", "syntax"]
+
+
+def test_bytes_that_are_no_plain_text_are_not_shown_to_a_shell() -> None:
+    assert told(b"#!/bin/sh\r\nfi\r\n") == told(b"#!/bin/sh\nfi\0\n") == []
+
+
 def test_each_finding_is_about_its_own_script() -> None:
     found = desired(
         good=b"#!/bin/sh\necho\n", bad=b"#!/bin/sh\n\n\nfi\n", worse=b"#!/bin/bash\n}\n"

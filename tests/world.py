@@ -28,7 +28,6 @@ from dtp_action.core.model import (
 )
 from tests import builders
 
-
 ENDED = ("Succeeded", "Failed")
 
 

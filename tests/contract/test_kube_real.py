@@ -1,0 +1,135 @@
+"""What only a real cluster can show: permissions, pages, answers lost on the way to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dtp_action.adapters import kube
+from dtp_action.core.model import Phase, Started
+from dtp_action.errors import ClusterRefusedError, UnavailableError
+from tests import builders
+from tests.admin import Namespace
+from tests.contract.stages import Counted, FakeStage, KubeStage, Stage
+from tests.faults import Cut, proxied
+
+
+def use_everything(stage: Stage) -> Counted:
+    """Call all that the port has, once at least."""
+    cluster = stage.connect()
+    cluster.settings()
+    cluster.namespace_uid()
+    cluster.identify(builders.an_identity())
+    cluster.identify(builders.an_identity())
+    cluster.rename("another")
+    entry = cluster.record(builders.a_draft())
+    started = cluster.start(entry)
+    assert isinstance(started, Started)
+    cluster.start(entry)
+    entry = cluster.confirm(entry, started.job_uid)
+    entry = cluster.intend(entry, builders.an_intent(), "tail")
+    cluster.stop(entry)
+    entry = cluster.settle(entry, builders.an_outcome(Phase.CANCELLED), "")
+    cluster.retire(entry, 600)
+    cluster.ledger()
+    cluster.jobs()
+    cluster.pods()
+    cluster.events(started.job_uid)
+    cluster.kept_tail(entry.name)
+    cluster.pod_log(builders.a_pod(entry), lines=1)
+    list(cluster.log(builders.a_pod(entry), lines=1, follow=False))
+    return cluster
+
+
+def test_adapter_needs_exactly_the_required_verbs(stage: Stage) -> None:
+    used: dict[str, set[str]] = {}
+    for request in use_everything(stage).requests:
+        verb, resource = request.split()[:2]
+        used.setdefault(resource, set()).add(verb)
+    assert {key: tuple(sorted(verbs)) for key, verbs in used.items()} == kube.REQUIRED_VERBS
+
+
+def test_simulated_and_real_cluster_are_asked_the_same(namespace: Namespace) -> None:
+    real, simulated = use_everything(KubeStage(namespace)), use_everything(FakeStage())
+    assert simulated.requests == real.requests
+
+
+def test_list_in_pages_is_whole(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "PAGE", 2)
+    cluster = namespace.connect()
+    cluster.identify(builders.an_identity())
+    for attempt in range(1, 6):
+        cluster.record(builders.a_draft(attempt=attempt))
+    found = cluster.ledger()
+    assert found.identity
+    assert sorted(entry.attempt for entry in found.entries) == [1, 2, 3, 4, 5]
+    # One more than three where another ConfigMap comes after the last entry.
+    assert cluster.requests.count("list configmaps") in (3, 4)
+
+
+def test_missing_permission_is_told_in_kubernetes_own_words(namespace: Namespace) -> None:
+    text = namespace.admin.kubeconfig_for(namespace.name, "dtp-job")
+    cluster = kube.connect(kubeconfig=text, context=None, namespace=None)
+    with pytest.raises(ClusterRefusedError) as caught:
+        cluster.jobs()
+    who = f"system:serviceaccount:{namespace.name}:dtp-job"
+    assert caught.value.message == f"{who} may not list jobs in namespace {namespace.name} (403)."
+
+
+def test_namespace_that_is_not_there_is_told(namespace: Namespace) -> None:
+    admin = namespace.admin.kubeconfig
+    cluster = kube.connect(kubeconfig=admin, context=None, namespace="not-there")
+    with pytest.raises(ClusterRefusedError, match="Namespace not-there is not there"):
+        cluster.settings()
+
+
+def test_wrong_token_is_told(namespace: Namespace) -> None:
+    text = namespace.kubeconfig.replace("token: ey", "token: no")
+    cluster = kube.connect(kubeconfig=text, context=None, namespace=None)
+    with pytest.raises(ClusterRefusedError, match="credential of dtp-dispatch"):
+        cluster.namespace_uid()
+
+
+def test_wrong_authority_is_unavailable_and_says_certificate(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = namespace.kubeconfig
+    kept = "\n".join(line for line in text.splitlines() if "certificate-authority" not in line)
+    monkeypatch.setattr("dtp_action.adapters.kube_http.FIRST_PAUSE", 0.001)
+    cluster = kube.connect(kubeconfig=kept, context=None, namespace=None)
+    with pytest.raises(UnavailableError, match="certificate"):
+        cluster.namespace_uid()
+
+
+def record_and_start(cluster: kube.KubeCluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    started = cluster.start(entry)
+    assert isinstance(started, Started)
+    cluster.confirm(entry, started.job_uid)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_attempt_starts_once_though_an_answer_is_lost(
+    namespace: Namespace, at: int, after: bool
+) -> None:
+    with proxied(namespace.kubeconfig, Cut(at=at, after=after, writes_only=True)) as proxy:
+        record_and_start(kube.connect(kubeconfig=proxy.kubeconfig, context=None, namespace=None))
+        assert proxy.hit
+    cluster = namespace.connect()
+    (entry,), (job,) = cluster.ledger().entries, cluster.jobs()
+    assert (entry.job_uid, entry.uid) == (job.uid, job.entry_uid)
+
+
+def test_proxy_can_cut_a_dispatcher_off_for_good(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    cut = Cut(at=2, lasting=True, then=lambda: called.append("cut"))
+    monkeypatch.setattr("dtp_action.adapters.kube_http.FIRST_PAUSE", 0.001)
+    with proxied(namespace.kubeconfig, cut) as proxy:
+        cluster = kube.connect(kubeconfig=proxy.kubeconfig, context=None, namespace=None)
+        cluster.namespace_uid()
+        with pytest.raises(UnavailableError):
+            cluster.settings()
+    assert called
+    assert len(proxy.requests) > 2

@@ -1,0 +1,274 @@
+"""A requests repository beside a namespace of a real cluster, worked with by the command line only.
+
+What a test reads: write scripts, commit, dispatch, look at the status and at the claim's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.admin import Admin, Namespace, make_namespace, remove_namespace, wait_for
+
+Row = dict[str, Any]
+Record = Callable[[str, object], None]  # pytest's `record_property`
+
+DTP = Path(sys.executable).with_name("dtp")
+SOURCE = "git.example.org/1#main"
+PATIENCE = 240.0  # seconds until a command counts as hanging; the machine may be busy
+NOWHERE = "localhost/dtp/base@sha256:" + 64 * "0"  # an image that no node has
+ROOM = {"cpu": "10m", "memory": "64Mi", "disk": "64Mi", "time": "10m"}  # many jobs on a small node
+LEGACY = (
+    "aspera",
+    "aws",
+    "gcp",
+    "irods",
+    "minio",
+    "ndn",
+    "sra-tools",
+)  # those of 2020 with a script
+GIT = {
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+}
+OURS = re.compile(r"DTP_|GITHUB_|KUBECONFIG$")  # a developer's own settings have no say in tests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """The jobs told, by ref."""
+        return {row["ref"]: row for row in self.json["jobs"]}
+
+    @property
+    def actions(self) -> list[tuple[str, str]]:
+        """What was done, as pairs of ref and action."""
+        return [(row["ref"], row["action"]) for row in self.json["actions"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One requests repository and its namespace."""
+
+    namespace: Namespace
+    directory: Path
+    kubeconfig: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    # --- the repository ---
+
+    def write(self, ref: str, script: str | bytes) -> None:
+        """Put a script on the branch, to be committed."""
+        path = self.directory / "dtp-jobs" / f"{ref}.sh"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(script if isinstance(script, bytes) else script.encode())
+
+    def remove(self, ref: str) -> None:
+        (self.directory / "dtp-jobs" / f"{ref}.sh").unlink()
+
+    def commit(self, message: str = "change") -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+
+    def merge(self, **scripts: str | bytes) -> None:
+        """Write scripts of dtp-local, named by keyword, and commit them."""
+        for name, script in scripts.items():
+            self.write(f"dtp-local/{name.replace('_', '-')}", script)
+        self.commit()
+
+    def write_catalog(self, **rows: dict[str, Any]) -> None:
+        """Point the protocols at the test images, and add or change rows."""
+        base, images = {"image": self.namespace.images["base"], **ROOM}, self.namespace.images
+        protocols = {name: dict(base) for name in LEGACY} | {
+            "aws": base | {"image": images["aws"], "memory": "256Mi"},
+            "local": base | {"transient": {75: "try again"}},
+            "bare": base | {"image": images["bare"], "interpreters": ["python3"]},
+            "missing": base | {"image": NOWHERE},
+        }
+        path = self.directory / "dtp-jobs" / "catalog.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump({"version": 1, "protocols": protocols | rows}))
+
+    def git(self, *arguments: str) -> None:
+        environment = os.environ | GIT
+        subprocess.run(["git", *arguments], cwd=self.directory, env=environment, check=True)
+
+    # --- the command line ---
+
+    def command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """Return how `dtp` is called here: argv and environment."""
+        clean = {key: value for key, value in os.environ.items() if not OURS.match(key)}
+        own = {"DTP_KUBECONFIG": str(self.kubeconfig), "USER": "ada"}
+        return [str(DTP), "-C", str(self.directory), *arguments], clean | own | self.environment
+
+    def dtp(self, *arguments: str, timeout: float = PATIENCE) -> Result:
+        """Run the installed `dtp` with the dispatcher's own kubeconfig."""
+        argv, environment = self.command(*arguments)
+        done = subprocess.run(
+            argv, env=environment, capture_output=True, check=False, timeout=timeout
+        )
+        out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+        return Result(code=done.returncode, out=out, err=err)
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command beside the test; it is gone afterwards."""
+        argv, environment = self.command(*arguments)
+        with subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def dispatch(self, *arguments: str, wait: int = 0) -> Result:
+        """Dispatch; `wait` seconds at most for the ends. Fails where dispatch itself fails."""
+        done = self.dtp(
+            *("dispatch", "--source", SOURCE, "--format", "json", "--wait", str(wait)), *arguments
+        )
+        assert done.code in (0, 1), done.err
+        return done
+
+    def status(self, *arguments: str) -> dict[str, Row]:
+        """Return each job's last attempt by ref."""
+        done = self.dtp("status", "--format", "json", *arguments)
+        assert done.code == 0, done.err
+        return done.rows
+
+    def job(self, ref: str) -> Row:
+        return self.status(ref)[ref]
+
+    def logs(self, ref: str, *arguments: str) -> str:
+        return self.dtp("logs", ref, *arguments).out
+
+    # --- waiting and telling ---
+
+    def until(self, ref: str, phase: str, reason: str = "", seconds: float = 120) -> Row:
+        """Wait, looking only, until a job is told to be in this phase, for a reason like this."""
+
+        def told() -> Row | None:
+            row = self.status().get(ref)
+            return (
+                row if row and row["phase"] == phase and re.search(reason, row["reason"]) else None
+            )
+
+        return dict(wait_for(told, f"{ref} to be {phase} {reason}", seconds))
+
+    def dispatch_until(self, ref: str, phase: str, reason: str = "", seconds: float = 120) -> Row:
+        """Dispatch as a schedule would, until a job is told to be in this phase."""
+
+        def told() -> Row | None:
+            row = self.dispatch().rows.get(ref)
+            return (
+                row if row and row["phase"] == phase and re.search(reason, row["reason"]) else None
+            )
+
+        return dict(wait_for(told, f"{ref} to be {phase} {reason}", seconds))
+
+    # --- the claim ---
+
+    @property
+    def claim(self) -> Path:
+        """The workspace's files; a test that looks there is skipped where they are elsewhere."""
+        if not self.namespace.claim:
+            pytest.skip("the claim's files cannot be seen from here")
+        return self.namespace.claim
+
+    def place(self, ref: str) -> Path:
+        """Return a job's directory on the claim."""
+        return self.claim / "dtp-jobs" / ref
+
+    def starts(self, name: str) -> list[str]:
+        """Return the starts that the fence of an attempt recorded."""
+        return sorted(path.name for path in (self.claim / ".dtp/state" / name / "starts").iterdir())
+
+    # --- what others do ---
+
+    @property
+    def admin(self) -> Admin:
+        return self.namespace.admin
+
+    def pods(self, name: str) -> list[Row]:
+        """Return the Pods of a Job, as Kubernetes shows them."""
+        label = "batch.kubernetes.io/job-name"
+        found = self.admin.list("Pod", self.namespace.name)
+        return [pod for pod in found if pod["metadata"]["labels"].get(label) == name]
+
+    def evict(self, name: str) -> None:
+        """Evict a Job's Pod, as `kubectl drain` does with each Pod of a node."""
+        pod = self.pods(name)[-1]["metadata"]["name"]
+        path = f"/api/v1/namespaces/{self.namespace.name}/pods/{pod}/eviction"
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        self.admin.call("POST", path, body)
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a Job's Pod by hand, with the grace it asks for."""
+        pod = self.pods(name)[-1]["metadata"]["name"]
+        self.admin.call("DELETE", f"/api/v1/namespaces/{self.namespace.name}/pods/{pod}", {})
+
+    def delete_job(self, name: str) -> None:
+        """Delete a Job by hand, and wait until it is gone with its Pods."""
+        self.admin.delete("Job", name, self.namespace.name)
+        wait_for(lambda: not self.pods(name), f"the Pods of {name} to go")
+
+
+@contextmanager
+def make_site(
+    admin: Admin, images: dict[str, str], volumes: Path | None, directory: Path, **settings: Any
+) -> Iterator[Site]:
+    """Yield a fresh repository and namespace, the cluster settings changed by these keys."""
+    name = f"e-{secrets.token_hex(4)}"
+    try:
+        namespace = make_namespace(admin, name, images, volumes)
+        namespace.settle_settings(**settings)
+        directory.mkdir(parents=True, exist_ok=True)
+        kubeconfig = directory.with_suffix(".kubeconfig")
+        kubeconfig.write_text(namespace.kubeconfig)
+        site = Site(namespace=namespace, directory=directory, kubeconfig=kubeconfig)
+        site.git("init", "--quiet", "--initial-branch", "main")
+        site.write_catalog()
+        site.commit("the site's own rows")
+        yield site
+    finally:
+        remove_namespace(admin, name)
+
+
+@dataclass
+class Watch:
+    """Measures how long something takes to be told, for the table at the end of a test run."""
+
+    record: Record
+    begun: float = field(default_factory=time.monotonic)
+
+    def told(self, case: str, row: Row) -> None:
+        seconds = round(time.monotonic() - self.begun, 1)
+        self.record("told", [case, row["phase"], row["reason"], seconds])

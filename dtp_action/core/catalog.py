@@ -53,17 +53,18 @@ class Catalog:
 
     def row(self, protocol: str) -> Row | None:
         """Return the row of a protocol or an alias of one; None where there is none to run."""
-        row = self.rows.get(self._aliases.get(protocol, protocol))
+        row = self.named(protocol)
         return row if row and not row.off else None
+
+    def named(self, protocol: str) -> Row | None:
+        """Return the row of a protocol or an alias of one, also one that is switched off."""
+        aliases = {alias: row for row in self.rows.values() for alias in row.aliases}
+        return self.rows.get(protocol) or aliases.get(protocol)
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols that scripts may use."""
         return tuple(sorted(name for name, row in self.rows.items() if not row.off))
-
-    @property
-    def _aliases(self) -> dict[str, str]:
-        return {alias: row.protocol for row in self.rows.values() for alias in row.aliases}
 
 
 _protocol = text(r"[a-z0-9][a-z0-9-]{0,30}", "lower case letters, digits and `-`, at most 31")
@@ -204,15 +205,15 @@ def _ungranted(script: Script, settings: ClusterSettings, author: str | None) ->
 
 
 def _unusable(protocol: str, catalog: Catalog) -> str:
-    row = catalog.row(protocol)
-    if row:
-        return (
-            f"no image is published for dtp-{protocol} yet: "
-            f"set `protocols.{row.protocol}.image` in {SITE_FILE}"
-        )
-    if protocol in catalog.rows:
+    row = catalog.named(protocol)
+    if row is None:
+        return f"dtp-{protocol} is no protocol{documents.closest(protocol, catalog.protocols)}"
+    if row.off:
         return f"dtp-{protocol} is switched off in {SITE_FILE}"
-    return f"dtp-{protocol} is no protocol{documents.closest(protocol, catalog.protocols)}"
+    return (
+        f"no image is published for dtp-{protocol} yet: "
+        f"set `protocols.{row.protocol}.image` in {SITE_FILE}"
+    )
 
 
 def _asked(

@@ -281,9 +281,11 @@ def test_a_protocol_without_an_image_says_where_to_name_one() -> None:
     ]
 
 
-def test_a_protocol_that_is_switched_off_says_so() -> None:
-    ((_, _, message),) = refused(script(), site("  aws: {off: true}\n"))
-    assert message == "dtp-aws is switched off in dtp-jobs/catalog.yaml"
+@pytest.mark.parametrize(("row", "folder"), [("aws", "dtp-aws"), ("gcp", "dtp-google")])
+def test_a_protocol_that_is_switched_off_says_so(row: str, folder: str) -> None:
+    one = script(ref=f"{folder}/a")
+    ((_, _, message),) = refused(one, site(f"  {row}: {{off: true}}\n"))
+    assert message == f"{folder} is switched off in dtp-jobs/catalog.yaml"
 
 
 def test_an_unknown_protocol_names_the_nearest() -> None:

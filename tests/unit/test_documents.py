@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtp_action.core import documents
+from dtp_action.core import catalog, cluster_settings, documents
 from dtp_action.errors import UsageError
 
 
@@ -52,7 +52,7 @@ def test_aliases_are_refused_so_that_nothing_can_grow_or_contain_itself() -> Non
         "!!python/object/apply:os.system [x]",
         b"\xff\xfe\xff",
         "a\x00",
-        "[" * 5000,
+        "[" * 1500,
     ],
 )
 def test_what_is_no_yaml_is_a_usage_error_that_names_the_document(text: str | bytes) -> None:
@@ -67,6 +67,25 @@ def test_a_huge_document_is_refused_unread() -> None:
 def test_any_text_loads_or_is_a_usage_error(text: str | bytes) -> None:
     with contextlib.suppress(UsageError):
         documents.load(text, "x")
+
+
+KEYS = st.one_of(
+    st.sampled_from([*cluster_settings.FIELDS, *catalog.FIELDS, "protocols", "aws"]),
+    st.text(max_size=9),
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=9), st.just("all")),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(KEYS, inner, max_size=2)),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=3))
+def test_any_document_makes_settings_and_a_catalog_or_is_a_usage_error(value: object) -> None:
+    text = documents.dump(value)
+    for parse in (cluster_settings.parse, catalog.parse):
+        with contextlib.suppress(UsageError):
+            parse("version: 1\n" + text, "x")
 
 
 PLACE = documents.Place("doc", "here")

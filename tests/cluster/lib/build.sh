@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Build what the cluster is made of. Each piece is a folder $PIECES/NAME-KEY that appears only when it
 # is complete, and KEY is a hash of what it is made from: a change rebuilds that piece alone.
 

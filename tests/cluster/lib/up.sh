@@ -213,7 +213,8 @@ start_apiserver() {
 start_controllers() {
   # The default of 20 requests a second costs seconds whenever a test makes many objects, and a claim
   # would wait 10 s for its volume. A node is lost after 20 s of silence: not less, because two busy
-  # cores can keep a kubelet silent for some seconds.
+  # cores can keep a kubelet silent for some seconds. An eviction rate of 1 would mean never, once all
+  # nodes were silent: the limiter that stops evictions calls its rate 1 too, and is not replaced.
   start kube-controller-manager "$daemons/kube-controller-manager" --kubeconfig "$PKI/kube-controller-manager.kubeconfig" \
     --authentication-kubeconfig "$PKI/kube-controller-manager.kubeconfig" \
     --authorization-kubeconfig "$PKI/kube-controller-manager.kubeconfig" \
@@ -221,7 +222,7 @@ start_controllers() {
     --service-account-private-key-file "$PKI/service-accounts.key" --root-ca-file "$PKI/ca.crt" \
     --cluster-signing-cert-file "$PKI/ca.crt" --cluster-signing-key-file "$PKI/ca.key" \
     --kube-api-qps 500 --kube-api-burst 1000 --pvclaimbinder-sync-period 1s \
-    --node-monitor-period 2s --node-monitor-grace-period 20s --node-eviction-rate 1 --terminated-pod-gc-threshold 1000 \
+    --node-monitor-period 2s --node-monitor-grace-period 20s --node-eviction-rate 2 --terminated-pod-gc-threshold 1000 \
     --concurrent-job-syncs 20 --concurrent-namespace-syncs 20 --concurrent-serviceaccount-token-syncs 10 \
     --resource-quota-sync-period 5s
 }

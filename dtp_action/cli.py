@@ -21,13 +21,15 @@ import click
 from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
-    from dtp_action.adapters.kube import KubeCluster
     from dtp_action.core.catalog import Catalog
     from dtp_action.core.cluster_settings import ClusterSettings
     from dtp_action.core.model import Desired, Finding, Observed, Ref
     from dtp_action.core.planner import Policy
+    from dtp_action.dispatch import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LOCAL = Path("~/.local/state/dtp-requests").expanduser()
 
 CHAIRS = {
     "Researchers": ("check", "run"),
@@ -65,6 +67,9 @@ def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 cluster_options = together(
+    option(
+        "--cluster", metavar="WHERE", help="`local[:DIR]`: the embedded cluster; else kubectl's."
+    ),
     option("--kubeconfig", metavar="FILE", help="How to reach the cluster; as kubectl has it."),
     option("--context", metavar="NAME", help="The kubeconfig's context."),
     option("--namespace", "-n", metavar="NAME", help="The namespace of the jobs."),
@@ -89,12 +94,21 @@ format_option = option(
 class Connection:
     """Which cluster is meant."""
 
+    cluster: str | None
     kubeconfig: str | None
     context: str | None
     namespace: str | None
 
-    def open(self) -> KubeCluster:
+    def open(self) -> Cluster:
         """Return the cluster, reached on its first call."""
+        kind, _, directory = (self.cluster or "").partition(":")
+        if kind == "local":
+            from dtp_action.adapters.local import LocalCluster
+
+            return LocalCluster(Path(directory) if directory else LOCAL)
+        if kind:
+            hint = "write local or local:DIR; a Kubernetes is named by --kubeconfig and --context"
+            raise UsageError(f"no such cluster: {self.cluster}", hint=hint)
         from dtp_action.adapters import kube
 
         return kube.connect(
@@ -192,18 +206,13 @@ def status(refs: tuple[str, ...], every: bool, form: str, **target: str | None) 
     if form == "json":
         identity = observed.identity
         _print_json({"source": identity.source if identity else None, "jobs": rows})
-    else:
-        _print_status(rows)
-
-
-def _print_status(rows: list[dict[str, Any]]) -> None:
+        return
     from dtp_action.adapters import terminal
-    from dtp_action.core import report
 
     out = terminal.console()
     if rows:
         out.print(terminal.jobs_table(rows))
-    out.print(report.verdict(rows))
+    out.print(report.verdict(report.jobs(observed, refs=asked)))
 
 
 @dtp.command()
@@ -219,7 +228,7 @@ def logs(
     from dtp_action import dispatch as loop
     from dtp_action.core.logs import without_heartbeats
 
-    cluster: loop.Cluster = Connection(**target).open()
+    cluster = Connection(**target).open()
     observed = loop.look(cluster)
     entry = _entry(_ref(ref), attempt, observed)
     pods = observed.pods.get(entry.name) or tuple(
@@ -279,7 +288,7 @@ def plan(
     desired, rows = _desired(directory, commit, catalog, settings)
     observed = loop.look(cluster)
     if observed.identity:
-        loop.identify(cluster, observed, _source(source, observed))
+        loop.identify(cluster, observed, _source(source, target["cluster"], observed))
     policy = _policy(rows, settings, desired, max_new=max_new, first_run=first_run, adopt=adopt)
     planned = planner.plan(desired, observed, policy)
     _print_run(planned.actions, planned.rejected, observed, form)
@@ -331,7 +340,7 @@ def dispatch(
             patience=loop.Patience(
                 seconds=wait, monotonic=time.monotonic, sleep=time.sleep, watch=watch
             ),
-            source=partial(_source, source),
+            source=partial(_source, source, target["cluster"]),
             rename=rename_source,
         )
     _print_run(result.actions, result.rejected, result.observed, form)
@@ -364,7 +373,7 @@ def retry(
     settings = cluster.settings()
     desired, rows = _desired(directory, commit, catalog, settings)
     observed = loop.look(cluster)
-    loop.identify(cluster, observed, _source(source, observed))
+    loop.identify(cluster, observed, _source(source, target["cluster"], observed))
     policy = _policy(rows, settings, desired)
     action = planner.retry(_ref(ref), desired, observed, policy, request)
     done = loop.apply(cluster, action, observed) if action else []
@@ -473,11 +482,12 @@ def _policy(rows: Catalog, settings: ClusterSettings, desired: Desired, **bounds
     )
 
 
-def _source(flag: str | None, observed: Observed) -> str:
+def _source(flag: str | None, where: str | None, observed: Observed) -> str:
     from dtp_action import settings
 
     known = observed.identity.source if observed.identity else None
-    return settings.source(flag, os.environ, known)
+    local = "local" if where and where.startswith("local") else None
+    return settings.source(flag, os.environ, known or local)
 
 
 def _ref(text: str) -> Ref:

@@ -380,7 +380,9 @@ def _wait(
     later: list[Action] = []
     while True:
         observed = look(cluster)
-        patience.watch(observed)
+        patience.watch(
+            replace(observed, entries=tuple(e for e in observed.entries if e.name in mine))
+        )
         if patience.monotonic() >= end or not _any_open(observed, mine):
             return observed, later
         planned = planner.plan(desired, observed, policy).actions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -35,4 +36,4 @@ def github_source(environ: Mapping[str, str]) -> str | None:
 
 def actor(environ: Mapping[str, str]) -> str:
     """Return who asks, for the record: GitHub's user, else the login name."""
-    return environ.get("GITHUB_ACTOR") or environ.get("USER") or "someone"
+    return environ.get("GITHUB_ACTOR") or getpass.getuser()

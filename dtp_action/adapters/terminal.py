@@ -128,7 +128,7 @@ def _changes(out: Console) -> Callable[[Observed], None]:
 
     def watch(observed: Observed) -> None:
         for row in report.jobs(observed):
-            line = f"{report.SHOWN[Phase(row['phase'])]}: {report.told(row)}"
+            line = ": ".join(filter(None, [report.SHOWN[Phase(row["phase"])], report.told(row)]))
             if told.get(row["name"]) != line:
                 told[row["name"]] = line
                 out.print(f"{row['ref']} #{row['attempt']} {line}", soft_wrap=True)

@@ -173,8 +173,10 @@ def traffic(row: dict[str, Any]) -> str:
 
 
 def told(row: dict[str, Any]) -> str:
-    """Return a row's reason with its warnings, as one sentence for a table's cell."""
-    return "; ".join([row["reason"], *(f"note: {warning}" for warning in row["warnings"])])
+    """Return a row's reason with its warnings; '' where the state alone says it all."""
+    said = row["reason"] if row["reason"] != SHOWN[Phase(row["phase"])] else ""
+    notes = [f"note: {warning}" for warning in row["warnings"]]
+    return "; ".join(filter(None, [said, *notes]))
 
 
 def verdict(rows: list[dict[str, Any]]) -> str:

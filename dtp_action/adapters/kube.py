@@ -6,10 +6,10 @@ the rest. Translates and carries out; what to do is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from dtp_action.adapters import kube_login, kube_views
 from dtp_action.adapters.kube_http import (
@@ -40,6 +40,7 @@ from dtp_action.core.model import (
 )
 from dtp_action.errors import StaleError, UnavailableError, UsageError
 
+T = TypeVar("T")
 Wire = dict[str, Any]
 Query = dict[str, str | int]
 
@@ -108,9 +109,9 @@ class KubeCluster:
         identity, entries = None, []
         for metadata in (item["metadata"] for item in items):
             if metadata["name"] == ledger.LEDGER_NAME:
-                identity = _load_identity(metadata)
+                identity = _load(ledger.load_identity, metadata)
             else:
-                entries.append(_load_entry(metadata))
+                entries.append(_load(ledger.load_entry, metadata))
         return Ledger(identity=identity, entries=tuple(entries))
 
     def jobs(self) -> tuple[JobView, ...]:
@@ -129,7 +130,7 @@ class KubeCluster:
         found = self._get("configmaps", name)
         if not found:
             return None
-        entry = _load_entry(found["metadata"])
+        entry = _load(ledger.load_entry, found["metadata"])
         data = found.get("data") or {}
         try:
             spec = ledger.load_spec(data[ledger.ATTEMPT_KEY])
@@ -171,7 +172,7 @@ class KubeCluster:
 
     def identify(self, identity: Identity) -> Identity:
         made = self._create("configmaps", ledger.identity_manifest(identity), METADATA)
-        return _load_identity(made["metadata"])
+        return _load(ledger.load_identity, made["metadata"])
 
     def rename(self, source: str) -> None:
         card = self._get("configmaps", ledger.LEDGER_NAME, METADATA)
@@ -181,9 +182,8 @@ class KubeCluster:
         self._amend(ledger.LEDGER_NAME, mark, {"annotations": {ledger.SOURCE: source}})
 
     def record(self, draft: Draft) -> Entry:
-        return _load_entry(
-            self._create("configmaps", ledger.entry_manifest(draft), METADATA)["metadata"]
-        )
+        made = self._create("configmaps", ledger.entry_manifest(draft), METADATA)
+        return _load(ledger.load_entry, made["metadata"])
 
     def start(self, entry: Entry) -> Started | Refused | Taken:
         recorded = self.read(entry.name)
@@ -285,7 +285,7 @@ class KubeCluster:
         raise UnavailableError(f"{resource} {name} could not be made: no answer came back")
 
     def _amend_entry(self, entry: Entry, metadata: Wire) -> Entry:
-        return _load_entry(self._amend(entry.name, entry.version, metadata))
+        return _load(ledger.load_entry, self._amend(entry.name, entry.version, metadata))
 
     def _amend(self, name: str, version: str, metadata: Wire) -> Wire:
         """Change an object's metadata, unless it changed since; return the metadata as it is."""
@@ -344,24 +344,20 @@ def _refused(error: AnswerError) -> Refused | None:
     text = error.message
     if error.by_webhook or "not yet ready to handle request" in text:
         return Refused(reason=f"the cluster cannot check it now: {text}", for_good=False)
-    if "quota" in text and error.status == HTTPStatus.FORBIDDEN:
+    if "quota" in text:
         return Refused(reason=f"the namespace's quota is full: {text}", for_good=False)
     ours = error.status in (HTTPStatus.UNAUTHORIZED, GONE) or "cannot create resource" in text
     if ours or "being terminated" in text:
         return None
+    if error.status == HTTPStatus.CONFLICT:
+        return Refused(reason=f"something else is being changed: {text}", for_good=False)
     return Refused(reason=f"the cluster refuses it for good: {text}", for_good=True)
 
 
-def _load_entry(metadata: Wire) -> Entry:
+def _load(read: Callable[[Wire], T], metadata: Wire) -> T:
+    """Read an entry's or the card's metadata; what cannot be read stops the run by name."""
     try:
-        return ledger.load_entry(metadata)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable(str(metadata.get("name")), error) from error
-
-
-def _load_identity(metadata: Wire) -> Identity:
-    try:
-        return ledger.load_identity(metadata)
+        return read(metadata)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(str(metadata.get("name")), error) from error
 

@@ -211,7 +211,7 @@ class Api:
 
     def _hear(self, date: str) -> None:
         try:
-            self._heard = (parsedate_to_datetime(date), time.monotonic())
+            self._heard = (parsedate_to_datetime(date).astimezone(UTC), time.monotonic())
         except ValueError:  # a proxy left it out: the one before counts on
             return
 

@@ -1,0 +1,210 @@
+"""An attempt on a claim of its own, run by the real runner in each shell it must work in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUNNER = Path(__file__).parents[2] / "dtp_action" / "runner"
+SHELLS = {"ash": ["busybox", "sh"], "dash": ["dash"], "bash": ["bash"]}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# A process namespace of its own: what the runner starts there has no other processes to signal.
+AS_PID_1 = ["--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    code: int
+    stdout: bytes
+    stderr: str
+    log: bytes
+    result: dict[str, Any]
+    termination: dict[str, Any]
+
+    @property
+    def printed(self) -> bytes:
+        """What the script printed: stdout without header, footer and heartbeats."""
+        return between_header_and_footer(without_heartbeats(self.stdout))
+
+    @property
+    def logged(self) -> bytes:
+        return between_header_and_footer(self.log)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.printed.decode().splitlines()
+
+
+def without_heartbeats(stdout: bytes) -> bytes:
+    head, *rest = stdout.split(b"\ndtp-heartbeat: ")
+    return head + b"".join(piece.split(b"\n", 1)[1] for piece in rest)
+
+
+def between_header_and_footer(text: bytes) -> bytes:
+    """Of the last start. The header ends at its line; the footer begins with a newline."""
+    start = text[text.rindex(b"== dtp: ", 0, text.rindex(b"\n== dtp: ") + 1) :]
+    return start.split(b"\n", 1)[1].rpartition(b"\n== dtp: ")[0]
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    shell: list[str]
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    pods: int = 0
+
+    @property
+    def directory(self) -> Path:
+        return self.root / "job"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def starts(self) -> Path:
+        return self.state / "starts"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "foo.log"
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True)
+        self.state.mkdir()
+
+    def script(self, text: str | bytes) -> Attempt:
+        content = text if isinstance(text, bytes) else text.encode()
+        (self.root / "script").write_bytes(content)
+        return self
+
+    def secret(self, name: str, value: bytes) -> None:
+        folder = self.root / "secrets"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(value)
+
+    def begin(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a Pod's runner. Its output goes to files: what it leaves behind can hold a pipe."""
+        self.pods += 1
+        pod = f"pod-{self.pods}"
+        values = {
+            "PATH": PATH,
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "DTP_REF": "dtp-aws/foo",
+            "DTP_NAME": "dtp-aws-foo-abcdefgh-1",
+            "DTP_ATTEMPT": "1",
+            "DTP_RETRIES": "0",
+            "DTP_RESUME": "no",
+            "DTP_TRANSIENT": "",
+            "DTP_DIRECTORY": str(self.directory),
+            "DTP_STATE": str(self.state),
+            "DTP_SCRIPT": str(self.root / "script"),
+            "DTP_TOOLS": "",
+            "DTP_SECRETS": str(self.root / "secrets"),
+            "DTP_UID": pod,
+            "DTP_TERMINATION": str(self.root / f"{pod}.termination"),
+            "DTP_COMMIT": "c0ffee",
+            **self.environment,
+            **environment,
+        }
+        with (
+            (self.root / f"{pod}.out").open("wb") as out,
+            (self.root / f"{pod}.err").open("wb") as err,
+        ):
+            return subprocess.Popen(
+                [*self.prefix, *self.shell, str(RUNNER / "run.sh")],
+                env=values,
+                cwd=self.directory if self.directory.is_dir() else self.root,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+            )
+
+    def end(
+        self, process: subprocess.Popen[bytes], pod: int | None = None, timeout: float = 60
+    ) -> Ended:
+        code = process.wait(timeout)
+        if process.stdin:
+            process.stdin.close()
+        name = f"pod-{pod or self.pods}"
+        return Ended(
+            code=code,
+            stdout=(self.root / f"{name}.out").read_bytes(),
+            stderr=(self.root / f"{name}.err").read_text(),
+            log=self.log.read_bytes() if self.log.is_file() else b"",
+            result=read_json(self.state / "result.json"),
+            termination=read_json(self.root / f"{name}.termination"),
+        )
+
+    def run(self, **environment: str) -> Ended:
+        return self.end(self.begin(**environment))
+
+    def runs(self) -> int:
+        """How often the script of `COUNTING` ran."""
+        ran = self.directory / "ran"
+        return len(ran.read_text().splitlines()) if ran.exists() else 0
+
+
+COUNTING = "#!/bin/sh\necho x >>ran\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    text = path.read_text()
+    assert len(text) <= 2048
+    assert text.count("\n") == 1
+    value = json.loads(text)
+    assert isinstance(value, dict)
+    return value
+
+
+def program(name: str) -> str:
+    path = shutil.which(name)
+    assert path, f"{name} is missing: apt-get install busybox-static dash bash util-linux"
+    return path
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def child_of(process: subprocess.Popen[bytes]) -> int:
+    """The runner's pid as seen from here, where `process` is the unshare that started it."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until(lambda: children.read_text().split())
+    return int(children.read_text().split()[0])
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    return [program(SHELLS[request.param][0]), *SHELLS[request.param][1:]]
+
+
+@pytest.fixture
+def attempt(shell: list[str], tmp_path: Path) -> Iterator[Attempt]:
+    attempt = Attempt(shell=shell, root=tmp_path / "claim")
+    yield attempt
+    subprocess.run(["umount", "--quiet", attempt.directory], check=False, capture_output=True)
+
+
+@pytest.fixture
+def pod(attempt: Attempt) -> Attempt:
+    """The same attempt, with the runner as PID 1."""
+    assert os.geteuid() == 0, "a process namespace needs root"
+    attempt.prefix = [program("unshare"), *AS_PID_1]
+    return attempt

@@ -1,0 +1,220 @@
+"""How the script is run: interpreter, environment, secrets, stdin, exit codes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.runner.conftest import PATH, RUNNER, Attempt, program
+
+
+def tools(attempt: Attempt) -> Path:
+    """Return tools as prep makes them, at the path the runner is told."""
+    folder = attempt.root / "tools" / "bin"
+    folder.mkdir(parents=True)
+    shutil.copy(program("bash"), folder / "bash")
+    for name in ("busybox", "sh", "setsid", "tee", "mkfifo", "cat", "date", "tr", "cut", "sed"):
+        (folder / name).symlink_to(program("busybox"))
+    for name in ("mkdir", "rm", "mv", "ln", "sleep", "head"):
+        (folder / name).symlink_to(program("busybox"))
+    return folder.parent
+
+
+# --- interpreter ---
+
+
+@pytest.mark.parametrize(
+    ("shebang", "expected"),
+    [
+        ("#!/bin/sh", ""),
+        ("#!/bin/bash", "bash"),
+        ("#! /bin/bash", "bash"),
+        ("#!/usr/bin/env bash", "bash"),
+        ("#!/usr/bin/env -S bash -e", "bash e"),
+        ("#!/bin/bash -e", "bash e"),
+        ("#!/opt/nowhere/bash -eu", "bash eu"),
+        ("echo no shebang", ""),
+        ("#!", ""),
+    ],
+)
+def test_shebang_chooses_the_interpreter(attempt: Attempt, shebang: str, expected: str) -> None:
+    report = """
+        case $- in *e*u*) flags=eu ;; *e*) flags=e ;; *) flags= ;; esac
+        printf 'is=%s\\n' "${BASH_VERSION:+bash}${flags:+ $flags}"
+    """
+    ended = attempt.script(f"{shebang}\n{report}").run()
+    assert ended.code == 0
+    assert ended.lines[-1] == f"is={expected}"
+
+
+def test_an_image_without_shells_gets_the_runners_own(attempt: Attempt) -> None:
+    home = tools(attempt)
+    attempt.script("#!/opt/none/bash\necho $BASH; command -v sh")
+    ended = attempt.run(PATH=f"{attempt.root}/empty", DTP_TOOLS=str(home))
+    assert ended.lines == [f"{home}/bin/bash", f"{home}/bin/sh"]
+
+
+def test_the_tools_come_last_in_the_scripts_path(attempt: Attempt) -> None:
+    home = tools(attempt)
+    ended = attempt.script("#!/bin/sh\necho $PATH").run(DTP_TOOLS=str(home))
+    assert ended.lines == [f"{PATH}:{home}/bin"]
+
+
+def test_an_interpreter_of_the_image_is_used(attempt: Attempt) -> None:
+    ended = attempt.script("#!/usr/bin/env python3\nimport sys\nprint(sys.version_info[0])").run()
+    assert (ended.code, ended.lines) == (0, ["3"])
+
+
+@pytest.mark.parametrize("shebang", ["#!/usr/bin/env ruby9", "#!/usr/bin/perl9 -w"])
+def test_an_interpreter_the_image_lacks_is_193_and_leaves_no_start(
+    attempt: Attempt, shebang: str
+) -> None:
+    ended = attempt.script(f"{shebang}\n").run()
+    assert ended.code == 193
+    assert "the image has no " + shebang.split()[0][2:].replace("/usr/bin/env", "ruby9") in (
+        ended.termination["error"]
+    )
+    assert not attempt.starts.exists()
+
+
+def test_the_scripts_words_are_never_run_by_the_runner(attempt: Attempt) -> None:
+    attempt.script("#!/bin/sh $(touch\tpwned) `touch pwned` *\n")
+    attempt.run(DTP_COMMIT="$(touch pwned)", DTP_NAME="`touch pwned`")
+    assert not (attempt.directory / "pwned").exists()
+
+
+# --- what it finds ---
+
+
+def test_stdin_is_closed(attempt: Attempt) -> None:
+    ended = attempt.script("#!/bin/sh\nread -r word; echo $?").run()
+    assert ended.lines == ["1"]
+
+
+def test_the_script_sees_its_own_variables_and_none_of_the_runners(attempt: Attempt) -> None:
+    attempt.script("#!/usr/bin/env python3\nimport os\nfor k in sorted(os.environ): print(k)")
+    ended = attempt.run(AWS_REGION="eu", dtp="1", log="2", code="3")
+    shells_own = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}
+    # fmt: off
+    assert set(ended.lines) - shells_own == {
+        "AWS_REGION", "dtp", "log", "code", "PATH", "HOME", "TMPDIR", "DTP_REF", "DTP_NAME",
+        "DTP_ATTEMPT", "DTP_DIRECTORY", "DTP_START", "DTP_SECRETS",
+    }
+    # fmt: on
+
+
+def test_the_scripts_environment_keeps_its_values(attempt: Attempt) -> None:
+    ended = attempt.script('#!/bin/sh\nprintf %s "$odd"').run(odd="a  b'\"$(x)\n* é")
+    assert ended.printed.decode() == "a  b'\"$(x)\n* é"
+
+
+def test_only_the_three_usual_files_are_open(attempt: Attempt) -> None:
+    ended = attempt.script("#!/usr/bin/env python3\nimport os\nprint(os.listdir('/dev/fd'))").run()
+    assert {"0", "1", "2"} <= set(eval(ended.lines[0])) <= {"0", "1", "2", "3"}
+
+
+def test_it_starts_in_its_directory_with_home_and_scratch(attempt: Attempt) -> None:
+    ended = attempt.script('#!/bin/sh\npwd; touch "$HOME/a" "$TMPDIR/b" && echo ok').run()
+    assert ended.lines == [str(attempt.directory), "ok"]
+
+
+def test_a_broken_pipe_ends_a_writer_as_usual(attempt: Attempt) -> None:
+    ended = attempt.script("#!/bin/bash\nyes | head -n 1; echo ${PIPESTATUS[0]}").run()
+    assert ended.lines == ["y", "141"]
+
+
+# --- secrets ---
+
+
+def test_secrets_named_like_variables_are_exported(attempt: Attempt) -> None:
+    attempt.secret("TOKEN", b"two\nlines\n")
+    attempt.secret("_KEY2", b"")
+    attempt.secret("key.json", b"{}")
+    attempt.secret("lower", b"x")
+    attempt.secret("..data", b"x")
+    ended = attempt.script('#!/bin/sh\necho "$TOKEN/${_KEY2-unset}"; ls $DTP_SECRETS; env').run()
+    assert ended.lines[:2] == ["two", "lines/"]
+    assert "key.json" in ended.lines
+    assert not [line for line in ended.lines if line.startswith(("key.json=", "lower="))]
+    assert ended.termination["warnings"] == []
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "BASH_ENV", "DTP_REF", "IFS", "UID"])
+def test_a_secret_cannot_take_a_name_of_the_system(attempt: Attempt, name: str) -> None:
+    attempt.secret(name, b"/evil")
+    attempt.secret("AFTER", b"it")
+    ended = attempt.script("#!/bin/sh\necho $AFTER $DTP_REF; env").run()
+    assert ended.lines[0] == "it dtp-aws/foo"
+    assert f"{name}=/evil" not in ended.lines
+    assert name in ended.termination["warnings"][0]
+
+
+def test_a_missing_secrets_directory_is_fine(attempt: Attempt) -> None:
+    assert attempt.script("#!/bin/sh\n").run(DTP_SECRETS="").code == 0
+
+
+# --- exit codes ---
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 128, 137, 143, 189, 200, 255])
+def test_the_scripts_exit_code_passes_through(attempt: Attempt, code: int) -> None:
+    ended = attempt.script(f"#!/bin/sh\nexit {code}").run()
+    assert ended.code == ended.result["exit"] == ended.result["script_exit"] == code
+    assert ended.result == ended.termination
+
+
+@pytest.mark.parametrize("code", range(190, 200))
+def test_the_runners_own_codes_are_told_as_189(attempt: Attempt, code: int) -> None:
+    ended = attempt.script(f"#!/bin/sh\nexit {code}").run()
+    assert (ended.code, ended.result["exit"], ended.result["script_exit"]) == (189, 189, code)
+    assert str(code) in ended.result["warnings"][0]
+
+
+def test_every_exit_code_is_told(tmp_path: Path) -> None:
+    for code in range(256):
+        attempt = Attempt(shell=[program("dash")], root=tmp_path / str(code))
+        ended = attempt.script(f"exit {code}").run()
+        assert ended.code == (189 if 190 <= code <= 199 else code)
+
+
+def test_a_script_killed_by_a_signal_is_128_and_the_signal(attempt: Attempt) -> None:
+    assert attempt.script("#!/bin/sh\nkill -9 $$").run().code == 137
+
+
+# --- what cannot be used ---
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DTP_DIRECTORY", "/nonexistent"),
+        ("DTP_STATE", "/nonexistent"),
+        ("DTP_SCRIPT", "/nonexistent"),
+        ("TMPDIR", "/proc/none"),
+        ("HOME", "/proc/none"),
+        ("DTP_REF", ""),
+        ("DTP_RETRIES", "many"),
+        ("DTP_HEARTBEAT", "0"),
+        ("DTP_UID", "../../x"),
+    ],
+)
+def test_what_cannot_be_used_is_190_and_named(attempt: Attempt, variable: str, value: str) -> None:
+    ended = attempt.script("#!/bin/sh\ntouch ran").run(**{variable: value})
+    assert ended.code == ended.termination["exit"] == 190
+    assert value.removesuffix("/x") in ended.termination["error"] or variable in (
+        ended.termination["error"]
+    )
+    assert not (attempt.directory / "ran").exists()
+
+
+def test_the_runner_is_clean_for_shellcheck() -> None:
+    import subprocess
+    import sys
+
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run(
+        [shellcheck, "--external-sources", *sorted(RUNNER.glob("*.sh"))],
+        cwd=RUNNER, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == ""

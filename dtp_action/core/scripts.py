@@ -67,7 +67,7 @@ def discover(
             wanted[ref] = _want(file, ref, catalog, settings)
         elif problem is not None:
             findings.append(problem)
-    return Desired(commit=commit, wanted=wanted, findings=tuple(findings))
+    return reject(Desired(commit=commit, wanted=wanted, findings=tuple(findings)), _copies(wanted))
 
 
 def reject(desired: Desired, findings: Iterable[Finding]) -> Desired:
@@ -175,6 +175,19 @@ def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | No
     refused = catalogs.refusals(script or unread, catalog=catalog, settings=settings)
     wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script, content=plain)
     return _judged(wanted, [*findings, *refused])
+
+
+def _copies(wanted: dict[Ref, Wanted]) -> Iterator[Finding]:
+    """Yield a warning for each copy within a protocol: copies were made just to run a job again."""
+    first: dict[tuple[str, bytes], Ref] = {}
+    for ref, one in wanted.items():
+        if one.script and (twin := first.setdefault((ref.protocol, one.content), ref)) != ref:
+            yield Finding(
+                path=one.path,
+                code="copy",
+                severity=Severity.WARNING,
+                message=f"holds the same as {twin}; to run that job again: dtp retry {twin}",
+            )
 
 
 def _content(file: File, path: str) -> Iterator[Finding]:

@@ -158,6 +158,8 @@ WRONG = {
         b"#!/bin/sh\n#dtp x\n#DTP x x=1 cpu=x cpu=9999 time=1m time=1m secret=x\n"
         b"cd /root\n#DTP cpu=2\nX_PASSWORD=" + b"l0velace" + b"\n",
     ),
+    "dtp-aws/one.sh": (0o100644, b"#!/bin/sh\necho\n"),
+    "dtp-aws/two.sh": (0o100644, b"#!/bin/sh\necho\n"),
     "dtp-aws/caps.sh": (0o100644, b"#!/bin/sh\n#DTP cpu=9999 secret=x\necho\n"),
 }
 

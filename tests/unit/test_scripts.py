@@ -61,6 +61,20 @@ def test_the_same_bytes_under_seven_protocols_are_seven_jobs() -> None:
     assert len({naming.attempt_name(ref, 1) for ref in found.wanted}) == 7
 
 
+def test_a_copy_made_to_run_a_job_again_is_told_of_retry() -> None:
+    found = discover(a_file("dtp-jobs/dtp-aws/kidney.sh"), a_file("dtp-jobs/dtp-aws/kidney2.sh"))
+    assert all(one.script for one in found.wanted.values())
+    assert scripts.findings(found) == (
+        Finding(
+            path="dtp-jobs/dtp-aws/kidney2.sh",
+            code="copy",
+            severity=Severity.WARNING,
+            message="holds the same as dtp-aws/kidney; "
+            "to run that job again: dtp retry dtp-aws/kidney",
+        ),
+    )
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -419,12 +433,12 @@ def test_whom_a_secret_is_granted_to_is_not_asked_before_the_author_is_known() -
 
 
 def test_a_finding_from_elsewhere_rejects_its_script_and_no_other() -> None:
-    found = discover(a_file("dtp-jobs/dtp-aws/a.sh"), a_file("dtp-jobs/dtp-aws/b.sh"))
+    found = discover(a_file("dtp-jobs/dtp-aws/a.sh"), a_file("dtp-jobs/dtp-gcp/b.sh"))
     wrong = Finding(path="dtp-jobs/dtp-aws/a.sh", line=3, code="syntax", message="no")
     note = Finding(path="dtp-jobs", code="x", severity=Severity.WARNING, message="note")
     after = scripts.reject(found, [wrong, note])
     assert after.wanted[Ref("aws", "a")].script is None
-    assert after.wanted[Ref("aws", "b")].script is not None
+    assert after.wanted[Ref("gcp", "b")].script is not None
     assert scripts.findings(after) == (note, wrong)
 
 

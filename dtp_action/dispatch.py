@@ -187,7 +187,7 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
         case Confirm(entry=entry, job_uid=uid):
             cluster.confirm(entry, uid)
         case End(entry=entry, intent=intent):
-            if intent and not entry.intent:
+            if intent and intent != entry.intent:
                 cluster.intend(entry, intent, _tail(cluster, entry, observed))
             cluster.stop(entry)
         case Settle(entry=entry, outcome=outcome):

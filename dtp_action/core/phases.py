@@ -314,15 +314,16 @@ def intended(intent: Intent) -> tuple[Phase, str]:
 
 
 def _ending(intent: Intent) -> str:
+    when = "as" if intent.started else "before"
     match intent.why:
         case Why.CANCEL:
             return _short(f"cancelled by {intent.by}")
         case Why.REPLACED:
-            return "replaced: the script changed before it started"
+            return f"replaced: the script changed {when} it started"
         case Why.REMOVED:
-            return "removed from the branch before it started"
+            return f"removed from the branch {when} it started"
         case Why.STUCK:
-            return _short(f"could not start: {intent.reason}")
+            return _short(f"could not start in time: {intent.reason}")
 
 
 def _by_prep(pod: PodView | None) -> Status | None:

@@ -178,8 +178,13 @@ def _with_job(
     if status.phase.ended:
         settled = _settle(entry, status)
         return [settled, *_retire(entry, status, job, observed.now, policy)]
-    intent = entry.intent or _end_now(entry, job, status, wanted, observed, policy)
-    if intent and job.deadline != 1:  # to be confirmed by the next run: one write at a time
+    if entry.intent:
+        intent: Intent | None = _corrected(entry.intent, status)
+    else:
+        intent = _end_now(entry, job, status, wanted, observed, policy)
+    if intent and (
+        job.deadline != 1 or intent != entry.intent
+    ):  # to be confirmed by the next run: one write at a time
         return [End(entry=entry, intent=intent, reason=phases.intended(intent)[1])]
     steps: list[_Step] = []
     if entry.job_uid is None:
@@ -188,6 +193,11 @@ def _with_job(
         reason = f"removed from the branch, yet goes on; to end it: dtp cancel {entry.ref}"
         steps.append(Hold(ref=entry.ref, attempt=entry.attempt, reason=reason))
     return steps
+
+
+def _corrected(intent: Intent, status: Status) -> Intent:
+    """Return the intent with the script's start, where it started before it could be ended."""
+    return intent if intent.started else replace(intent, started=status.started)
 
 
 def _end_now(
@@ -426,8 +436,9 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
     if status.phase.ended:
         told = f"attempt {last.attempt} of {ref} has ended: {status.reason}"
         raise ConflictError(told, hint="dtp dispatch settles it")
-    started = status.started
-    intent = Intent(why=Why.CANCEL, by=by, at=observed.now, request=request, started=started)
+    intent = last.intent or Intent(
+        why=Why.CANCEL, by=by, at=observed.now, request=request, started=status.started
+    )
     return End(entry=last, intent=intent, reason=phases.intended(intent)[1])
 
 

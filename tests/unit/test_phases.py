@@ -290,7 +290,7 @@ def test_the_intent_speaks_when_the_deadline_took_the_pod(case: str) -> None:
 def test_stuck_for_good_is_errored_with_the_reason_it_waited_for() -> None:
     status = judge("ended-while-waiting", STUCK)
     assert status.phase is Phase.ERRORED
-    assert status.reason == "could not start: its image cannot be pulled: nope"
+    assert status.reason == "could not start in time: its image cannot be pulled: nope"
     assert status.before_start
 
 

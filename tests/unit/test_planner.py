@@ -202,13 +202,25 @@ def test_row_08_a_job_that_is_not_ours_is_left_alone(change: dict[str, str]) -> 
 
 
 def test_row_09_cancel_that_was_asked_for_is_carried_through() -> None:
-    intent = b.an_intent()
+    intent = b.an_intent(started=b.at(60))
     entry = b.an_entry(job_uid="j", intent=intent)
     pods = [b.a_pod(entry, job=b.running())]
     action = only(SAME, b.observed([entry], [b.a_job(entry, uid="j")], pods))
     assert action == End(entry=entry, intent=intent, reason="cancelled by ada")
     ending = b.a_job(entry, uid="j", deadline=1)
     assert plan(SAME, b.observed([entry], [ending], pods)) == [], "once is enough"
+
+
+def test_row_09_a_script_that_started_before_it_could_be_ended_is_recorded_so() -> None:
+    """Else its outcome would claim that it never ran, and the next attempt follow by itself."""
+    entry = b.an_entry(job_uid="j", intent=b.an_intent(Why.REPLACED))
+    pods = [b.a_pod(entry, job=b.running(since=61))]
+    for deadline in (90000, 1):
+        job = b.a_job(entry, uid="j", deadline=deadline)
+        action = only(changed(), b.observed([entry], [job], pods))
+        assert isinstance(action, End)
+        assert action.intent == b.an_intent(Why.REPLACED, started=b.at(61))
+        assert action.reason == "replaced: the script changed as it started"
 
 
 @pytest.mark.parametrize(
@@ -575,6 +587,13 @@ def test_cancel_of_an_attempt_without_job_records_the_intent() -> None:
 @pytest.mark.parametrize("request_key", ["", "again"])
 def test_cancel_asked_for_already_does_nothing(request_key: str) -> None:
     assert cancel(b.observed([b.an_entry(intent=b.an_intent())]), request_key) is None
+
+
+def test_cancel_of_what_is_being_ended_already_makes_sure_and_keeps_the_reason() -> None:
+    entry = b.an_entry(intent=b.an_intent(Why.REPLACED))
+    action = cancel(b.observed([entry]))
+    assert action
+    assert action.intent == entry.intent
 
 
 def test_cancel_of_the_same_request_does_nothing_even_when_it_has_ended() -> None:

@@ -192,7 +192,8 @@ def run(script: Path, host: bool, workspace: Path | None) -> int:
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @option("--all", "every", is_flag=True, help="All attempts, not only each job's last.")
 @cluster_options
-@format_option
+@option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text",
+        help="How to print; markdown is what a pull request's comment shows.")  # fmt: skip
 def status(refs: tuple[str, ...], every: bool, form: str, **target: str | None) -> None:
     """Show where every job stands."""
     from dtp_action import dispatch as loop
@@ -207,12 +208,24 @@ def status(refs: tuple[str, ...], every: bool, form: str, **target: str | None) 
         identity = observed.identity
         _print_json({"source": identity.source if identity else None, "jobs": rows})
         return
+    if form == "markdown":
+        click.echo(_comment(cluster, observed, rows))
+        return
     from dtp_action.adapters import terminal
 
     out = terminal.console()
     if rows:
         out.print(terminal.jobs_table(rows))
     out.print(report.verdict(report.jobs(observed, refs=asked)))
+
+
+def _comment(cluster: Cluster, observed: Observed, rows: list[dict[str, Any]]) -> str:
+    from dtp_action.core import comment
+    from dtp_action.core.ledger import stamp
+
+    ended = [row["name"] for row in rows if row["finished"]]
+    tails = {name: cluster.kept_tail(name) or "" for name in ended}
+    return comment.render(rows, tails, as_of=stamp(observed.now))
 
 
 @dtp.command()

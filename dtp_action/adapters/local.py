@@ -4,7 +4,7 @@ Satisfies `dispatch.Cluster` with the same objects, phases and runner as a Kuber
 tries on one machine. Memory and CPU are not limited here, and scripts see what their user sees.
 
     objects/<name>.json         the ledger's ConfigMaps     settings.yaml  the admin's, optional
-    jobs/<name>/                a Job: job.json, script, pod-<n>.json, pod-<n>.log, end.json, stop, ttl
+    jobs/<name>/                a Job: job.json, script, pod-<n>.json and .log, end.json, stop, ttl
     workspace/                  stands for the claim        secrets/<name>/<key>
 """
 

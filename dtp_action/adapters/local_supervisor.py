@@ -1,6 +1,6 @@
 """One detached process per Job of the embedded cluster: slot, run limit, TERM then KILL, outcome.
 
-`python -m dtp_action.adapters.local_supervisor FOLDER`. What is to be done stands in FOLDER/run.json;
+`python -m dtp_action.adapters.local_supervisor FOLDER`: what is to be done stands in its run.json;
 what it did it writes there too, each file whole. Decides nothing about attempts: like a Kubernetes'
 Job controller it starts again only after an exit code that counts as transient.
 """

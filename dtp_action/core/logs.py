@@ -28,8 +28,8 @@ def tail(text: str, limit: int = KEPT) -> str:
 
     Heartbeats are left out; of a progress bar its last state is kept; a long line is cut.
     """
-    lines = [_clean(line) for line in text.split("\n") if not line.startswith(HEARTBEAT)]
-    whole = secrets.redact("\n".join(lines).rstrip("\n"))
+    shown = b"".join(without_heartbeats([text.encode()])).decode()
+    whole = secrets.redact("\n".join(map(_clean, shown.split("\n"))).strip("\n"))
     kept = whole.encode()[-limit:]
     if len(kept) == len(whole.encode()):
         return whole
@@ -43,13 +43,17 @@ def _clean(line: str) -> str:
 
 
 def without_heartbeats(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a log as they come, without the runner's own."""
-    rest = b""
+    """Yield a log as it comes, without the runner's own lines and the newline before each."""
+    rest, owed, beat = b"", b"", HEARTBEAT.encode()
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line + b"\n" for line in lines if not line.startswith(HEARTBEAT.encode()))
-    if rest and not rest.startswith(HEARTBEAT.encode()):
-        yield rest
+        for line in lines:
+            if line.startswith(beat):
+                owed = b""
+            else:
+                yield owed + line
+                owed = b"\n"
+    yield owed if rest.startswith(beat) else owed + rest
 
 
 def progress(text: str) -> Progress | None:

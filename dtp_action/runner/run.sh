@@ -261,23 +261,25 @@ pass_term() {
 # kill_rest: kills what the script started. It has sessions of its own; ours holds only our helpers.
 kill_rest() {
   [ -n "$dtp_script" ] || return 0
-  dtp_ours=$(session /proc/$$)
-  for dtp_process in /proc/[0-9]*; do
-    dtp_session=$(session "$dtp_process")
-    if [ "$dtp_session" = "$dtp_script" ] ||
-      { [ "$$" -eq 1 ] && [ -n "$dtp_session" ] && [ "$dtp_session" != "$dtp_ours" ]; }; then
-      kill -KILL "${dtp_process#/proc/}"
-    fi
-  done 2>/dev/null
   kill -KILL "-$dtp_script" 2>/dev/null || :
+  dtp_ours='' dtp_all=$(processes)
+  for dtp_pair in $dtp_all; do
+    case $dtp_pair in "$$":*) dtp_ours=${dtp_pair#*:} ;; esac
+  done
+  for dtp_pair in $dtp_all; do
+    case ${dtp_pair#*:} in
+      "$dtp_script") ;;
+      "$dtp_ours") continue ;;
+      *) [ "$$" -eq 1 ] || continue ;;
+    esac
+    kill -KILL "${dtp_pair%:*}" 2>/dev/null || :
+  done
 }
 
-# session /proc/PID: the fourth field after the name, which may hold anything.
-session() {
-  dtp_stat=$(cat "$1/stat" 2>/dev/null) || return 0
-  # shellcheck disable=SC2086 # Splitting is meant.
-  set -- ${dtp_stat##*) }
-  echo "${4-}"
+# processes: PID:SESSION of each.
+processes() {
+  cat /proc/[0-9]*/stat 2>/dev/null |
+    sed -n 's/^\([0-9]*\) (.*) . [0-9]* [0-9]* \([0-9]*\) .*/\1:\2/p'
 }
 
 # alarm SECONDS...: after each it wakes the runner, which then takes the next step.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,9 @@ def kubeconfig() -> str:
 @pytest.fixture(scope="session")
 def cluster_facts(kubeconfig: str) -> dict[str, str]:
     """Return what `tests/cluster/cluster env` tells; nothing for a cluster from outside."""
-    if os.environ.get("DTP_TEST_KUBECONFIG"):
-        return {}
-    lines = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in lines.splitlines())
+    env = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=False)
+    facts = dict(line.split("=", 1) for line in env.stdout.splitlines())
+    return facts if facts.get("KUBECONFIG") == kubeconfig else {}
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,9 @@ def images(cluster_facts: dict[str, str]) -> dict[str, str]:
     """Return the images by short name; a cluster from outside names its own, as JSON."""
     if listed := cluster_facts.get("IMAGES"):
         return dict(json.loads(Path(listed).read_text()))
-    return dict(json.loads(os.environ["DTP_TEST_IMAGES"]))
+    given = os.environ.get("DTP_TEST_IMAGES")
+    assert given, 'with a cluster of your own, set DTP_TEST_IMAGES: {"runner": …, "base": …}'
+    return dict(json.loads(given))
 
 
 @pytest.fixture(scope="session")
@@ -63,5 +65,8 @@ def namespace(
     """Yield a fresh namespace, set up as the chart would."""
     name = f"t-{secrets.token_hex(4)}"
     volumes = cluster_facts.get("VOLUMES")
-    yield make_namespace(admin, name, images, Path(volumes) if volumes else None)
+    made = make_namespace(admin, name, images, Path(volumes) if volumes else None)
+    yield made
     remove_namespace(admin, name)
+    if made.claim:
+        shutil.rmtree(made.claim, ignore_errors=True)  # a Pod on its way out may still write

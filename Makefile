@@ -24,6 +24,10 @@ help: ## list the tasks
 .PHONY: setup
 setup: .venv/.ready ## make the virtual environment from the lock
 
+.PHONY: demo
+demo: setup ## the whole product on this machine, in under a minute
+	$(RUN)/python tests/demo.py
+
 .PHONY: unit
 unit: setup ## unit tests: seconds, needs nothing
 	$(RUN)/python -m pytest tests/unit -q

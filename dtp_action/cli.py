@@ -556,8 +556,10 @@ def _print_run(
     out = terminal.console()
     if refused:
         out.print(terminal.findings_text(refused), soft_wrap=True)
-    out.print(terminal.actions_table(actions) if actions else "nothing to do")
-    out.print(report.verdict(rows))
+    told = [row for row in actions if row["action"] not in report.BOOKKEEPING]
+    out.print(terminal.actions_table(told) if told else "nothing to do")
+    if rows:
+        out.print(report.verdict(rows))
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from dtp_action.core.model import (
 )
 
 VERSION = 1
+BOOKKEEPING = ("confirm", "retire")  # actions that nobody but the ledger needs to know of
 
 
 def jobs(

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -20,8 +21,9 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client import ApiException
 
-from tests.admin import Admin, Namespace, make_namespace, remove_namespace, wait_for
+from tests.admin import PATHS, Admin, Namespace, make_namespace, remove_namespace, wait_for
 
 Row = dict[str, Any]
 Record = Callable[[str, object], None]  # pytest's `record_property`
@@ -223,12 +225,21 @@ class Site:
         found = self.admin.list("Pod", self.namespace.name)
         return [pod for pod in found if pod["metadata"]["labels"].get(label) == name]
 
-    def evict(self, name: str) -> None:
+    def refuses(self, kind: str, spec: Row) -> bool:
+        """Tell whether a policy keeps the admin from making such an object, without making it."""
+        path = f"{PATHS[kind].format(self.namespace.name)}?dryRun=All"
+        try:
+            self.admin.call("POST", path, {"metadata": {"name": "probe"}, "spec": spec})
+        except ApiException as error:
+            return "ValidatingAdmissionPolicy" in str(error.body)
+        return False
+
+    def evict(self, name: str, **options: Any) -> None:
         """Evict a Job's Pod, as `kubectl drain` does with each Pod of a node."""
         pod = self.pods(name)[-1]["metadata"]["name"]
         path = f"/api/v1/namespaces/{self.namespace.name}/pods/{pod}/eviction"
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-        self.admin.call("POST", path, body)
+        body: Row = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        self.admin.call("POST", path, body | {"deleteOptions": options})
 
     def delete_pod(self, name: str) -> None:
         """Delete a Job's Pod by hand, with the grace it asks for."""
@@ -260,6 +271,8 @@ def make_site(
         yield site
     finally:
         remove_namespace(admin, name)
+        if volumes:  # a Pod on its way out may still write
+            shutil.rmtree(volumes / name, ignore_errors=True)
 
 
 @dataclass
@@ -269,6 +282,10 @@ class Watch:
     record: Record
     begun: float = field(default_factory=time.monotonic)
 
+    def start(self) -> None:
+        self.begun = time.monotonic()
+
     def told(self, case: str, row: Row) -> None:
+        """Note what was told of a case, and how long after the start."""
         seconds = round(time.monotonic() - self.begun, 1)
         self.record("told", [case, row["phase"], row["reason"], seconds])

@@ -72,8 +72,9 @@ def test_an_interpreter_the_image_lacks_is_193_and_leaves_no_start(
 ) -> None:
     ended = attempt.script(f"{shebang}\n").run()
     assert ended.code == 193
-    assert "the image has no " + shebang.split()[0][2:].replace("/usr/bin/env", "ruby9") in (
-        ended.termination["error"]
+    assert (
+        "the image has no " + shebang.split()[0][2:].replace("/usr/bin/env", "ruby9")
+        in (ended.termination["error"])
     )
     assert not attempt.starts.exists()
 
@@ -157,23 +158,23 @@ def test_a_missing_secrets_directory_is_fine(attempt: Attempt) -> None:
 # --- exit codes ---
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 128, 137, 143, 189, 200, 255])
+@pytest.mark.parametrize("code", [0, 1, 127, 137, 189, 200, 255])
 def test_the_scripts_exit_code_passes_through(attempt: Attempt, code: int) -> None:
     ended = attempt.script(f"#!/bin/sh\nexit {code}").run()
     assert ended.code == ended.result["exit"] == ended.result["script_exit"] == code
     assert ended.result == ended.termination
 
 
-@pytest.mark.parametrize("code", range(190, 200))
+@pytest.mark.parametrize("code", [190, 194, 199])
 def test_the_runners_own_codes_are_told_as_189(attempt: Attempt, code: int) -> None:
     ended = attempt.script(f"#!/bin/sh\nexit {code}").run()
     assert (ended.code, ended.result["exit"], ended.result["script_exit"]) == (189, 189, code)
     assert str(code) in ended.result["warnings"][0]
 
 
-def test_every_exit_code_is_told(tmp_path: Path) -> None:
-    for code in range(256):
-        attempt = Attempt(shell=[program("dash")], root=tmp_path / str(code))
+def test_other_exit_codes_too(tmp_path: Path) -> None:
+    for code in range(3, 256, 7):
+        attempt = Attempt(shell=[program("busybox"), "sh"], root=tmp_path / str(code))
         ended = attempt.script(f"exit {code}").run()
         assert ended.code == (189 if 190 <= code <= 199 else code)
 
@@ -202,8 +203,9 @@ def test_a_script_killed_by_a_signal_is_128_and_the_signal(attempt: Attempt) -> 
 def test_what_cannot_be_used_is_190_and_named(attempt: Attempt, variable: str, value: str) -> None:
     ended = attempt.script("#!/bin/sh\ntouch ran").run(**{variable: value})
     assert ended.code == ended.termination["exit"] == 190
-    assert value.removesuffix("/x") in ended.termination["error"] or variable in (
-        ended.termination["error"]
+    assert (
+        value.removesuffix("/x") in ended.termination["error"]
+        or variable in (ended.termination["error"])
     )
     assert not (attempt.directory / "ran").exists()
 

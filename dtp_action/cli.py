@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -491,6 +492,7 @@ def _policy(rows: Catalog, settings: ClusterSettings, desired: Desired, **bounds
         stuck_limit=settings.stuck_limit,
         queue_allowance=settings.queue_allowance,
         retention=settings.retention,
+        run=uuid.uuid4().hex[:12],
         **bounds,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from dtp_action.core import logs, naming, phases, planner
@@ -42,11 +42,12 @@ from dtp_action.core.model import (
     Taken,
     subject,
 )
-from dtp_action.errors import DtpError, StaleError, UsageError
+from dtp_action.errors import DtpError, StaleError, UnavailableError, UsageError
 
 PARALLEL = 16  # chains of writes at once; one chain per job
 TAIL_LINES = 200
 MOST_READS = 20  # events and tails that one run may ask for beside its lists
+LIST_LAG = timedelta(minutes=1)  # another run may have made the card since ours was listed
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks while waiting
 
 
@@ -90,8 +91,10 @@ class Cluster(Protocol):
     def read(self, name: str) -> Recorded | None:
         """Return an entry with its data, or None."""
 
-    def start(self, entry: Entry) -> Started | Refused | Taken:
-        """Make the entry's Job from what the entry records. Never a second one."""
+    def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
+        """Make the entry's Job from what the entry records. Never a second one.
+
+        `known`: all of the entry, where this run has just recorded it; else it is read."""
 
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
         """Write into the entry that its Job was seen. Raises StaleError."""
@@ -205,7 +208,7 @@ def _open(cluster: Cluster, action: Open) -> list[Action]:
     entry = cluster.record(action.draft)
     if entry.outcome or entry.adopted or entry.blob != action.draft.blob:
         return [_overtaken(entry)]
-    return [action, *_start(cluster, entry)]
+    return [action, *_start(cluster, entry, action.draft)]
 
 
 def _adopt(cluster: Cluster, action: Adopt) -> list[Action]:
@@ -223,9 +226,12 @@ def _overtaken(entry: Entry) -> Hold:
     return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
 
 
-def _start(cluster: Cluster, entry: Entry) -> list[Action]:
+def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[Action]:
     """Create the Job; a refusal for good is an outcome, one for now is told."""
-    answer = cluster.start(entry)
+    known = None
+    if draft and draft.run and draft.run == entry.run:
+        known = Recorded(entry=entry, script=draft.script, spec=draft.spec)
+    answer = cluster.start(entry, known)
     match answer:
         case Started():
             return []
@@ -323,13 +329,20 @@ def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool 
         created=cluster.now(),
     )
     found = observed.identity
-    if found is None and observed.entries:
-        raise UsageError(
-            "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone",
-            hint="restore it from a backup of the namespace; nothing was started",
-        )
+    if found is None and observed.entries:  # gone, or made since by the run that made the entries
+        found = cluster.ledger().identity
+        if found is None:
+            raise UsageError(
+                "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone",
+                hint="restore it from a backup of the namespace; nothing was started",
+            )
     if found is None:
         found = cluster.identify(identity)
+        if identity.created - found.created > LIST_LAG:
+            raise UnavailableError(
+                "the cluster listed no ledger, yet there is one",
+                hint="nothing was decided on an untrue list: run again",
+            )
     elif rename and found.source != source:
         cluster.rename(source)
         found = replace(found, source=source)

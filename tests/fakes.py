@@ -210,8 +210,8 @@ class FakeCluster:
             return entry
         return self._ask(f"get configmaps {name}", lambda: self.world.entries[name])
 
-    def start(self, entry: Entry) -> Started | Refused | Taken:
-        recorded = self.read(entry.name)
+    def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
+        recorded = known or self.read(entry.name)
         if not recorded or recorded.entry.uid != entry.uid:
             raise StaleError(f"{entry.name} is not the entry that was read")
         if recorded.entry.outcome or recorded.entry.intent:

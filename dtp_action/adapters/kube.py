@@ -185,8 +185,8 @@ class KubeCluster:
         made = self._create("configmaps", ledger.entry_manifest(draft), METADATA)
         return _load(ledger.load_entry, made["metadata"])
 
-    def start(self, entry: Entry) -> Started | Refused | Taken:
-        recorded = self.read(entry.name)
+    def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
+        recorded = known or self.read(entry.name)
         if not recorded or recorded.entry.uid != entry.uid:
             raise StaleError(f"{entry.name} is not the entry that was read")
         if recorded.entry.outcome or recorded.entry.intent:

@@ -159,8 +159,8 @@ class LocalCluster:
         name = naming.attempt_name(draft.ref, draft.attempt)
         return ledger.load_entry(self._create(name, ledger.entry_manifest(draft))["metadata"])
 
-    def start(self, entry: Entry) -> Started | Refused | Taken:
-        recorded = self.read(entry.name)
+    def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
+        recorded = known or self.read(entry.name)
         if not recorded or recorded.entry.uid != entry.uid:
             raise StaleError(f"{entry.name} is not the entry that was read")
         if recorded.entry.outcome or recorded.entry.intent:

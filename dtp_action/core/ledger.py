@@ -157,6 +157,7 @@ def entry_manifest(draft: Draft) -> dict[str, Any]:
                         "author": draft.origin.author,
                         "notify": draft.notify,
                         "created": draft.created,
+                        "run": draft.run,
                         "request": draft.request,
                         "adopted": draft.adopted,
                     }
@@ -199,6 +200,7 @@ def load_entry(metadata: dict[str, Any]) -> Entry:
         ),
         notify=Notify(origin["notify"]),
         created=instant(origin["created"]),
+        run=origin.get("run", ""),
         request=origin.get("request", ""),
         adopted=origin.get("adopted", False),
         job_uid=notes.get(JOB_UID),

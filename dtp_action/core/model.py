@@ -244,6 +244,7 @@ class Draft:
     script: bytes
     spec: Spec
     created: datetime
+    run: str = ""
     request: str = ""
     adopted: bool = False
 
@@ -264,6 +265,7 @@ class Entry:
     origin: Origin
     notify: Notify
     created: datetime
+    run: str = ""  # which run of dtp recorded it: told apart by chance, never decided upon alone
     request: str = ""
     adopted: bool = False
     job_uid: str | None = None  # the Job was seen: from then on, its absence means loss

@@ -59,6 +59,7 @@ class Policy:
     first_run: bool = False
     adopt: bool = False
     by: str = "dispatch"
+    run: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,6 +340,7 @@ def _draft(
         script=opening.script.content,
         spec=spec,
         created=now,
+        run=policy.run,
         request=request,
         adopted=policy.adopt and opening.new,
     )

@@ -53,8 +53,14 @@ daemons_key() { key "$VERSION" "$HERE"/daemons/{go.mod,go.sum,main.go}; }
 s3_key() { key "$HERE"/s3/{go.mod,go.sum}; }
 awscli_key() { key "$HERE/aws.txt" "$(declare -f build_awscli)"; }
 
-# A piece that no `up` has used for a month is of a commit long gone.
-prune() { find "$PIECES" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +; }
+# Of each kind the four that were used last stay: checkouts of some commits may take turns.
+prune() {
+  local kind
+  # shellcheck disable=SC2012  # the names are our own
+  ls "$PIECES" | sed 's/-[^-]*$//' | sort -u | while read -r kind; do
+    ls -td "$PIECES/$kind"-???????????????? | tail -n +5 | while read -r old; do rm -rf "$old"; done
+  done
+}
 
 need_programs() {
   local missing=() name

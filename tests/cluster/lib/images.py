@@ -21,6 +21,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -163,11 +164,10 @@ class Layout:
 
     def __init__(self, out: str) -> None:
         self.out = pathlib.Path(out)
-        self.blobs = self.out / "blobs" / "sha256"
-        self.blobs.mkdir(parents=True)
+        (self.out / "blobs" / "sha256").mkdir(parents=True)
 
     def path(self, digest: str) -> pathlib.Path:
-        return self.blobs / digest.removeprefix("sha256:")
+        return self.out / blob(digest)
 
     def keep_layer(self, layer: Layer) -> str:
         path = self.out / "layer.tar"
@@ -186,9 +186,11 @@ class Layout:
     def keep_layers_of(self, base: str) -> list[str]:
         described = json.loads(pathlib.Path(base, "image.json").read_text())
         layers: list[str] = described["layers"]
-        for digest in layers:
-            theirs = pathlib.Path(base, "blobs", "sha256", digest.removeprefix("sha256:"))
-            self.path(digest).hardlink_to(theirs)
+        with tarfile.open(pathlib.Path(base, "image.tar")) as archive:
+            for digest in layers:
+                stream = archive.extractfile(blob(digest))
+                assert stream is not None
+                self.path(digest).write_bytes(stream.read())
         return layers
 
     def pack(self, index: dict[str, Any]) -> None:
@@ -201,11 +203,16 @@ class Layout:
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
                 archive.addfile(info, io.BytesIO(content))
-            for path in sorted(self.blobs.iterdir()):
-                info = tarfile.TarInfo(f"blobs/sha256/{path.name}")
+            for path in sorted(self.out.glob("blobs/sha256/*")):
+                info = tarfile.TarInfo(str(path.relative_to(self.out)))
                 info.size = path.stat().st_size
                 with path.open("rb") as stream:
                     archive.addfile(info, stream)
+        shutil.rmtree(self.out / "blobs")
+
+
+def blob(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/")
 
 
 def make(options: argparse.Namespace) -> None:

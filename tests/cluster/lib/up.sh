@@ -31,20 +31,31 @@ start_all() {
   start_containerd
   start_etcd
   start_apiserver
-  wait_for 20 ctr version || give_up containerd
+  wait_for_daemon etcd 20 etcd_ready || start_etcd_anew
+  wait_for_daemon containerd 20 ctr version || give_up containerd
   import_images
-  wait_for 60 api_ready || give_up kube-apiserver
+  wait_for_daemon kube-apiserver 60 api_ready || give_up kube-apiserver
   # Not earlier: it exits for good while the default roles of RBAC are missing.
   start_controllers
   start_scheduler
   start_kubelet
   start_proxy
-  wait_for 60 node_ready || give_up kubelet
+  wait_for_daemon kubelet 60 node_ready || give_up kubelet
   forget_witness
   # Without it every Pod is refused; the controller makes it moments after it starts.
-  wait_for 30 kubectl --namespace default get serviceaccount default || give_up kube-controller-manager
+  wait_for_daemon kube-controller-manager 30 kubectl --namespace default get serviceaccount default || give_up kube-controller-manager
   install -m 600 "$PKI/admin.kubeconfig" "$KUBECONFIG_FILE"
   say "Kubernetes $VERSION is ready after $((SECONDS - started)) s"
+}
+
+# wait_for_daemon NAME SECONDS COMMAND…: as wait_for, but not for a daemon that has ended.
+wait_for_daemon() {
+  local name=$1 end=$((SECONDS + $2))
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] && kill -0 "$(cat "$RUN/pids/$name")" 2>/dev/null || return 1
+    sleep 0.1
+  done
 }
 
 give_up() {
@@ -142,6 +153,7 @@ start() {
   ' - "$groups" "$RUN" "$tools/usr/bin:$tools/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin" "$tools/usr/lib/$(uname -m)-linux-gnu" \
     "$name" "$program" "$@" >"$LOG/$name.log" 2>&1 </dev/null 9>&- &
   echo $! >"$RUN/pids/$name"
+  disown
 }
 
 start_containerd() {
@@ -189,6 +201,16 @@ start_etcd() {
     --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
     --initial-cluster default=http://127.0.0.1:2380 --heartbeat-interval 10 --election-timeout 100
+}
+
+etcd_ready() { inside curl -fs --max-time 1 http://127.0.0.1:2379/health; }
+
+start_etcd_anew() {
+  say "etcd cannot use the state that was kept; starting with an empty one"
+  terminate etcd
+  rm -rf "$VAR/etcd"
+  start_etcd
+  wait_for_daemon etcd 20 etcd_ready || give_up etcd
 }
 
 start_apiserver() {

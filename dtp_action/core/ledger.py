@@ -109,7 +109,7 @@ def dump_intent(intent: Intent) -> str:
 def load_intent(text: str) -> Intent:
     """Read what `dump_intent` wrote."""
     fields = _times(json.loads(text), "at", "started")
-    return Intent(**fields | {"why": Why(fields["why"])})
+    return Intent(**{"by": ""} | fields | {"why": Why(fields["why"])})
 
 
 def dump_outcome(outcome: Outcome) -> str:
@@ -121,7 +121,8 @@ def load_outcome(text: str) -> Outcome:
     """Read what `dump_outcome` wrote."""
     fields = _times(json.loads(text), "started", "finished")
     return Outcome(
-        **fields
+        **{"reason": ""}
+        | fields
         | {
             "phase": Phase(fields["phase"]),
             "why": Why(fields["why"]) if "why" in fields else None,

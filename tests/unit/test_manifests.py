@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dtp_action.core import ledger, manifests, phases
 from dtp_action.core.model import Mount, Spec
 from tests import builders as b
-
-Golden = Callable[[str, str], None]
+from tests.unit.conftest import Golden, as_yaml
 
 EVERYTHING = b.a_spec(
     cpu_millis=2500,
@@ -38,10 +36,6 @@ EVERYTHING = b.a_spec(
     dns_policy="Default",
     queue="transfers",
 )
-
-
-def as_yaml(manifest: dict[str, Any]) -> str:
-    return yaml.safe_dump(manifest, sort_keys=False, width=100)
 
 
 def test_a_plain_job(golden: Golden) -> None:

@@ -1,0 +1,185 @@
+"""What is written into the ledger reads back, and every key is known."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtp_action.core import ledger
+from dtp_action.core.model import Intent, Mount, Notify, Origin, Outcome, Phase, Why
+from tests import builders as b
+from tests.unit.conftest import Golden, as_yaml
+
+texts = st.text(max_size=80)
+times = st.integers(0, 2**31).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+counts = st.none() | st.integers(0, 2**63)
+intents = st.builds(
+    Intent,
+    why=st.sampled_from(Why),
+    by=texts,
+    at=times,
+    reason=texts,
+    request=texts,
+    started=st.none() | times,
+)
+outcomes = st.builds(
+    Outcome,
+    phase=st.sampled_from(Phase),
+    reason=texts,
+    exit_code=st.none() | st.integers(0, 255),
+    started=st.none() | times,
+    finished=st.none() | times,
+    before_start=st.booleans(),
+    why=st.none() | st.sampled_from(Why),
+    warnings=st.lists(texts, max_size=3).map(tuple),
+    received=counts,
+    sent=counts,
+    starts=counts,
+)
+
+
+def metadata(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return an object's metadata as the cluster gives it back."""
+    return {**manifest["metadata"], "uid": "u", "resourceVersion": "7"}
+
+
+@given(intents)
+def test_an_intent_reads_back(intent: Intent) -> None:
+    assert ledger.load_intent(ledger.dump_intent(intent)) == intent
+
+
+@given(outcomes)
+def test_an_outcome_reads_back(outcome: Outcome) -> None:
+    assert ledger.load_outcome(ledger.dump_outcome(outcome)) == outcome
+
+
+def test_zeros_are_told_and_nothings_are_not() -> None:
+    written = json.loads(ledger.dump_outcome(b.an_outcome(exit_code=0, received=0)))
+    assert (written["exit_code"], written["received"]) == (0, 0)
+    assert not {"sent", "why", "warnings", "before_start", "hopeless"} & written.keys()
+
+
+@given(
+    attempt=st.integers(1, 9999),
+    pull_request=st.none() | st.integers(1),
+    author=st.none() | st.just("ada"),
+    notify=st.sampled_from(Notify),
+    request=texts,
+    adopted=st.booleans(),
+    created=times,
+)
+def test_an_entry_reads_back_from_metadata_alone(
+    pull_request: int | None, author: str | None, **fields: Any
+) -> None:
+    origin = Origin(commit=b.COMMIT, pull_request=pull_request, author=author)
+    draft = b.a_draft("dtp-aws/A_b.C", origin=origin, **fields)
+    entry = ledger.load_entry(metadata(ledger.entry_manifest(draft)))
+    assert (entry.uid, entry.version) == ("u", "7")
+    for name in ("ref", "attempt", "blob", "origin", "notify", "created", "request", "adopted"):
+        assert getattr(entry, name) == getattr(draft, name)
+    assert (entry.job_uid, entry.intent, entry.outcome) == (None, None, None)
+
+
+def test_what_grows_on_an_entry_reads_back() -> None:
+    read = metadata(ledger.entry_manifest(b.a_draft()))
+    closed = ledger.settled_metadata(b.an_outcome(Phase.FAILED))
+    read["annotations"] |= closed["annotations"] | {
+        ledger.JOB_UID: "j",
+        ledger.INTENT: ledger.dump_intent(b.an_intent()),
+    }
+    entry = ledger.load_entry(read)
+    assert entry.job_uid == "j"
+    assert entry.intent == b.an_intent()
+    assert entry.outcome == b.an_outcome(Phase.FAILED)
+    assert closed["labels"] == {ledger.STATE: "failed"}
+
+
+def test_an_entry_holds_the_exact_bytes_and_cannot_change() -> None:
+    script = "#!/bin/sh\necho 'é\t€ 🙂'  \n\n\r\n"
+    manifest = ledger.entry_manifest(b.a_draft(content=script.encode()))
+    assert manifest["data"][ledger.SCRIPT_KEY] == script
+    assert manifest["immutable"] is True
+
+
+EVERY_FIELD = b.a_spec(
+    transient=(5, 75),
+    secrets=("a",),
+    groups=(7,),
+    env={"A": "1"},
+    tolerations=({"key": "k"},),
+    node_selector={"zone": "a"},
+    mounts=(Mount(path=""), Mount(path="x", read_only=False)),
+    queue="q",
+)
+
+
+@pytest.mark.parametrize("spec", [b.a_spec(), EVERY_FIELD], ids=["plain", "everything"])
+def test_the_resolved_settings_read_back(spec: Any) -> None:
+    manifest = ledger.entry_manifest(b.a_draft(spec=spec))
+    assert ledger.load_spec(manifest["data"][ledger.ATTEMPT_KEY]) == spec
+
+
+def test_settings_of_another_version_are_refused() -> None:
+    with pytest.raises(ValueError, match="version 2, this is for 1"):
+        ledger.load_spec('{"version": 2}')
+
+
+def test_an_entry_as_it_is_written(golden: Golden) -> None:
+    manifest = ledger.entry_manifest(b.a_draft("dtp-irods/Mouse_Brain.v2", 3, spec=EVERY_FIELD))
+    golden("entry.yaml", as_yaml(manifest))
+
+
+def test_an_identity_card_reads_back() -> None:
+    manifest = ledger.identity_manifest(b.an_identity())
+    assert manifest["metadata"]["name"] == ledger.LEDGER_NAME
+    assert ledger.load_identity(manifest["metadata"]) == b.an_identity()
+
+
+def test_what_stands_beside_an_entry_says_whose_it_is_and_is_in_no_list_of_entries() -> None:
+    entry = b.an_entry()
+    end = ledger.companion(entry, "end", {ledger.TAIL_KEY: "x"})
+    assert end["metadata"]["name"] == f"{entry.name}-end"
+    assert end["metadata"]["labels"][ledger.KIND] == "end"
+    assert end["metadata"]["annotations"][ledger.REF] == str(entry.ref)
+    assert end["immutable"] is True
+
+
+def test_every_key_that_is_written_is_explained() -> None:
+    draft, entry = b.a_draft(), b.an_entry()
+    written = [
+        ledger.entry_manifest(draft)["metadata"],
+        ledger.settled_metadata(b.an_outcome()),
+        ledger.companion(entry, "end", {})["metadata"],
+        ledger.identity_manifest(b.an_identity())["metadata"],
+    ]
+    keys = {
+        key for part in written for kind in ("labels", "annotations") for key in part.get(kind, ())
+    }
+    assert keys - {ledger.OUR_LABEL[0]} <= ledger.KEYS.keys()
+    assert all(key.startswith(ledger.PREFIX) for key in ledger.KEYS)
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (b.at(0), "2030-01-02T12:00:00Z"),
+        (b.at(0.9), "2030-01-02T12:00:00Z"),
+        (b.at(0).astimezone(timezone(timedelta(hours=-5))), "2030-01-02T12:00:00Z"),
+    ],
+)
+def test_times_are_written_in_utc_to_the_second(at: datetime, text: str) -> None:
+    assert ledger.stamp(at) == text
+    assert ledger.instant(text) == at.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("missing", [ledger.REF, ledger.ATTEMPT, ledger.ORIGIN])
+def test_what_is_no_entry_is_an_error_not_a_guess(missing: str) -> None:
+    read = metadata(ledger.entry_manifest(b.a_draft()))
+    del read["annotations"][missing]
+    with pytest.raises(KeyError):
+        ledger.load_entry(read)

@@ -35,8 +35,9 @@ make_places() {
 # own: the directory belongs to the first ref that used it.
 own() {
   dtp_owner=$DTP_DIRECTORY/.dtp/owner
-  mkdir "${dtp_owner%/*}" 2>/dev/null || :
-  [ ! -L "${dtp_owner%/*}" ] && [ -d "${dtp_owner%/*}" ] || refuse 190 "cannot make ${dtp_owner%/*}"
+  dtp_why=$(mkdir "${dtp_owner%/*}" 2>&1) || :
+  { [ ! -L "${dtp_owner%/*}" ] && [ -d "${dtp_owner%/*}" ]; } ||
+    refuse 190 "cannot make ${dtp_owner%/*} (${dtp_why##*: })"
   if [ ! -e "$dtp_owner" ] && [ ! -L "$dtp_owner" ]; then
     # A link appears whole, and never over another; mv is for file systems that have no links.
     dtp_new=$dtp_owner-$DTP_UID

@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -51,6 +50,7 @@ DEFAULTS = "version: 1\nclaim: workspace\nrunnerImage: localhost/none:1\n"
 LOG_LIMIT = 64 * 1024
 CHUNK = 64 * 1024
 PAUSE = 0.1
+STARTING = 5.0  # seconds that a supervisor may take to begin
 
 
 class LocalCluster:
@@ -92,14 +92,18 @@ class LocalCluster:
     def jobs(self) -> tuple[JobView, ...]:
         folders = sorted(path.parent for path in (self._root / "jobs").glob("*/job.json"))
         views = [self._job_view(folder) for folder in folders]
-        return tuple(view for view in views if not self._expired(view))
+        return tuple(view for view in views if view.entry_uid and not self._expired(view))
 
     def pods(self) -> tuple[PodView, ...]:
         files = sorted((self._root / "jobs").glob("*/pod-*.json"))
         pods = [_pod_view(json.loads(path.read_text()), _alive(path.parent)) for path in files]
         started = {pod.job_name for pod in pods}
         waiting = [job for job in self.jobs() if job.name not in started and not job.end]
-        full = "" if self._free_slot() else f"Insufficient slots: {self._slots} jobs are running"
+        full = (
+            ""
+            if self._free_slot()
+            else f"0/1 nodes are available: Insufficient slots, {self._slots} in use"
+        )
         return (*pods, *(_queued(job, full) for job in waiting))
 
     def events(self, uid: str) -> tuple[str, ...]:  # noqa: ARG002 nothing happens unseen here
@@ -184,8 +188,7 @@ class LocalCluster:
         )
 
     def stop(self, entry: Entry) -> None:
-        folder = self._root / "jobs" / entry.name
-        if folder.is_dir():
+        if folder := self._folder(entry):
             (folder / "stop").touch()
 
     def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
@@ -195,8 +198,7 @@ class LocalCluster:
         return self._amend_entry(entry, ledger.settled_metadata(counts))
 
     def retire(self, entry: Entry, ttl: int) -> None:
-        folder = self._root / "jobs" / entry.name
-        if folder.is_dir():
+        if folder := self._folder(entry):
             _write(folder / "ttl", str(ttl))
 
     # --- objects ---
@@ -239,6 +241,13 @@ class LocalCluster:
 
     # --- jobs ---
 
+    def _folder(self, entry: Entry) -> Path | None:
+        """Return the folder of the entry's own Job, if there is one."""
+        folder = self._root / "jobs" / entry.name
+        job = json.loads((folder / "job.json").read_text()) if folder.is_dir() else {}
+        ours = job.get("entry_uid") == entry.uid and entry.job_uid in (None, job.get("uid"))
+        return folder if ours else None
+
     def _make_job(self, recorded: Recorded) -> Wire:
         """Make the Job's folder, whole or not at all; return the Job that is there."""
         entry, folder = recorded.entry, self._root / "jobs" / recorded.entry.name
@@ -246,6 +255,7 @@ class LocalCluster:
             "uid": str(uuid.uuid4()),
             "entry_uid": entry.uid,
             "created": ledger.stamp(self.now()),
+            "deadline": manifests.deadline(recorded.spec),
         }
         new = Path(tempfile.mkdtemp(dir=self._root / "jobs", prefix="."))
         (new / "script").write_bytes(recorded.script)
@@ -285,26 +295,32 @@ class LocalCluster:
 
     def _supervise(self, folder: Path) -> None:
         """Start the Job's supervisor; one too many leaves by itself."""
-        subprocess.Popen(  # noqa: S603 our own module
+        (folder / "supervisor.log").touch()
+        null = os.devnull
+        os.posix_spawn(
+            sys.executable,
             [sys.executable, "-m", "dtp_action.adapters.local_supervisor", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / "supervisor.log").open("ab"),
-            start_new_session=True,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, str(folder / "supervisor.log"), os.O_WRONLY, 0),
+            ],
+            setsid=True,  # it outlives us
         )
 
     def _job_view(self, folder: Path) -> JobView:
         job = json.loads((folder / "job.json").read_text())
         end = _job_end(folder)
-        if end is None and not _alive(folder) and not list(folder.glob("pod-*.json")):
-            self._supervise(folder)  # the one before died before it began, or is about to begin
+        if end is None and not _begun(folder):
+            self._supervise(folder)  # the one before died before it began
         ttl = folder / "ttl"
         return JobView(
             name=folder.name,
             uid=job["uid"],
             entry_uid=job["entry_uid"],
             created=ledger.instant(job["created"]),
-            deadline=1 if (folder / "stop").exists() else None,
+            deadline=1 if (folder / "stop").exists() else job["deadline"],
             ttl=int(ttl.read_text()) if ttl.exists() else manifests.BORN_TTL,
             end=end,
         )
@@ -357,6 +373,13 @@ def _held(path: Path) -> bool:
     return False
 
 
+def _begun(folder: Path) -> bool:
+    """Tell whether a Job has its supervisor, had it, or is just being given one."""
+    log = folder / "supervisor.log"
+    new = log.exists() and time.time() - log.stat().st_mtime < STARTING
+    return new or _alive(folder) or any(folder.glob("pod-*.json"))
+
+
 def _job_end(folder: Path) -> JobEnd | None:
     path = folder / "end.json"
     if path.exists():
@@ -375,7 +398,8 @@ def _pod_view(pod: Wire, alive: bool) -> PodView:
         state |= {"state": "terminated", "reason": "ContainerStatusUnknown", "exit_code": 137}
     times = {key: ledger.instant(state[key]) for key in ("started", "finished") if state.get(key)}
     created = ledger.instant(pod.pop("created"))
-    return PodView(**pod, created=created, job=ContainerView(**state | times))
+    prep = ContainerView(state="terminated", reason="Completed", exit_code=0)
+    return PodView(**pod, created=created, prep=prep, job=ContainerView(**state | times))
 
 
 def _queued(job: JobView, full: str) -> PodView:

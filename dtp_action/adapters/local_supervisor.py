@@ -101,6 +101,7 @@ def _once(folder: Path, told: dict[str, Any], pod: dict[str, Any], alive: int) -
         late = _watch(folder, process, told["time"])
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
     job |= {"state": "terminated", "exit_code": code, "finished": _now()}
+    job["reason"] = "Error" if code else "Completed"
     job["message"] = _message(Path(environment["DTP_TERMINATION"]))
     reason = {"reason": "DeadlineExceeded"} if late else {}
     phase = "Succeeded" if code == 0 and not late else "Failed"

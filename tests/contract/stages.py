@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
+from dtp_action.adapters.local import LocalCluster
 from dtp_action.core import ledger
-from dtp_action.core.model import Entry, PodView, Refused
+from dtp_action.core.model import Entry, PodView, Recorded, Refused
 from dtp_action.dispatch import Cluster
+from tests import builders
 from tests.admin import Namespace, wait_for
 from tests.fakes import FakeCluster, World
+
+# The embedded cluster has no API server: nothing to count, no quota, no policy, no events.
+API = pytest.mark.parametrize("stage", ["fake", "kube"], indirect=True)
 
 
 class Counted(Cluster, Protocol):
@@ -23,7 +33,7 @@ class Counted(Cluster, Protocol):
 class Stage(Protocol):
     """What happens in a cluster beside the dispatcher's own doing."""
 
-    def connect(self) -> Counted:
+    def connect(self) -> Cluster:
         """Return one more dispatcher's connection."""
 
     def somebody_makes_job(self, name: str) -> None:
@@ -77,6 +87,50 @@ class FakeStage:
         self.connect().start(entry)
         self.world.make_wait(entry.name, "Unschedulable", "0/1 nodes are available")
         return self.world.pods[entry.name][-1]
+
+
+@dataclass
+class LocalStage:
+    """The embedded cluster, in a folder."""
+
+    root: Path
+
+    def connect(self) -> LocalCluster:
+        return LocalCluster(self.root)
+
+    def somebody_makes_job(self, name: str) -> None:
+        folder = self.root / "jobs" / name
+        folder.mkdir(parents=True)
+        job = {"uid": "theirs", "entry_uid": "", "created": "2030-01-01T00:00:00Z", "deadline": 9}
+        (folder / "job.json").write_text(json.dumps(job))
+
+    def fill_quota(self) -> None:
+        raise AssertionError("the embedded cluster has no quota")
+
+    def forbid_jobs(self, message: str) -> None:
+        raise AssertionError("the embedded cluster has no policies")
+
+    def remove_job(self, name: str) -> None:
+        (self.root / "jobs" / name / "stop").touch()
+        wait_for(lambda: self.connect().jobs()[0].end, "the Job to end")
+        shutil.rmtree(self.root / "jobs" / name)
+
+    def run_job(self, entry: Entry, exit_code: int) -> PodView:
+        script = f"#!/bin/sh\necho hello\nexit {exit_code}\n".encode()
+        self.connect().start(entry, Recorded(entry=entry, script=script, spec=builders.a_spec()))
+        wait_for(lambda: any(job.end for job in self.connect().jobs()), "the Job to end")
+        return self.connect().pods()[0]
+
+    def strand_job(self, entry: Entry) -> PodView:
+        full = LocalCluster(self.root, slots=0)
+        full.start(entry)
+        return full.pods()[0]
+
+    def stop_all(self) -> None:
+        """Let no process outlive the test."""
+        for job in (self.root / "jobs").glob("*/run.json"):
+            (job.parent / "stop").touch()
+        wait_for(lambda: all(job.end for job in self.connect().jobs()), "the Jobs to end")
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from dtp_action.adapters import kube
@@ -9,13 +11,13 @@ from dtp_action.core.model import Phase, Started
 from dtp_action.errors import ClusterRefusedError, UnavailableError
 from tests import builders
 from tests.admin import Namespace
-from tests.contract.stages import Counted, FakeStage, KubeStage, Stage
+from tests.contract.stages import API, Counted, FakeStage, KubeStage, Stage
 from tests.faults import Cut, proxied
 
 
 def use_everything(stage: Stage) -> Counted:
     """Call all that the port has, once at least."""
-    cluster = stage.connect()
+    cluster = cast(Counted, stage.connect())
     cluster.settings()
     cluster.namespace_uid()
     cluster.identify(builders.an_identity())
@@ -40,6 +42,7 @@ def use_everything(stage: Stage) -> Counted:
     return cluster
 
 
+@API
 def test_adapter_needs_exactly_the_required_verbs(stage: Stage) -> None:
     used: dict[str, set[str]] = {}
     for request in use_everything(stage).requests:

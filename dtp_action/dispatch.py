@@ -40,6 +40,7 @@ from dtp_action.core.model import (
     Start,
     Started,
     Taken,
+    Why,
     subject,
 )
 from dtp_action.errors import DtpError, StaleError, UnavailableError, UsageError
@@ -193,7 +194,8 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
             if intent and intent != entry.intent:
                 cluster.intend(entry, intent, _tail(cluster, entry, observed))
             cluster.stop(entry)
-        case Settle(entry=entry, outcome=outcome):
+        case Settle(entry=entry, outcome=outcome, intent=intent):
+            entry = cluster.intend(entry, intent, "") if intent else entry
             tail = _tail(cluster, entry, observed)
             cluster.settle(entry, outcome if tail else _without_log(outcome), tail)
         case Retire(entry=entry, ttl=ttl):
@@ -236,9 +238,10 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
         case Started():
             return []
         case Refused(reason=reason, for_good=True):
-            outcome = phases.never_ran(Phase.ERRORED, reason)
-            cluster.settle(entry, outcome, "")
-            return [Settle(entry=entry, outcome=outcome, reason=reason)]
+            intent = Intent(why=Why.REFUSED, by="the cluster", at=cluster.now(), reason=reason)
+            outcome = phases.ended_by(intent)
+            cluster.settle(cluster.intend(entry, intent, ""), outcome, "")
+            return [Settle(entry=entry, outcome=outcome, reason=outcome.reason, intent=intent)]
         case Refused(reason=reason) | Taken(reason=reason):
             return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
         case _:

@@ -162,6 +162,7 @@ class Why(StrEnum):
     REPLACED = "replaced"  # the script changed before it started
     REMOVED = "removed"  # the script left the branch before it started
     STUCK = "stuck"  # it could not start within its limit
+    REFUSED = "refused"  # the cluster would not have its Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -462,11 +463,12 @@ class End:
 
 @dataclass(frozen=True, kw_only=True)
 class Settle:
-    """Write the outcome."""
+    """Write the outcome; before it the intent, where there is no Job whose end proves it."""
 
     entry: Entry
     outcome: Outcome
     reason: str
+    intent: Intent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,11 +75,6 @@ def lost() -> Outcome:
     )
 
 
-def never_ran(phase: Phase, reason: str, why: Why | None = None) -> Outcome:
-    """Return the outcome of an attempt that certainly never had a Job."""
-    return Outcome(phase=phase, reason=_short(reason), before_start=True, why=why)
-
-
 def suspects(observed: Observed, most: int = 20) -> dict[str, str]:
     """Return {Job's name: UID of the object whose events may say why it waits}, oldest first."""
     found: dict[str, str] = {}
@@ -227,7 +222,7 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
     note = read_note(pod.job.message if pod and pod.job else "")
     status = (
         _by_script(entry.intent, end, pod, note)
-        or (entry.intent and ended_by(entry.intent, pod))
+        or _by_intent(entry.intent, end, pod)
         or _by_prep(pod)
         or _by_pod(pod)
         or _by_job(end)
@@ -300,6 +295,15 @@ def _verdict(
     return Phase.FAILED, f"your script failed (exit {code}){ended}", ()
 
 
+def _by_intent(intent: Intent | None, end: JobEnd, pod: PodView | None) -> Status | None:
+    """Judge by the intent; a Job that ended otherwise had a Pod, which may have started."""
+    if not intent:
+        return None
+    status = ended_by(intent, pod)
+    by_us = end.reason == "DeadlineExceeded"
+    return replace(status, before_start=status.before_start and by_us)
+
+
 def ended_by(intent: Intent, pod: PodView | None = None) -> Status:
     """Return how an attempt ended by intent, where its script's own end cannot be seen."""
     phase, reason = intended(intent)
@@ -309,7 +313,7 @@ def ended_by(intent: Intent, pod: PodView | None = None) -> Status:
 
 def intended(intent: Intent) -> tuple[Phase, str]:
     """Return how an attempt ends that was ended by intent."""
-    phase = Phase.ERRORED if intent.why is Why.STUCK else Phase.CANCELLED
+    phase = Phase.ERRORED if intent.why in (Why.STUCK, Why.REFUSED) else Phase.CANCELLED
     return phase, _ending(intent)
 
 
@@ -324,6 +328,8 @@ def _ending(intent: Intent) -> str:
             return f"removed from the branch {when} it started"
         case Why.STUCK:
             return _short(f"could not start in time: {intent.reason}")
+        case Why.REFUSED:
+            return _short(f"the cluster refused it: {intent.reason}")
 
 
 def _by_prep(pod: PodView | None) -> Status | None:

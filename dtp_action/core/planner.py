@@ -165,9 +165,10 @@ def _without_job(entry: Entry, wanted: Wanted | None, observed: Observed, policy
         return _settle(entry, adopted())
     if observed.now - entry.created > timedelta(seconds=BORN_TTL):
         return _settle(entry, phases.lost())
-    intent = entry.intent or _unwanted(entry, wanted, observed.now, policy)
-    if intent:
-        return _settle(entry, phases.ended_by(intent))
+    if entry.intent:
+        return _settle(entry, phases.ended_by(entry.intent))
+    if intent := _unwanted(entry, wanted, observed.now, policy):
+        return replace(_settle(entry, phases.ended_by(intent)), intent=intent)
     return Start(entry=entry, reason="recorded, not handed to the cluster yet")
 
 

@@ -16,21 +16,22 @@ REPOSITORY=$(cd "$HERE/../.." && pwd)
 
 VERSION=v1.34.4
 NODE=node1
-HOST_IP=10.200.0.1 NODE_IP=10.200.0.2
-POD_NET=10.77.0.0/16
-SERVICE_NET=10.96.0.0/16 SERVICE_API=10.96.0.1
-API=https://$NODE_IP:6443
-
 # Which images this checkout's tests use. Two checkouts may share a machine's cluster, each with its
 # own runner; images.json beside it is that of the last `up`.
 images_file=$DIR/images-$(printf '%s' "$REPOSITORY" | sha256sum | cut -c1-8).json
 
 # Every process of the cluster, containers included, lives below this one control group. That is how
-# `down` knows beyond doubt what is ours: nothing gets in but what `start` put there. It and the
-# network link are named after the folder, so that `down` of one folder cannot touch another's.
+# `down` knows beyond doubt what is ours: nothing gets in but what `start` put there. It, the
+# network link and the addresses come from the folder's name: clusters of two folders run side by side,
+# and `down` of one cannot touch the other.
 OWN=$(printf '%s' "$DIR" | sha256sum | cut -c1-8)
 CGROUP=dtp-cluster-$OWN
 HOST_LINK=dtph-$OWN NODE_LINK=dtpn-$OWN
+OCTET=$((16#${OWN:0:2}))
+HOST_IP=10.200.$OCTET.1 NODE_IP=10.200.$OCTET.2
+POD_NET=10.77.$OCTET.0/24
+SERVICE_NET=10.96.$OCTET.0/24 SERVICE_API=10.96.$OCTET.1
+API=https://$NODE_IP:6443
 
 DAEMONS=(kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd)
 

@@ -2,7 +2,7 @@
 # One authority, every certificate, every kubeconfig. Made once; `down --purge` forgets them.
 
 make_pki() {
-  [ -e "$PKI/complete" ] && return
+  [ ! -e "$PKI/complete" ] || return 0
   rm -rf "$PKI"
   mkdir -p "$PKI"
   chmod 700 "$PKI"

@@ -21,6 +21,7 @@ ctr() { inside "$tools/usr/bin/ctr" --namespace k8s.io "$@"; }
 start_all() {
   local started=$SECONDS
   check_free
+  forget_other_state
   mkdir -p "$RUN"/{pids,ns,etc,sysctl,root/run,imported} "$VAR"/{lib,log,etcd} "$LOG" "$VOLUMES"
   # Restricted Pods of any uid make their directories here; who may do so is for the volume's test to say.
   chmod 755 "$DIR" "$VOLUMES"
@@ -64,9 +65,17 @@ give_up() {
   die 1 "$1 did not become ready; its log is $LOG/$1.log"
 }
 
+# Certificates and objects in etcd hold addresses; another version may not read them.
+forget_other_state() {
+  local made_for="$VERSION $NODE_IP $POD_NET $SERVICE_NET"
+  [ "$(cat "$VAR/made-for" 2>/dev/null)" = "$made_for" ] || purge
+  mkdir -p "$VAR"
+  echo "$made_for" >"$VAR/made-for"
+}
+
 check_free() {
-  ! ip -oneline address show | grep -qF " $HOST_IP/" || die 1 "the address $HOST_IP is in use on this machine; if another test cluster is up (another DTP_CLUSTER_DIR), take it down first"
-  ! ip route show | grep -qE "^($POD_NET|$SERVICE_NET) " || die 1 "this machine has a route to $POD_NET or $SERVICE_NET, which the cluster would use; is a VPN or another cluster up?"
+  ! ip -oneline address show | grep -qF " $HOST_IP/" || die 1 "the address $HOST_IP is in use on this machine; if another test cluster is up, take it down, or choose another DTP_CLUSTER_DIR: the addresses come from its name"
+  ! ip route show | grep -qE "^($POD_NET|$SERVICE_NET) " || die 1 "this machine has a route to $POD_NET or $SERVICE_NET, which the cluster would use; choose another DTP_CLUSTER_DIR: the addresses come from its name"
   case $DIR/ in
   /run/* | /var/run/* | /var/lib/* | /var/log/*) die 1 "the cluster cannot live in $DIR: its namespace hides /run, /var/lib and /var/log; set DTP_CLUSTER_DIR" ;;
   esac
@@ -293,7 +302,8 @@ eventRecordQPS: 100
 eventBurst: 200
 kubeAPIQPS: 200
 kubeAPIBurst: 400
-maxPods: 250
+# One address for each Pod, with some to spare.
+maxPods: 200
 YAML
   start kubelet "$daemons/kubelet" --config "$RUN/etc/kubelet.yaml" --kubeconfig "$PKI/kubelet.kubeconfig" \
     --hostname-override "$NODE" --node-ip "$NODE_IP" --root-dir /var/lib/kubelet --cert-dir "$RUN/kubelet"

@@ -249,9 +249,9 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
 
 
 def _tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
-    """Return the end of the newest Pod's log, fit to be kept and shown; '' where there is none."""
-    pods = observed.pods.get(entry.name, ())
-    text = cluster.pod_log(pods[-1], lines=TAIL_LINES) if pods and pods[-1].job else None
+    """Return the end of the log, fit to be kept and shown; '' where there is none."""
+    pod = phases.telling(observed.pods.get(entry.name, ()))
+    text = cluster.pod_log(pod, lines=TAIL_LINES) if pod and pod.job else None
     return logs.tail(text or "")
 
 

@@ -61,7 +61,7 @@ def judge(entry: Entry, observed: Observed) -> Status:
         return without_job(entry)
     pods = observed.pods.get(entry.name, ())
     if job.end:
-        return _ended(entry, job.end, _telling(pods))
+        return _ended(entry, job.end, telling(pods))
     events = observed.events.get(entry.name, ())
     return _active(entry.intent, pods, events)
 
@@ -101,7 +101,7 @@ def _start(pod: PodView | None) -> datetime | None:
     return job.started if job and job.reason not in CONTAINER else None
 
 
-def _telling(pods: tuple[PodView, ...]) -> PodView | None:
+def telling(pods: tuple[PodView, ...]) -> PodView | None:
     """Return the Pod to judge by: the newest, but of a second one that was refused the first."""
     ran: list[PodView | None] = [
         pod for pod in pods if not (pod.job and pod.job.exit_code == REFUSED_AGAIN)
@@ -130,7 +130,7 @@ def _active(intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str,
 
 
 def _running(pods: tuple[PodView, ...]) -> Status:
-    reason, since = _running_reason(_telling(pods) or pods[-1]), started(pods)
+    reason, since = _running_reason(telling(pods) or pods[-1]), started(pods)
     return Status(phase=Phase.RUNNING, reason=reason, started=since, starts=len(pods))
 
 

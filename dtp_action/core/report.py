@@ -146,7 +146,7 @@ def human_bytes(count: int | None) -> str:
         return ""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
+        if size < 999.95 or unit == "TB":  # what would print as 1000.0
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError("unreachable: the loop ends at TB")

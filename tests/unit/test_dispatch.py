@@ -1,0 +1,566 @@
+"""The loop over a cluster in memory: what it costs, what it does with each answer, how it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dtp_action import dispatch
+from dtp_action.core import planner
+from dtp_action.core.ledger import LEDGER_NAME, SETTINGS_NAME
+from dtp_action.core.model import (
+    Action,
+    Adopt,
+    Confirm,
+    Desired,
+    End,
+    Hold,
+    Observed,
+    Open,
+    Phase,
+    Refused,
+    Retire,
+    Settle,
+    Start,
+)
+from dtp_action.dispatch import Patience, Report
+from dtp_action.errors import Exit, UnavailableError, UsageError
+from tests import builders as b
+from tests.fakes import FakeCluster, Fault, World
+
+REF = "dtp-aws/genome"
+SAME = b.desired(REF)
+NAME = b.an_entry().name
+
+
+class Clock:
+    """A clock that moves only while somebody sleeps; `during` is what happens meanwhile."""
+
+    def __init__(self, during: Callable[[int], object] = lambda turn: None) -> None:
+        self.time = 0.0
+        self.sleeps: list[float] = []
+        self._during = during
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.time += seconds
+        self._during(len(self.sleeps))
+
+    def patience(self, seconds: float, **more: Any) -> Patience:
+        return Patience(seconds=seconds, monotonic=lambda: self.time, sleep=self.sleep, **more)
+
+
+def run(
+    cluster: FakeCluster, desired: Desired = SAME, patience: Patience | None = None, **more: Any
+) -> Report:
+    bounds = {key: more.pop(key) for key in ("max_new", "first_run", "adopt") if key in more}
+    return dispatch.run(
+        cluster,
+        desired,
+        b.a_policy(**bounds),
+        patience=patience or Clock().patience(0),
+        source=lambda observed: b.SOURCE,
+        **more,
+    )
+
+
+def empty_world() -> World:
+    """Return a world whose ledger has its card and nothing else."""
+    world = World()
+    world.card = b.an_identity()
+    return world
+
+
+def world_with(*refs: str) -> World:
+    """Return a world in which these jobs have been started and confirmed."""
+    world, desired = World(), b.desired(*refs)
+    for _ in range(2):
+        run(FakeCluster(world), desired, max_new=len(refs))
+    return world
+
+
+def ask(world: World, desired: Desired = SAME, **more: Any) -> list[str]:
+    """Return the requests of a run."""
+    cluster = FakeCluster(world)
+    cluster.settings()
+    run(cluster, desired, **more)
+    return cluster.requests
+
+
+def names(count: int) -> list[str]:
+    return [f"dtp-aws/job-{number}" for number in range(count)]
+
+
+# --- what it costs -------------------------------------------------------------------------------
+
+FOUR = [f"get configmaps {SETTINGS_NAME}", "list configmaps", "list jobs", "get namespaces"]
+
+
+def test_with_nothing_open_a_run_makes_four_requests() -> None:
+    world = world_with(REF)
+    world.run(NAME)
+    world.finish(NAME)
+    run(FakeCluster(world))
+    assert ask(world) == FOUR
+
+
+def test_an_empty_branch_costs_the_same_but_for_the_card() -> None:
+    world = World()
+    assert ask(world, b.desired()) == [*FOUR, f"create configmaps {LEDGER_NAME}"]
+    assert ask(world, b.desired()) == FOUR
+
+
+def test_a_running_attempt_costs_one_list_of_pods_more() -> None:
+    world = world_with(REF)
+    world.run(NAME)
+    assert sorted(ask(world)) == sorted([*FOUR, "list pods"])
+
+
+def test_one_that_says_itself_why_it_waits_costs_no_events() -> None:
+    world = world_with(REF)
+    world.make_wait(NAME, "ImagePullBackOff", "no such image")
+    assert sorted(ask(world)) == sorted([*FOUR, "list pods"])
+
+
+def test_fifty_that_wait_unexplained_cost_the_events_of_twenty() -> None:
+    world = world_with(*names(50))
+    requests = ask(world, b.desired(*names(50)))
+    assert requests.count("list events") == 20
+    assert len(requests) == len(FOUR) + 1 + 20
+
+
+def test_events_and_tails_share_the_twenty() -> None:
+    world = world_with(*names(50))
+    for name in sorted(world.jobs)[:30]:
+        pod = world.run(name, log='dtp-heartbeat: {"at":"2030-01-02T12:00:30Z","rx":5,"tx":7}\n')
+        assert pod.running
+    cluster = FakeCluster(world)
+    observed = dispatch.with_progress(cluster, dispatch.look(cluster))
+    extra = [r for r in cluster.requests if r.startswith(("list events", "get pods/log"))]
+    assert len(extra) == 20
+    for name in set(world.jobs) - set(observed.events):
+        world.jobs[name] = replace(world.jobs[name], end=b.an_end())
+    cluster = FakeCluster(world)
+    observed = dispatch.with_progress(cluster, replace(observed, events={}))
+    assert len(cluster.requests) == 20
+    assert next(iter(observed.progress.values())).received == 5
+
+
+def test_a_new_job_is_recorded_and_started_and_looked_at_once_more() -> None:
+    requests = ask(World())
+    assert [r for r in requests if r.startswith("create")] == [
+        f"create configmaps {LEDGER_NAME}",
+        f"create configmaps {NAME}",
+        f"create jobs {NAME}",
+    ]
+    assert len(requests) <= 12
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def test_an_entry_written_between_the_lists_is_read_by_name() -> None:
+    world = World()
+
+    def other(request: str) -> None:
+        if request == "list jobs" and not world.entries:
+            run(FakeCluster(world))
+
+    observed = dispatch.look(FakeCluster(world, before=other))
+    assert [entry.name for entry in observed.entries] == [NAME]
+
+
+def test_pods_are_told_newest_last() -> None:
+    world = world_with(REF)
+    world.run(NAME)
+    world.now = b.at(5)
+    world.run(NAME)
+    world.pods[NAME].reverse()
+    (pods,) = dispatch.look(FakeCluster(world)).pods.values() or [()]
+    assert [pod.created for pod in pods] == sorted(pod.created for pod in pods)
+
+
+# --- applying ------------------------------------------------------------------------------------
+
+
+def apply(world: World, action: Action, **look: Any) -> list[Action]:
+    cluster = FakeCluster(world)
+    observed = dispatch.look(cluster)
+    return dispatch.apply(cluster, action, replace(observed, **look))
+
+
+def opening(**draft: Any) -> Open:
+    return Open(draft=b.a_draft(**draft), reason="new")
+
+
+def test_open_records_and_starts() -> None:
+    world, action = World(), opening()
+    assert apply(world, action) == [action]
+    assert world.jobs[NAME].entry_uid == world.entries[NAME].uid
+
+
+def test_open_after_another_run_did_the_same_changes_nothing() -> None:
+    world, action = World(), opening()
+    apply(world, action)
+    before = dict(world.entries), dict(world.jobs)
+    assert apply(world, action) == [action]
+    assert (world.entries, world.jobs) == before
+
+
+@pytest.mark.parametrize("there", [{"content": b"#!/bin/sh\nother\n"}, {"adopted": True}])
+def test_open_leaves_alone_what_another_run_recorded_there(there: dict[str, Any]) -> None:
+    world = World()
+    FakeCluster(world).record(b.a_draft(**there))
+    (hold,) = apply(world, opening())
+    assert isinstance(hold, Hold)
+    assert "another run" in hold.reason
+    assert not world.jobs
+
+
+def test_adopt_records_success_and_starts_nothing() -> None:
+    world = World()
+    apply(world, Adopt(draft=b.a_draft(adopted=True), reason="new"))
+    outcome = world.entries[NAME].outcome
+    assert outcome
+    assert (outcome.phase, outcome.reason) == (Phase.SUCCEEDED, "adopted, not run here")
+    assert not world.jobs
+
+
+def test_adopt_does_not_settle_what_another_run_has_started() -> None:
+    world = World()
+    apply(world, opening())
+    (hold,) = apply(world, Adopt(draft=b.a_draft(adopted=True), reason="new"))
+    assert isinstance(hold, Hold)
+    assert world.entries[NAME].outcome is None
+
+
+def test_row_12_refused_for_good_is_errored() -> None:
+    world = World()
+    world.refusals["*"] = Refused(reason="policy x: no such image here", for_good=True)
+    _, settle = apply(world, opening())
+    assert isinstance(settle, Settle)
+    outcome = world.entries[NAME].outcome
+    assert outcome
+    assert (outcome.phase, outcome.before_start) == (Phase.ERRORED, True)
+    assert outcome.reason == "the cluster refused it: policy x: no such image here"
+
+
+def test_row_12_refused_for_now_waits_and_is_told_and_tried_again() -> None:
+    world = empty_world()
+    world.refusals["*"] = Refused(reason="the namespace's quota is full", for_good=False)
+    _, hold = apply(world, opening())
+    assert isinstance(hold, Hold)
+    assert hold.reason == "the namespace's quota is full"
+    assert world.entries[NAME].outcome is None
+    world.refusals.clear()
+    assert [type(a) for a in run(FakeCluster(world)).actions] == [Start]
+    assert world.jobs_made[NAME] == 1
+
+
+def test_a_foreign_job_of_that_name_is_left_alone_and_told() -> None:
+    world = World()
+    stranger = world.add_foreign_job(NAME)
+    _, hold = apply(world, opening())
+    assert isinstance(hold, Hold)
+    assert NAME in hold.reason
+    assert world.jobs[NAME] == stranger
+
+
+def test_end_writes_the_intent_then_keeps_the_log_then_sets_the_deadline() -> None:
+    world = world_with(REF)
+    world.run(NAME, log="half way\n")
+    cluster = FakeCluster(world)
+    observed = dispatch.look(cluster)
+    cluster.requests.clear()
+    action = End(entry=world.entries[NAME], intent=b.an_intent(), reason="cancelled")
+    dispatch.apply(cluster, action, observed)
+    *kept, intent, deadline = cluster.requests
+    assert intent == f"patch configmaps {NAME}"
+    assert deadline == f"patch jobs {NAME}"
+    assert world.jobs[NAME].deadline == 1
+    assert world.tails[NAME] == "half way"
+    assert any("pods/log" in request for request in kept)
+
+
+def test_end_of_what_is_being_ended_only_sets_the_deadline() -> None:
+    world = world_with(REF)
+    cluster = FakeCluster(world)
+    entry = cluster.intend(world.entries[NAME], b.an_intent(), "")
+    cluster.requests.clear()
+    dispatch.apply(cluster, End(entry=entry, intent=entry.intent, reason=""), b.observed())
+    assert cluster.requests == [f"patch jobs {NAME}"]
+
+
+def settle_ended(log: str) -> World:
+    world = world_with(REF)
+    world.run(NAME, log=log)
+    world.finish(NAME)
+    run(FakeCluster(world))
+    return world
+
+
+def test_settle_keeps_the_tail_of_the_log_without_secrets_and_heartbeats() -> None:
+    world = settle_ended('dtp-heartbeat: {"rx":1}\nget https://ada:hunter2@example.org/x\nbye\n')
+    outcome, tail = world.ends[NAME]
+    assert outcome == world.entries[NAME].outcome
+    assert "hunter2" not in tail
+    assert tail.endswith("bye")
+    assert "heartbeat" not in tail
+    assert outcome.warnings == ()
+
+
+def test_an_end_without_log_is_told_with_a_note() -> None:
+    outcome = settle_ended("").entries[NAME].outcome
+    assert outcome
+    assert outcome.phase is Phase.SUCCEEDED
+    assert "printed nothing" in outcome.warnings[0]
+
+
+def test_of_two_pods_the_log_of_the_one_that_ran_is_kept() -> None:
+    world = world_with(REF)
+    world.run(NAME, log="the transfer\n")
+    world.finish(NAME)
+    refused = b.a_pod(world.entries[NAME], name="two", created=b.at(9), job=b.ended(191))
+    world.pods[NAME].append(refused)
+    world.logs["two"] = "refused\n"
+    run(FakeCluster(world))
+    assert world.ends[NAME][1] == "the transfer"
+
+
+def test_what_another_run_wrote_first_counts() -> None:
+    world = world_with(REF)
+    stale = world.entries[NAME]
+    FakeCluster(world).intend(stale, b.an_intent(), "")
+    action = Settle(entry=stale, outcome=b.an_outcome(), reason="")
+    (hold,) = apply(world, action)
+    assert isinstance(hold, Hold)
+    assert "another run was faster" in hold.reason
+    assert world.entries[NAME].outcome is None
+
+
+def test_a_late_settle_leaves_nothing_behind_that_speaks_later() -> None:
+    """The attempt was started by another run after this one had looked."""
+    world = empty_world()
+    FakeCluster(world).record(b.a_draft())
+    observed = dispatch.look(FakeCluster(world))
+    (settle,) = planner.plan(b.desired(), observed, b.a_policy()).actions
+    for _ in range(2):
+        run(FakeCluster(world))
+    (hold,) = dispatch.apply(FakeCluster(world), settle, observed)
+    assert isinstance(hold, Hold)
+    world.run(NAME)
+    world.finish(NAME)
+    run(FakeCluster(world))
+    outcome = world.entries[NAME].outcome
+    assert outcome
+    assert outcome.phase is Phase.SUCCEEDED
+
+
+def test_when_another_run_was_faster_the_rest_of_that_job_is_left_out() -> None:
+    world = world_with(REF)
+    stale = replace(world.entries[NAME], version="0")
+    gone = Settle(entry=stale, outcome=b.an_outcome(Phase.LOST), reason="lost")
+    follow = opening(attempt=2)
+    other = Open(draft=b.a_draft("dtp-irods/other"), reason="new")
+    cluster = FakeCluster(world)
+    done = dispatch.apply_all(cluster, [gone, follow, other], dispatch.look(cluster))
+    assert [type(action) for action in done] == [Hold, Open]
+    assert len(world.entries) == 2
+
+
+def test_an_error_is_raised_when_the_rest_is_through() -> None:
+    world, desired = World(), b.desired(*names(5))
+    cluster = FakeCluster(world, fault=Fault(at=1, only="create jobs"))
+    with pytest.raises(UnavailableError):
+        run(cluster, desired)
+    assert run(FakeCluster(world), desired).actions
+    assert len(world.jobs) == 5
+    assert set(world.jobs_made.values()) == {1}
+
+
+def test_retire_gives_the_job_the_rest_of_its_time() -> None:
+    world = settle_ended("x")
+    assert world.jobs[NAME].ttl == 86400
+    assert not run(FakeCluster(world)).actions
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+
+def test_without_patience_it_looks_once_more_and_leaves() -> None:
+    report = run(FakeCluster(World()))
+    assert [type(action) for action in report.actions] == [Open]
+    assert [entry.name for entry in report.observed.entries] == [NAME]
+    assert report.bad == ()
+
+
+@pytest.mark.parametrize(("exit_code", "bad"), [(0, []), (7, [NAME])])
+def test_it_waits_for_the_end_settles_it_and_tells_a_bad_one(
+    exit_code: int, bad: list[str]
+) -> None:
+    world = World()
+
+    def during(turn: int) -> None:
+        if turn == 2:
+            world.run(NAME)
+        if turn == 4:
+            world.finish(NAME, exit_code)
+
+    clock = Clock(during)
+    report = run(FakeCluster(world), patience=clock.patience(300))
+    assert [entry.name for entry in report.bad] == bad
+    assert [type(a).__name__ for a in report.actions] == ["Open", "Confirm", "Settle", "Retire"]
+    assert clock.time < 10, "it leaves as soon as all has ended"
+    assert report.observed.entries[0].outcome
+
+
+def test_when_time_is_up_what_is_open_stays_open_and_is_not_bad() -> None:
+    world, clock = World(), Clock()
+    report = run(FakeCluster(world), patience=clock.patience(100))
+    assert clock.time == 100
+    assert report.bad == ()
+    assert world.entries[NAME].outcome is None
+    assert clock.sleeps[0] == 1
+    assert clock.sleeps[:-1] == sorted(clock.sleeps[:-1]), "it looks less and less often"
+    assert max(clock.sleeps) <= 15
+
+
+def test_it_waits_for_what_was_open_before_too() -> None:
+    world = world_with(REF)
+    world.run(NAME)
+    clock = Clock(lambda turn: world.finish(NAME) if turn == 3 else None)
+    report = run(FakeCluster(world), patience=clock.patience(300))
+    assert [type(a) for a in report.actions] == [Settle, Retire]
+
+
+def test_with_nothing_open_it_does_not_wait() -> None:
+    clock = Clock()
+    run(FakeCluster(World()), b.desired(), patience=clock.patience(300))
+    assert clock.sleeps == []
+
+
+def test_what_is_opened_while_it_waits_is_waited_for() -> None:
+    """The change replaces what has not started; its successor is this run's too."""
+    world = world_with(REF)
+    second = b.an_entry(attempt=2).name
+
+    def during(turn: int) -> None:
+        world.pass_time(2)
+        if second in world.jobs and not world.runs[second]:
+            world.run(second)
+        elif world.runs[second] and world.jobs[second].end is None:
+            world.finish(second, 3)
+
+    report = run(
+        FakeCluster(world),
+        b.desired(b.a_wanted(REF, b"#!/bin/sh\necho 2\n")),
+        patience=Clock(during).patience(300),
+    )
+    assert [entry.name for entry in report.bad] == [NAME, second]
+    first, last = (world.entries[name].outcome for name in (NAME, second))
+    assert first
+    assert last
+    assert (first.phase, last.phase) == (Phase.CANCELLED, Phase.FAILED)
+
+
+def test_a_refused_start_is_not_tried_again_while_it_waits() -> None:
+    world = World()
+    world.refusals["*"] = Refused(reason="quota", for_good=False)
+    cluster = FakeCluster(world)
+    run(cluster, patience=Clock().patience(300))
+    assert cluster.requests.count(f"create jobs {NAME}") == 1
+
+
+def test_who_watches_sees_this_runs_attempts_alone() -> None:
+    world = settle_ended("x")
+    seen: list[Observed] = []
+    desired = b.desired(REF, "dtp-irods/new")
+    run(FakeCluster(world), desired, patience=Clock().patience(5, watch=seen.append))
+    assert {str(entry.ref) for look in seen for entry in look.entries} == {"dtp-irods/new"}
+
+
+# --- whose ledger it is --------------------------------------------------------------------------
+
+
+def refused_by(world: World, words: str, source: str = b.SOURCE, **more: Any) -> None:
+    """Check that a run is refused with these words, and that nothing was changed."""
+    state = dict(world.entries), dict(world.jobs), world.card
+    with pytest.raises(UsageError) as caught:
+        dispatch.run(
+            FakeCluster(world),
+            b.desired("dtp-irods/new"),
+            b.a_policy(),
+            patience=Clock().patience(0),
+            source=lambda observed: source,
+            **more,
+        )
+    assert words in f"{caught.value.message} {caught.value.hint}"
+    assert caught.value.exit_code is Exit.USAGE
+    assert (world.entries, world.jobs, world.card) == state
+
+
+def test_the_first_run_makes_the_card() -> None:
+    world = World()
+    run(FakeCluster(world))
+    assert world.card == b.an_identity()
+
+
+def test_another_source_in_the_namespace_starts_nothing() -> None:
+    refused_by(world_with(REF), "--rename-source", source="github.com/2#main")
+
+
+def test_a_renamed_source_is_written_on_the_card() -> None:
+    world = world_with(REF)
+    dispatch.run(
+        FakeCluster(world),
+        SAME,
+        b.a_policy(),
+        patience=Clock().patience(0),
+        source=lambda observed: "github.com/1#trunk",
+        rename=True,
+    )
+    assert world.card == b.an_identity(source="github.com/1#trunk")
+
+
+def test_a_ledger_copied_from_another_namespace_starts_nothing() -> None:
+    world = world_with(REF)
+    world.namespace_uid = "another"
+    refused_by(world, "copied from another namespace")
+
+
+def test_entries_without_a_card_start_nothing() -> None:
+    world = world_with(REF)
+    world.card = None
+    refused_by(world, "its card, ConfigMap dtp-ledger, is gone")
+
+
+def test_a_card_made_by_another_run_between_our_lists_is_no_alarm() -> None:
+    world = World()
+
+    def other(request: str) -> None:
+        if request == "list jobs" and not world.entries:
+            run(FakeCluster(world))
+
+    report = run(FakeCluster(world, before=other))
+    assert [type(a) for a in report.actions] in ([], [Confirm])
+    assert set(world.jobs_made.values()) == {1}
+
+
+def test_an_empty_list_where_there_is_a_ledger_starts_nothing() -> None:
+    """A list that is empty with a 200, though there are entries, is untrue."""
+    world = world_with(REF)
+    world.now = b.at(3600)
+    entries, jobs, card = dict(world.entries), dict(world.jobs), world.card
+
+    def hide(request: str) -> None:
+        hidden = request.startswith("list")
+        world.entries = {} if hidden else dict(entries)
+        world.jobs = {} if hidden else dict(jobs)
+        world.card = None if hidden else card
+
+    with pytest.raises(UnavailableError, match="listed no ledger"):
+        run(FakeCluster(world, before=hide), b.desired("dtp-irods/new"))
+    assert world.jobs == jobs

@@ -71,5 +71,5 @@ def _heartbeat(line: str) -> Progress | None:
         received, sent = beat.get("rx"), beat.get("tx")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    numbers = [n if isinstance(n, int) and 0 <= n < 1 << 63 else None for n in (received, sent)]
+    numbers = [n if type(n) is int and 0 <= n < 1 << 63 else None for n in (received, sent)]
     return Progress(at=at, received=numbers[0], sent=numbers[1]) if at.tzinfo else None

@@ -199,7 +199,7 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 def attempt(shell: list[str], tmp_path: Path) -> Iterator[Attempt]:
     attempt = Attempt(shell=shell, root=tmp_path / "claim")
     yield attempt
-    subprocess.run(["umount", "--quiet", attempt.directory], check=False, capture_output=True)
+    subprocess.run(["umount", "--lazy", attempt.directory], check=False, capture_output=True)
 
 
 @pytest.fixture

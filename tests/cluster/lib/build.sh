@@ -100,19 +100,19 @@ build_tools() {
   done
 }
 
-# go_build FOLDER OUTPUT [ARGUMENT…]: with a sign of life every 20 s, for a build of many minutes.
+# go_build FOLDER OUTPUT [FLAG…] PACKAGE: with a sign of life every 20 s, for a build of many minutes.
 go_build() {
-  local folder=$1 out=$PWD/$2 log=$PWD/build.log total started=$SECONDS pid
+  local folder=$1 out=$PWD/$2 log=$PWD/build.log package=${!#} total next pid
   shift 2
   need_go
-  ( cd "$folder" && env "${GO_ENVIRONMENT[@]}" go mod download && env "${GO_ENVIRONMENT[@]}" nice go build -v -o "$out" "$@" ) >"$log" 2>&1 9>&- &
-  pid=$!
+  ( cd "$folder" && env "${GO_ENVIRONMENT[@]}" go mod download ) || return 1
+  total=$(cd "$folder" && env "${GO_ENVIRONMENT[@]}" go list -deps "$package" | wc -l)
+  ( cd "$folder" && env "${GO_ENVIRONMENT[@]}" nice go build -v -o "$out" "$@" ) >"$log" 2>&1 9>&- &
+  pid=$! next=$((SECONDS + 20))
   while sleep 0.5; kill -0 "$pid" 2>/dev/null; do
-    if (((SECONDS - started) % 20 == 0 && SECONDS != started)); then
-      total=$(grep -cv '^go: ' "$log") || true
-      say "  $total packages compiled, $((SECONDS - started)) s"
-      sleep 1
-    fi
+    [ "$SECONDS" -ge "$next" ] || continue
+    say "  compiled $(wc -l <"$log") of $total packages, less what was there"
+    next=$((SECONDS + 20))
   done
   wait "$pid" || { tail -n 20 "$log"; return 1; }
   rm "$log"

@@ -67,7 +67,10 @@ class Catalog:
         return tuple(sorted(name for name, row in self.rows.items() if not row.off))
 
 
-_protocol = text(r"[a-z0-9][a-z0-9-]{0,30}", "lower case letters, digits and `-`, at most 31")
+_protocol = text(
+    r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?",
+    "lower case letters, digits and, between them, `-`, at most 31",
+)
 _variable = text(
     r"(?!(?:HOME|TMPDIR|PATH)$|DTP_)[A-Za-z_][A-Za-z0-9_]*",
     "a variable's name, not HOME, TMPDIR, PATH or DTP_…",

@@ -20,7 +20,9 @@ class Ref:
     protocol: str
     job: str
 
-    PATTERN = re.compile(r"dtp-([a-z0-9][a-z0-9-]{0,30})/([A-Za-z0-9][A-Za-z0-9._-]{0,99})")
+    PATTERN = re.compile(
+        r"dtp-([a-z0-9](?:[a-z0-9-]{0,29}[a-z0-9])?)/([A-Za-z0-9][A-Za-z0-9._-]{0,99})"
+    )
 
     @classmethod
     def parse(cls, text: str) -> Ref:

@@ -173,7 +173,8 @@ def test_an_empty_site_file_changes_nothing() -> None:
         ("  aws: {off: yes}\n", "protocols.aws.off: found `yes`; allowed is `true` or `false`"),
         (
             "  AWS: {}\n",
-            "protocols: found `AWS`; allowed is lower case letters, digits and `-`, at most 31",
+            "protocols: found `AWS`; allowed is lower case letters, digits and, between them, `-`, "
+            "at most 31",
         ),
         ("  ftp: {aliases: [aws]}\n", "protocols.ftp.aliases: `aws` names `aws` already"),
         ("  google: {}\n", "protocols.gcp.aliases: `google` names `google` already"),

@@ -87,6 +87,7 @@ def test_a_ref_reads_back_from_all_that_people_type(ref: Ref) -> None:
         "dtp-aws/a\n",
         f"dtp-aws/{'a' * 101}",
         f"dtp-{'a' * 32}/a",
+        "dtp-aws-/a",
         "dtp-aws/a b",
         "dtp-aws/a\x00",
         "aws/a",

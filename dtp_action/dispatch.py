@@ -194,8 +194,7 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
             if intent and intent != entry.intent:
                 cluster.intend(entry, intent, _tail(cluster, entry, observed))
             cluster.stop(entry)
-        case Settle(entry=entry, outcome=outcome, intent=intent):
-            entry = cluster.intend(entry, intent, "") if intent else entry
+        case Settle(entry=entry, outcome=outcome):
             tail = _tail(cluster, entry, observed)
             cluster.settle(entry, outcome if tail else _without_log(outcome), tail)
         case Retire(entry=entry, ttl=ttl):
@@ -241,7 +240,7 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
             intent = Intent(why=Why.REFUSED, by="the cluster", at=cluster.now(), reason=reason)
             outcome = phases.ended_by(intent)
             cluster.settle(cluster.intend(entry, intent, ""), outcome, "")
-            return [Settle(entry=entry, outcome=outcome, reason=outcome.reason, intent=intent)]
+            return [Settle(entry=entry, outcome=outcome, reason=outcome.reason)]
         case Refused(reason=reason) | Taken(reason=reason):
             return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
         case _:

@@ -465,12 +465,11 @@ class End:
 
 @dataclass(frozen=True, kw_only=True)
 class Settle:
-    """Write the outcome; before it the intent, where there is no Job whose end proves it."""
+    """Write the outcome."""
 
     entry: Entry
     outcome: Outcome
     reason: str
-    intent: Intent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

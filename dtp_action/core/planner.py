@@ -43,6 +43,7 @@ from dtp_action.core.model import (
 )
 from dtp_action.errors import ConflictError, UsageError
 
+START_LAG = timedelta(minutes=1)  # another run may be making the Job of what it has recorded
 HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in the script"
 
 
@@ -165,10 +166,13 @@ def _without_job(entry: Entry, wanted: Wanted | None, observed: Observed, policy
         return _settle(entry, adopted())
     if observed.now - entry.created > timedelta(seconds=BORN_TTL):
         return _settle(entry, phases.lost())
-    if entry.intent:
+    if entry.intent and observed.now - entry.intent.at >= START_LAG:
         return _settle(entry, phases.ended_by(entry.intent))
+    if entry.intent:
+        reason = "being ended: in a minute it is certain that no other run is starting it"
+        return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
     if intent := _unwanted(entry, wanted, observed.now, policy):
-        return replace(_settle(entry, phases.ended_by(intent)), intent=intent)
+        return End(entry=entry, intent=intent, reason=phases.intended(intent)[1])
     return Start(entry=entry, reason="recorded, not handed to the cluster yet")
 
 

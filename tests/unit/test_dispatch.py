@@ -341,15 +341,15 @@ def test_what_another_run_wrote_first_counts() -> None:
     assert world.entries[NAME].outcome is None
 
 
-def test_a_late_settle_leaves_nothing_behind_that_speaks_later() -> None:
+def test_a_late_end_leaves_nothing_behind_that_speaks_later() -> None:
     """The attempt was started by another run after this one had looked."""
     world = empty_world()
     FakeCluster(world).record(b.a_draft())
     observed = dispatch.look(FakeCluster(world))
-    (settle,) = planner.plan(b.desired(), observed, b.a_policy()).actions
+    (end,) = planner.plan(b.desired(), observed, b.a_policy()).actions
     for _ in range(2):
         run(FakeCluster(world))
-    (hold,) = dispatch.apply(FakeCluster(world), settle, observed)
+    (hold,) = dispatch.apply(FakeCluster(world), end, observed)
     assert isinstance(hold, Hold)
     world.run(NAME)
     world.finish(NAME)

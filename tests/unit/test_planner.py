@@ -99,35 +99,48 @@ def test_row_03_what_is_rejected_by_now_is_still_started_as_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "desired", "why", "reason"),
-    [
-        (b.an_entry(), GONE, Why.REMOVED, "removed from the branch before it started"),
-        (b.an_entry(intent=b.an_intent()), SAME, Why.CANCEL, "cancelled by ada"),
-        (b.an_entry(intent=b.an_intent()), GONE, Why.CANCEL, "cancelled by ada"),
-    ],
-    ids=["gone", "cancel-asked", "both"],
+    ("desired", "why"), [(GONE, Why.REMOVED), (changed(), Why.REPLACED)], ids=["gone", "changed"]
 )
-def test_row_04_entry_without_job_is_cancelled(
-    entry: Entry, desired: Desired, why: Why, reason: str
+def test_rows_04_05_entry_without_job_is_first_kept_from_being_started(
+    desired: Desired, why: Why
 ) -> None:
-    action = only(desired, b.observed([entry]))
+    """Another run may be starting it right now: the intent stops it, or its Job will show."""
+    action = only(desired, b.observed([b.an_entry()], now=9))
+    assert isinstance(action, End)
+    assert action.intent
+    assert (action.intent.why, action.intent.at) == (why, b.at(9))
+
+
+@pytest.mark.parametrize("desired", [SAME, GONE, changed()], ids=["same", "gone", "changed"])
+def test_row_04_for_a_minute_nobody_knows_whether_a_job_will_show(desired: Desired) -> None:
+    entry = b.an_entry(intent=b.an_intent(when=60))
+    action = only(desired, b.observed([entry], now=119))
+    assert isinstance(action, Hold)
+    assert "being ended" in action.reason
+
+
+@pytest.mark.parametrize("desired", [SAME, GONE], ids=["same", "gone"])
+def test_row_04_entry_without_job_is_cancelled(desired: Desired) -> None:
+    entry = b.an_entry(intent=b.an_intent(when=60))
+    action = only(desired, b.observed([entry], now=120))
     assert isinstance(action, Settle)
     assert action.outcome.phase is Phase.CANCELLED
-    assert (action.outcome.why, action.outcome.reason) == (why, reason)
+    assert action.outcome.reason == "cancelled by ada"
     assert action.outcome.before_start
 
 
 def test_row_04_cancelled_while_it_ran_is_not_called_unstarted() -> None:
     """The Job was never confirmed, ran, was cancelled and vanished by hand."""
     entry = b.an_entry(intent=b.an_intent(started=b.at(30)))
-    action = only(SAME, b.observed([entry]))
+    action = only(SAME, b.observed([entry], now=DAY))
     assert isinstance(action, Settle)
     assert not action.outcome.before_start
     assert action.outcome.started == b.at(30)
 
 
-def test_row_05_changed_before_a_job_was_made_is_replaced_at_once() -> None:
-    settle, opening = plan(changed(), b.observed([b.an_entry()]))
+def test_row_05_changed_before_a_job_was_made_is_replaced() -> None:
+    entry = b.an_entry(intent=b.an_intent(Why.REPLACED))
+    settle, opening = plan(changed(), b.observed([entry], now=120))
     assert isinstance(settle, Settle)
     assert isinstance(opening, Open)
     assert settle.outcome.phase is Phase.CANCELLED
@@ -406,8 +419,9 @@ def test_what_cannot_be_resolved_is_rejected_and_the_rest_goes_on() -> None:
 
 def test_a_change_that_is_rejected_still_replaces_what_has_not_started() -> None:
     action = only(b.desired(replace(b.a_rejected(REF), blob="other")), b.observed([b.an_entry()]))
-    assert isinstance(action, Settle)
-    assert action.outcome.why is Why.REPLACED
+    assert isinstance(action, End)
+    assert action.intent
+    assert action.intent.why is Why.REPLACED
 
 
 # --- guards --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 RUNNER = Path(__file__).parents[2] / "dtp_action" / "runner"
+RUN_SH = str(RUNNER / "run.sh")
 SHELLS = {"ash": ["busybox", "sh"], "dash": ["dash"], "bash": ["bash"]}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A process namespace of its own: what the runner starts there has no other processes to signal.
@@ -93,7 +94,9 @@ class Attempt:
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(value)
 
-    def begin(self, **environment: str) -> subprocess.Popen[bytes]:
+    def begin(
+        self, run_sh: str = str(RUNNER / "run.sh"), **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start a Pod's runner. Its output goes to files: what it leaves behind can hold a pipe."""
         self.pods += 1
         pod = f"pod-{self.pods}"
@@ -123,7 +126,7 @@ class Attempt:
             (self.root / f"{pod}.err").open("wb") as err,
         ):
             return subprocess.Popen(
-                [*self.prefix, *self.shell, str(RUNNER / "run.sh")],
+                [*self.prefix, *self.shell, run_sh],
                 env=values,
                 cwd=self.directory if self.directory.is_dir() else self.root,
                 stdin=subprocess.PIPE,
@@ -160,9 +163,9 @@ COUNTING = "#!/bin/sh\necho x >>ran\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    text = path.read_text() if path.is_file() else ""
+    if not text:
         return {}
-    text = path.read_text()
     assert len(text) <= 2048
     assert text.count("\n") == 1
     value = json.loads(text)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.runner.conftest import COUNTING, Attempt, until
 
 RESULT = '{"v":1,"exit":7,"started":"2030-01-01T00:00:00Z","replayed":false,"warnings":[]}'
 QUICK = {"DTP_HEARTBEAT": "1", "DTP_MARGIN": "2"}
 
 
-def crashed(attempt: Attempt, start: int = 1, **files: str) -> Path:
+def crashed(attempt: Attempt, start: int = 1, /, **files: str) -> Path:
     """Leave a start as a runner leaves it that died once it had written these files."""
     folder = attempt.starts / str(start)
     folder.mkdir(parents=True)
@@ -34,7 +35,7 @@ def ended(attempt: Attempt, start: int, code: int, kind: str = "done") -> None:
 def test_the_first_ref_owns_the_directory(attempt: Attempt) -> None:
     attempt.script(COUNTING).run()
     assert (attempt.directory / ".dtp" / "owner").read_text() == "dtp-aws/foo\n"
-    assert os.listdir(attempt.directory / ".dtp") == ["owner"]
+    assert [path.name for path in (attempt.directory / ".dtp").iterdir()] == ["owner"]
 
 
 def test_another_ref_is_refused_with_192(attempt: Attempt) -> None:
@@ -150,7 +151,7 @@ def test_an_unfinished_start_is_refused_without_resume(attempt: Attempt) -> None
 
 @pytest.mark.parametrize("files", [{}, {"pod": "p t\n"}, {"pod": "p t\n", "beat": "p 3\n"}])
 def test_resume_takes_over_from_a_dead_start(attempt: Attempt, files: dict[str, str]) -> None:
-    crashed(attempt, **files)
+    crashed(attempt, 1, **files)
     taken = attempt.script(COUNTING + "echo $DTP_START").run(DTP_RESUME="yes", **QUICK)
     assert (taken.code, taken.lines, attempt.runs()) == (0, ["2"], 1)
 
@@ -208,28 +209,31 @@ def test_resume_goes_on_five_times_and_no_more(attempt: Attempt) -> None:
 
 # --- a record that is damaged never leads to a run ---
 
-GARBAGE = {
-    "starts is a file": lambda a: a.starts.write_text("x"),
-    "starts is a dead link": lambda a: a.starts.symlink_to("/nowhere"),
-    "a start is a file": lambda a: (a.starts.mkdir(), (a.starts / "1").touch()),
-    "a start is a link": lambda a: (a.starts.mkdir(), (a.starts / "1").symlink_to(a.root)),
-    "a gap": lambda a: ended(a, 7, 75),
-    "a stranger": lambda a: (ended(a, 1, 75), (a.starts / "x y").mkdir()),
-    "end is empty": lambda a: crashed(a, end=""),
-    "end is a directory": lambda a: (crashed(a) / "end").mkdir(),
-    "end is a dead link": lambda a: (crashed(a) / "end").symlink_to("/nowhere"),
-    "end has no result": lambda a: crashed(a, end="75 done\n"),
-    "end has another result": lambda a: crashed(a, end="75 done\n{}\n"),
-    "end has no number": lambda a: crashed(a, end=f"x done\n{RESULT}\n"),
-    "end is too large a number": lambda a: crashed(a, end=f"256 done\n{RESULT}\n"),
-    "end has another kind": lambda a: crashed(a, end=f"75 odd\n{RESULT}\n"),
-    "end is long": lambda a: crashed(a, end=f"75 done\n{RESULT[:-1]}{'x' * 3000}}}\n"),
+DAMAGE = {
+    "starts is a file": "touch starts",
+    "starts is a dead link": "ln -s /nowhere starts",
+    "a start is a file": "mkdir starts; touch starts/1",
+    "a start is a link": "mkdir starts; ln -s .. starts/1",
+    "a gap": 'mkdir -p starts/7; end 7 "75 done" "$RESULT"',
+    "a stranger": "mkdir -p starts/1 'starts/x y'",
+    "end is empty": "mkdir -p starts/1; touch starts/1/end",
+    "end is a directory": "mkdir -p starts/1/end",
+    "end is a dead link": "mkdir -p starts/1; ln -s /nowhere starts/1/end",
+    "end has no result": 'mkdir -p starts/1; end 1 "75 done"',
+    "end has another result": 'mkdir -p starts/1; end 1 "75 done" "{}"',
+    "end has no number": 'mkdir -p starts/1; end 1 "x done" "$RESULT"',
+    "end is too large a number": 'mkdir -p starts/1; end 1 "256 done" "$RESULT"',
+    "end has another kind": 'mkdir -p starts/1; end 1 "75 odd" "$RESULT"',
+    "end is long": 'mkdir -p starts/1; end 1 "75 done" "$(printf \'{"v":1,%3000d}\' 1)"',
 }
 
 
-@pytest.mark.parametrize("name", GARBAGE)
-def test_a_damaged_record_is_190(attempt: Attempt, name: str) -> None:
-    GARBAGE[name](attempt)
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_record_is_190(attempt: Attempt, what: str) -> None:
+    end = 'end() { n=$1; shift; printf "%s\\n" "$@" >"starts/$n/end"; }\n'
+    subprocess.run(
+        ["sh", "-ec", end + DAMAGE[what]], cwd=attempt.state, env={"RESULT": RESULT}, check=True
+    )
     wish = {"DTP_RETRIES": "5", "DTP_TRANSIENT": "75", "DTP_RESUME": "yes"} | QUICK
     refused = attempt.script(COUNTING).run(**wish)
     assert (refused.code, attempt.runs()) == (190, 0)

@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+
 from tests.runner.conftest import Attempt, until
 
 HEARTBEAT = re.compile(rb'\ndtp-heartbeat: (\{"at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"[^\n]*\})\n')

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.runner.conftest import PATH, RUNNER, Attempt, program
 
 
@@ -73,7 +74,7 @@ def test_an_interpreter_the_image_lacks_is_193_and_leaves_no_start(
     ended = attempt.script(f"{shebang}\n").run()
     assert ended.code == 193
     assert (
-        "the image has no " + shebang.split()[0][2:].replace("/usr/bin/env", "ruby9")
+        "the image has no " + shebang.split(maxsplit=1)[0][2:].replace("/usr/bin/env", "ruby9")
         in (ended.termination["error"])
     )
     assert not attempt.starts.exists()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.runner.conftest import Attempt, child_of, until
 
 # A shell also tells that its sleep was terminated: no part of what is asked here.
@@ -156,7 +157,8 @@ def test_as_pid_1_children_in_other_sessions_do_not_hold_the_result(pod: Attempt
 
 def test_as_pid_1_the_log_is_whole_when_term_comes(pod: Attempt) -> None:
     pod.script(
-        "#!/bin/bash\nexec 2>&-; trap 'seq 100000; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+        "#!/bin/bash\nexec 2>&-\ntrap 'seq 100000; exit 9' TERM\n"
+        "echo ready; while :; do sleep 0.1; done"
     )
     process = pod.begin()
     wait_for(pod, b"ready")

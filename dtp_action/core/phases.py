@@ -164,7 +164,6 @@ UNSCHEDULED = (
     (r"Insufficient (\w+)", "no node has enough free {0} now", False),
     (r"untolerated taint", "no node accepts it", False),
     (r"node affinity|node selector", "no node matches the cluster settings", False),
-    (r".", "no node takes it", False),
 )
 CONTAINER = {
     "ErrImagePull": "its image cannot be pulled",

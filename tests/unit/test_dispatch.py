@@ -159,6 +159,16 @@ def test_a_new_job_is_recorded_and_started_and_looked_at_once_more() -> None:
     assert len(requests) <= 12
 
 
+def test_what_a_run_has_just_recorded_it_starts_without_reading_it_again() -> None:
+    world = empty_world()
+    cluster = FakeCluster(world)
+    dispatch.apply(cluster, opening(run="this run"), b.observed())
+    assert cluster.requests == [f"create configmaps {NAME}", f"create jobs {NAME}"]
+    other = FakeCluster(world)
+    dispatch.apply(other, opening(run="another run"), b.observed())
+    assert other.requests[:3] == [f"create configmaps {NAME}", *[f"get configmaps {NAME}"] * 2]
+
+
 # --- looking -------------------------------------------------------------------------------------
 
 

@@ -372,6 +372,13 @@ def test_a_pod_deleted_under_the_script_is_nobodys_failure() -> None:
     assert status.reason == "its Pod was deleted while it ran (exit 143)"
 
 
+def test_exit_0_in_answer_to_anybodys_term_is_not_success() -> None:
+    pod = b.a_pod(ENTRY, phase="Succeeded", deleted=True, job=b.ended(0))
+    status = ended(pod, reason="BackoffLimitExceeded", message="Job has reached its limit")
+    assert (status.phase, status.exit_code) == (Phase.ERRORED, 0)
+    assert status.reason == "ended by the cluster: Job has reached its limit"
+
+
 @pytest.mark.parametrize(
     "pod",
     [

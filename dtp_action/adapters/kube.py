@@ -351,7 +351,7 @@ def _refused(error: AnswerError) -> Refused | None:
         return None
     if error.status == HTTPStatus.CONFLICT:
         return Refused(reason=f"something else is being changed: {text}", for_good=False)
-    return Refused(reason=f"the cluster refuses it for good: {text}", for_good=True)
+    return Refused(reason=text, for_good=True)
 
 
 def _load(read: Callable[[Wire], T], metadata: Wire) -> T:

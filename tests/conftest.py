@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import node
 from tests.admin import Admin, Namespace, make_namespace, remove_namespace
 from tests.e2e.told import pytest_terminal_summary  # noqa: F401 (a hook of pytest's)
 
@@ -66,8 +67,9 @@ def namespace(
     """Yield a fresh namespace, set up as the chart would."""
     name = f"t-{secrets.token_hex(4)}"
     volumes = cluster_facts.get("VOLUMES")
-    made = make_namespace(admin, name, images, Path(volumes) if volumes else None)
-    yield made
-    remove_namespace(admin, name)
+    with node.shared(cluster_facts):
+        made = make_namespace(admin, name, images, Path(volumes) if volumes else None)
+        yield made
+        remove_namespace(admin, name)
     if made.claim:
         shutil.rmtree(made.claim, ignore_errors=True)  # a Pod on its way out may still write

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import node
 from tests.admin import Admin
 from tests.e2e.site import Record, Site, Watch, make_site
 
+Lock = Callable[[dict[str, str]], AbstractContextManager[None]]
 Sites = Callable[..., AbstractContextManager[Site]]
 
 
@@ -22,14 +24,34 @@ def sites(
     cluster_facts: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Sites:
-    """Return what makes sites; its keywords are keys of the cluster settings."""
+    """Return what makes sites; its keywords are keys of the cluster settings.
+
+    A site counts on the node, and shares it unless told otherwise.
+    """
     volumes = cluster_facts.get("VOLUMES")
 
-    def make(**settings: Any) -> AbstractContextManager[Site]:
+    def make(*, lock: Lock = node.shared, **settings: Any) -> AbstractContextManager[Site]:
         directory = tmp_path_factory.mktemp("site") / "requests"
-        return make_site(admin, images, Path(volumes) if volumes else None, directory, **settings)
+        folder = Path(volumes) if volumes else None
+
+        @contextmanager
+        def made() -> Iterator[Site]:
+            with (
+                lock(cluster_facts),
+                make_site(admin, images, folder, directory, **settings) as new,
+            ):
+                yield new
+
+        return made()
 
     return make
+
+
+@pytest.fixture
+def lonely_site(sites: Sites) -> Iterator[Site]:
+    """Yield a fresh site for a test that takes the node away: no other test runs meanwhile."""
+    with sites(lock=node.alone) as made:
+        yield made
 
 
 @pytest.fixture
@@ -40,6 +62,21 @@ def site(sites: Sites) -> Iterator[Site]:
 
 
 @pytest.fixture
+def patience() -> float:
+    """Mark a test that waits for minutes, so that it begins early; return how many seconds."""
+    return 400.0
+
+
+@pytest.fixture
 def watch(record_property: Record) -> Watch:
     """Return a watch that was started with the test."""
     return Watch(record_property)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits long; end with what needs the node for itself."""
+    items.sort(key=lambda item: (_uses(item, "lonely_site"), not _uses(item, "patience")))
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())

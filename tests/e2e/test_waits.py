@@ -27,7 +27,7 @@ def test_an_image_that_cannot_be_pulled_is_told_and_becomes_errored(
         ended = site.dispatch_until("dtp-missing/hello", "ERRORED")
 
         watch.told("image missing: stuck for 10 s", ended)
-        assert ended["reason"].startswith("could not start: its image cannot be pulled: ")
+        assert "its image cannot be pulled: " in ended["reason"]
         assert (ended["started"], ended["exit_code"]) == (None, None)
 
 
@@ -44,7 +44,7 @@ def test_more_memory_than_any_node_has_is_told_and_becomes_errored(
         ended = site.dispatch_until("dtp-local/huge", "ERRORED")
 
         watch.told("unschedulable: waited for 10 s", ended)
-        assert ended["reason"].startswith("could not start: no node has enough free memory now: ")
+        assert "no node has enough free memory now: " in ended["reason"]
 
 
 def test_a_script_that_could_not_start_runs_again_when_it_is_mended(sites: Sites) -> None:

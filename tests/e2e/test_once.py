@@ -1,0 +1,231 @@
+"""At most one run per attempt: two dispatchers, one that dies, and two Pods of one Job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from dtp_action.core import ledger
+from tests.admin import wait_for
+from tests.e2e.site import SOURCE, Row, Site, Watch
+from tests.faults import Cut, Proxy, proxied
+
+REF = "dtp-local/job"
+ONCE = "#!/bin/bash\necho ran >>ran\n"  # a line for each time it runs
+UNTIL = ONCE + "until [ -e finish ]; do sleep 0.2; done\n"
+MANY = 50
+WRITES = 6  # of the life of one attempt: entry, Job, confirmation, end, entry, retirement
+
+
+def test_two_dispatchers_at_once_start_fifty_scripts_once_each(site: Site, watch: Watch) -> None:
+    refs = [f"dtp-local/job-{number:02}" for number in range(MANY)]
+    for ref in refs:
+        site.write(ref, ONCE)
+    site.commit("fifty scripts")
+    watch.start()
+
+    with ThreadPoolExecutor() as both:
+        runs = [both.submit(site.dispatch, "--first-run") for _ in range(2)]
+        done = [run.result() for run in runs]
+
+    assert [run.code for run in done] == [0, 0]
+    assert sorted(done[0].rows) == refs
+    entries, jobs = _entries(site), site.admin.list("Job", site.namespace.name)
+    assert len(entries) == len(jobs) == MANY
+    uids = {entry["metadata"]["name"]: entry["metadata"]["uid"] for entry in entries}
+    for job in jobs:
+        assert job["metadata"]["annotations"][ledger.ENTRY_UID] == uids[job["metadata"]["name"]]
+
+    ended = site.dispatch(wait=200)
+
+    watch.told("50 scripts, two dispatchers: all done", ended.rows[refs[-1]])
+    assert {row["phase"] for row in ended.rows.values()} == {"SUCCEEDED"}
+    assert [_ran(site, ref) for ref in refs] == [1] * MANY
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_dispatcher_killed_at_each_of_its_writes_in_turn_leaves_no_second_run(
+    site: Site, after: bool
+) -> None:
+    site.commit("nothing yet")
+    site.dispatch()  # the ledger's card is a write of the first run only
+    kills = 0
+    for at in range(1, WRITES + 1):
+        ref = f"dtp-local/killed-at-{at}"
+        site.write(ref, ONCE)
+        site.commit(ref)
+        kills += _dispatch_killed(site, Cut(at=at, after=after, writes_only=True))
+        row = site.dispatch(wait=60).rows[ref]
+        assert (row["phase"], row["attempt"]) == ("SUCCEEDED", 1), at
+        assert (_ran(site, ref), site.starts(row["name"])) == (1, ["1"]), at
+    assert kills == WRITES
+    jobs = site.admin.list("Job", site.namespace.name)
+    assert len(jobs) == WRITES
+    assert len(_entries(site)) == WRITES
+    assert site.dispatch().actions == []
+    assert all(job["spec"]["ttlSecondsAfterFinished"] < 2 * 86_400 for job in jobs)
+
+
+def test_a_cancel_killed_at_each_of_its_writes_in_turn_is_carried_out_by_the_next_run(
+    site: Site,
+) -> None:
+    for at in range(1, 4):  # tail, intent, deadline
+        ref = f"dtp-local/cancelled-{at}"
+        site.write(ref, UNTIL)
+        site.commit(ref)
+        site.dispatch()
+        site.until(ref, "RUNNING")
+        wait_for(partial(_ran, site, ref), "the script to have begun")
+        cut = Cut(at=at, after=True, writes_only=True)
+        assert _killed(site, cut, "cancel", ref) == 1
+        again = site.dtp("cancel", ref)
+        assert again.code in (0, 3), again.err
+        ended = site.dispatch_until(ref, "CANCELLED")
+        assert ended["reason"] == "cancelled by ada"
+        assert _ran(site, ref) == 1
+
+
+def _dispatch_killed(site: Site, cut: Cut) -> int:
+    """Dispatch until it is killed; return 1 if it was."""
+    return _killed(site, cut, "dispatch", "--source", SOURCE, "--wait", "60")
+
+
+def _killed(site: Site, cut: Cut, *arguments: str) -> int:
+    with proxied(site.namespace.kubeconfig) as proxy:
+        led = through(site, proxy)
+        with led.running(*arguments) as process:
+            proxy.cut = replace(cut, then=process.kill)
+            process.communicate()
+        return int(proxy.hit)
+
+
+def through(site: Site, proxy: Proxy) -> Site:
+    """Return the same site for a dispatcher whose requests pass through the proxy."""
+    kubeconfig = site.kubeconfig.with_suffix(".proxied")
+    kubeconfig.write_text(proxy.kubeconfig)
+    return replace(site, kubeconfig=kubeconfig)
+
+
+# --- two Pods of one Job -------------------------------------------------------------------------
+
+
+def test_a_second_pod_while_the_first_runs_is_refused_and_the_first_goes_on(
+    site: Site, watch: Watch
+) -> None:
+    site.merge(job=UNTIL)
+    site.dispatch()
+    name = site.until(REF, "RUNNING")["name"]
+    wait_for(lambda: _ran(site, REF), "the script to have begun")
+
+    stray = _second_pod(site, name)
+
+    assert _exit_code(site, stray) == 191
+    assert site.job(REF)["phase"] == "RUNNING"
+    (site.place(REF) / "finish").touch()
+    ended = site.dispatch_until(REF, "SUCCEEDED")
+    watch.told("a second Pod while the first runs", ended)
+    assert _ran(site, REF) == 1
+
+
+def test_a_jobs_own_pod_that_comes_second_is_refused_and_told(site: Site, watch: Watch) -> None:
+    with held_back(site):
+        site.merge(job=UNTIL)
+        name = site.dispatch().rows[REF]["name"]
+        wait_for(lambda: site.pods(name), "the Job's Pod")
+        stray = _second_pod(site, name)
+        wait_for(lambda: _ran(site, REF), "the stray Pod's script to have begun")
+
+    watch.start()
+    ended = site.dispatch_until(REF, "ERRORED")
+    watch.told("the Job's Pod comes second", ended)
+    assert "it is not run a second time" in ended["reason"]
+    (site.place(REF) / "finish").touch()
+    assert _exit_code(site, stray) == 0
+    assert _ran(site, REF) == 1
+
+
+def test_a_jobs_own_pod_that_comes_after_the_end_tells_the_result_again(
+    site: Site, watch: Watch
+) -> None:
+    with held_back(site):
+        site.merge(job=ONCE + "exit 7\n")
+        name = site.dispatch().rows[REF]["name"]
+        wait_for(lambda: site.pods(name), "the Job's Pod")
+        assert _exit_code(site, _second_pod(site, name)) == 7
+
+    ended = site.dispatch_until(REF, "FAILED")
+    watch.told("the Job's Pod comes after the end", ended)
+    assert ended["exit_code"] == 7
+    assert _ran(site, REF) == 1
+
+
+def test_of_two_pods_at_the_same_moment_one_runs_the_script(site: Site, watch: Watch) -> None:
+    refs = [f"dtp-local/job-{number}" for number in range(6)]
+    with held_back(site):
+        for ref in refs:
+            site.write(ref, ONCE + "sleep 5\n")
+        site.commit()
+        names = [row["name"] for row in site.dispatch().rows.values()]
+        strays = [_second_pod(site, name, waits=True) for name in names]
+
+    ended = site.dispatch(wait=120).rows
+
+    codes = [_exit_code(site, stray) for stray in strays]
+    for ref, code in zip(refs, codes, strict=True):
+        watch.told(f"two Pods at once, the other's exit {code}", ended[ref])
+        assert _ran(site, ref) == 1
+    phases = [ended[ref]["phase"] for ref in refs]
+    # Who came second was refused, or told the first one's result where that had ended by then.
+    told = {("SUCCEEDED", 191), ("ERRORED", 0), ("SUCCEEDED", 0)}
+    assert set(zip(phases, codes, strict=True)) <= told
+
+
+@contextmanager
+def held_back(site: Site) -> Iterator[None]:
+    """Let the site's Pods wait for a label of the node, which they get at the end."""
+    label = f"dtp-tests/{site.namespace.name}"
+    site.namespace.settle_settings(nodeSelector={label: "go"})
+    yield
+    node = site.admin.call("GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
+    body: Row = {"metadata": {"labels": {label: "go"}}}
+    site.admin.call("PATCH", f"/api/v1/nodes/{node}", body)
+
+
+def _second_pod(site: Site, name: str, *, waits: bool = False) -> str:
+    """Make another Pod from a Job's template, as a confused controller does; return its name."""
+    spec: dict[str, Any] = site.admin.get("Job", name, site.namespace.name)["spec"]["template"][
+        "spec"
+    ]
+    if not waits:
+        spec.pop("nodeSelector", None)
+    stray = f"second-{name}"
+    site.admin.create("Pod", stray, site.namespace.name, spec=spec)
+    return stray
+
+
+def _exit_code(site: Site, pod: str) -> int:
+    """Wait for a Pod's end."""
+
+    def code() -> list[int]:
+        status = site.admin.get("Pod", pod, site.namespace.name)["status"]
+        states = [one["state"] for one in status.get("containerStatuses", [])]
+        return [state["terminated"]["exitCode"] for state in states if "terminated" in state]
+
+    return int(wait_for(code, f"{pod} to end", 120)[0])
+
+
+def _ran(site: Site, ref: str) -> int:
+    """Return how often a script ran, as it wrote itself."""
+    path = site.place(ref) / "ran"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def _entries(site: Site) -> list[Row]:
+    found = site.admin.list("ConfigMap", site.namespace.name)
+    return [one for one in found if one["metadata"].get("labels", {}).get(ledger.KIND) == "entry"]

@@ -45,6 +45,10 @@ test: lint ## everything, with real Pods on a real Kubernetes (skipped loudly wh
 	kubeconfig=$$($(CLUSTER) up) || { code=$$?; [ $$code = 3 ] || exit $$code; kubeconfig=; }; \
 	DTP_TEST_KUBECONFIG=$$kubeconfig $(RUN)/python -m pytest tests -n $(JOBS) --dist=loadgroup --durations=15
 
+.PHONY: bench
+bench: setup ## all benchmarks, one after the other (half an hour; figures: docs/explanation/performance.md)
+	for one in start feel dispatch growth bytes; do $(RUN)/python -m benchmarks.$$one; done
+
 .PHONY: cluster
 cluster: ## start the test cluster and print its kubeconfig
 	@$(CLUSTER) up

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Init container: brings shell and tools to an image that may hold nothing, and makes the two
 # directories of an attempt on the claim. docs/explanation/runner.md tells the whole.
+#
+# shellcheck source-path=SCRIPTDIR
+# shellcheck disable=SC1091 # when checked without the file that it sources
 set -u
 umask 002
 dtp_home=${0%/*}

@@ -3,6 +3,9 @@
 # whose image may hold nothing. docs/explanation/runner.md tells the whole.
 #
 # Our variables begin with dtp_, so that none of ours can be one of the script's environment.
+#
+# shellcheck source-path=SCRIPTDIR
+# shellcheck disable=SC1091,SC2153,SC2154,SC2329 # when checked without the files that it sources
 set -u
 dtp_image_path=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 [ -z "${DTP_TOOLS:=}" ] || PATH=$DTP_TOOLS/bin:$dtp_image_path
@@ -20,7 +23,6 @@ check_environment() {
   done
   [ "$DTP_HEARTBEAT" -gt 0 ] || refuse 190 "DTP_HEARTBEAT is 0"
   case $DTP_UID in *[!A-Za-z0-9._-]*) refuse 190 "DTP_UID is not valid" ;; esac
-  # shellcheck disable=SC2153 # Not our dtp_script, which is a process.
   [ -r "$DTP_SCRIPT" ] || refuse 190 "the script $DTP_SCRIPT cannot be read"
 }
 
@@ -30,6 +32,11 @@ make_places() {
   done
   { cd "$DTP_DIRECTORY" && [ -w . ]; } 2>/dev/null ||
     refuse 190 "cannot use the job's directory $DTP_DIRECTORY (missing, read-only or not allowed)"
+  dtp_pipes=$TMPDIR/.dtp-$DTP_UID
+  rm -rf "$dtp_pipes"
+  { mkdir "$dtp_pipes" && mkfifo "$dtp_pipes/log" "$dtp_pipes/gate"; } 2>/dev/null ||
+    refuse 190 "cannot make a pipe in $TMPDIR"
+  trap 'rm -rf "$dtp_pipes"' EXIT
 }
 
 # own: the directory belongs to the first ref that used it.
@@ -93,10 +100,6 @@ look_in_path() {
 # open_log: one tee from a pipe (our 3) to stdout and to the log. The second pipe is the gate.
 open_log() {
   dtp_log=$DTP_DIRECTORY/${DTP_REF##*/}.log
-  dtp_pipes=$TMPDIR/.dtp-$DTP_UID
-  rm -rf "$dtp_pipes"
-  { mkdir "$dtp_pipes" && mkfifo "$dtp_pipes/log" "$dtp_pipes/gate"; } 2>/dev/null ||
-    refuse 190 "cannot make a pipe in $TMPDIR"
   dtp_file=$dtp_log
   # A script may have left a pipe or a link there, which would block us or lead elsewhere.
   if [ -L "$dtp_log" ] || { [ -e "$dtp_log" ] && [ ! -f "$dtp_log" ]; }; then dtp_file=/dev/null; fi
@@ -239,7 +242,6 @@ await() {
 }
 
 # stop: on TERM. Everything gets it; what lives 20 s later is killed, so that 10 s are left for us.
-# shellcheck disable=SC2329 # A trap calls it.
 stop() {
   dtp_woken=yes
   [ -z "$dtp_stopped" ] || return 0
@@ -293,7 +295,6 @@ alarm() {
   dtp_alarm=$!
 }
 
-# shellcheck disable=SC2329 # A trap calls it.
 step() {
   dtp_woken=yes
   case $dtp_step in
@@ -394,7 +395,6 @@ main() {
   drain
   kill_rest
   [ -z "$dtp_script" ] || kill -USR1 "$dtp_heart" 2>/dev/null
-  rm -rf "$dtp_pipes"
   record
   tell_footer
   tell_heartbeat

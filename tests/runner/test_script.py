@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.conftest import PATH, RUNNER, Attempt, program
+from tests.runner.conftest import PATH, Attempt, program
 
 
 def tools(attempt: Attempt) -> Path:
@@ -209,15 +209,3 @@ def test_what_cannot_be_used_is_190_and_named(attempt: Attempt, variable: str, v
         or variable in (ended.termination["error"])
     )
     assert not (attempt.directory / "ran").exists()
-
-
-def test_the_runner_is_clean_for_shellcheck() -> None:
-    import subprocess
-    import sys
-
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run(
-        [shellcheck, "--external-sources", *sorted(RUNNER.glob("*.sh"))],
-        cwd=RUNNER, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout == ""

@@ -5,7 +5,7 @@ Takes no decision about jobs (core does) and knows no SDK (adapters do).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -74,6 +74,9 @@ class Cluster(Protocol):
     def jobs(self) -> tuple[JobView, ...]:
         """List our Jobs."""
 
+    def job(self, name: str) -> JobView | None:
+        """Return one Job, read by its name."""
+
     def pods(self) -> tuple[PodView, ...]:
         """List the Pods of our Jobs."""
 
@@ -138,12 +141,24 @@ def look(cluster: Cluster) -> Observed:
     known = {entry.name for entry in ledger.entries}
     late = (cluster.read(name) for name in sorted(jobs.keys() - known)[:MOST_READS])
     entries = ledger.entries + tuple(recorded.entry for recorded in late if recorded)
+    _distrust(cluster, entries, jobs)
     observed = Observed(now=cluster.now(), identity=ledger.identity, entries=entries, jobs=jobs)
     if not any(entry.outcome is None and entry.name in jobs for entry in entries):
         return observed
     observed = replace(observed, pods=_by_job(cluster.pods()))
     suspects = phases.suspects(observed, MOST_READS)
     return replace(observed, events={name: cluster.events(uid) for name, uid in suspects.items()})
+
+
+def _distrust(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> None:
+    """Read by name what a list of Jobs misses: nothing is told as lost on an untrue list."""
+    missed = [e.name for e in entries if not e.outcome and e.job_uid and e.name not in jobs]
+    for name in missed[:MOST_READS]:
+        if cluster.job(name):
+            raise UnavailableError(
+                f"the list of Jobs misses {name}, which is there",
+                hint="nothing was decided on an untrue list: run again",
+            )
 
 
 def _by_job(pods: Iterable[PodView]) -> dict[str, tuple[PodView, ...]]:

@@ -123,6 +123,9 @@ class FakeCluster:
             "list jobs", lambda: tuple(job for job in jobs.values() if job.name not in hidden)
         )
 
+    def job(self, name: str) -> JobView | None:
+        return self._ask(f"get jobs {name}", lambda: self.world.jobs.get(name))
+
     def pods(self) -> tuple[PodView, ...]:
         pods = self.world.pods
         self._pages("list pods", sum(map(len, pods.values())))

@@ -117,6 +117,10 @@ class KubeCluster:
     def jobs(self) -> tuple[JobView, ...]:
         return tuple(map(kube_views.job_view, self._list("jobs", f"{ledger.KIND}=attempt")))
 
+    def job(self, name: str) -> JobView | None:
+        found = self._get("jobs", name)
+        return kube_views.job_view(found) if found else None
+
     def pods(self) -> tuple[PodView, ...]:
         return tuple(map(kube_views.pod_view, self._list("pods", f"{ledger.KIND}=attempt")))
 

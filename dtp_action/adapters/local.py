@@ -94,6 +94,10 @@ class LocalCluster:
         views = [self._job_view(folder) for folder in folders]
         return tuple(view for view in views if view.entry_uid and not self._expired(view))
 
+    def job(self, name: str) -> JobView | None:
+        folder = self._root / "jobs" / name
+        return self._job_view(folder) if folder.is_dir() else None
+
     def pods(self) -> tuple[PodView, ...]:
         files = sorted((self._root / "jobs").glob("*/pod-*.json"))
         pods = [_pod_view(json.loads(path.read_text()), _alive(path.parent)) for path in files]

@@ -11,7 +11,9 @@ dtp_home=${0%/*}
 
 bring_tools() {
   cp -R "$dtp_home/." "$DTP_TOOLS_OUT/" || refuse 190 "cannot copy the tools to $DTP_TOOLS_OUT"
-  # One process for all links, of the path busybox runs from. It never replaces what is there: bash.
+  # As sh too: busybox's own sh would run its applets before the image's tools of the same name.
+  ln -s bash "$DTP_TOOLS_OUT/bin/sh" 2>/dev/null || :
+  # One process for all links, of the path busybox runs from. It never replaces what is there.
   "$dtp_home/bin/busybox" --install -s "$DTP_TOOLS_OUT/bin" ||
     refuse 190 "cannot link the tools in $DTP_TOOLS_OUT/bin"
 }

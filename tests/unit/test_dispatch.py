@@ -574,3 +574,16 @@ def test_an_empty_list_where_there_is_a_ledger_starts_nothing() -> None:
     with pytest.raises(UnavailableError, match="listed no ledger"):
         run(FakeCluster(world, before=hide), b.desired("dtp-irods/new"))
     assert world.jobs == jobs
+
+
+def test_nothing_is_told_as_lost_on_a_list_of_jobs_that_is_untrue() -> None:
+    world = world_with(REF)
+    run(FakeCluster(world))  # confirms
+    jobs = dict(world.jobs)
+
+    def hide(request: str) -> None:
+        world.jobs = {} if request == "list jobs" else dict(jobs)
+
+    with pytest.raises(UnavailableError, match=f"misses {NAME}"):
+        run(FakeCluster(world, before=hide))
+    assert world.entries[NAME].outcome is None

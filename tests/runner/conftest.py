@@ -81,8 +81,8 @@ class Attempt:
         return self.directory / "foo.log"
 
     def __post_init__(self) -> None:
-        self.directory.mkdir(parents=True)
-        self.state.mkdir()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(exist_ok=True)
 
     def script(self, text: str | bytes) -> Attempt:
         content = text if isinstance(text, bytes) else text.encode()

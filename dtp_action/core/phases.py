@@ -48,6 +48,7 @@ class Note:
     sent: int | None = None
     starts: int | None = None
     oom_kills: int | None = None
+    replayed: bool = False
     warnings: tuple[str, ...] = ()
     error: str = ""
 
@@ -137,9 +138,10 @@ def _running(pods: tuple[PodView, ...]) -> Status:
 def _running_reason(pod: PodView) -> str:
     if pod.job and pod.job.state == "terminated":
         return f"the script ended with exit code {pod.job.exit_code}; the cluster is closing it"
-    if pod.disruption or pod.deleted:
-        detail = f" ({_short(pod.disruption)})" if pod.disruption else ""
-        return f"its node is being drained or does not answer{detail}"
+    if pod.disruption:
+        return f"its node is being drained or does not answer ({_short(pod.disruption)})"
+    if pod.deleted:
+        return "its Pod is being deleted"
     if not pod.job or pod.job.state == "waiting":
         return "starting again after an interruption"
     return "running"
@@ -290,6 +292,9 @@ def _verdict(
         return phase, note.error or words, ()
     if oom:
         return Phase.FAILED, f"out of memory (exit {code}): raise memory=", ()
+    if note.replayed and code in SIGNALS:  # its Pod is gone, and with it who ended it
+        words = f"{SIGNALS[code]} in an earlier Pod (exit {code}), by whom cannot be told"
+        return Phase.ERRORED, words, ()
     ended = f" ({SIGNALS[code]})" if code in SIGNALS else ""
     return Phase.FAILED, f"your script failed (exit {code}){ended}", ()
 
@@ -424,6 +429,7 @@ def read_note(text: str) -> Note:
         sent=_count(fields, "tx"),
         starts=_count(fields, "start"),
         oom_kills=_count(fields, "oom_kills"),
+        replayed=fields.get("replayed") is True,
         warnings=tuple(_short(item) for item in listed[:5] if isinstance(item, str)),
         error=_short(fields["error"]) if isinstance(fields.get("error"), str) else "",
     )

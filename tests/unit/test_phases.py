@@ -508,6 +508,13 @@ def test_a_forged_note_cannot_turn_a_failure_into_success() -> None:
     assert (status.phase, status.reason) == (Phase.FAILED, "your script failed (exit 7)")
 
 
+def test_a_result_told_again_by_a_later_pod_does_not_blame_the_script_for_a_signal() -> None:
+    told = json.dumps({"v": 1, "exit": 143, "replayed": True})
+    status = ended(b.a_pod(ENTRY, job=b.ended(143, message=told)))
+    assert status.phase is Phase.ERRORED
+    assert status.reason == "terminated in an earlier Pod (exit 143), by whom cannot be told"
+
+
 def test_a_note_is_clamped_to_few_short_printable_lines() -> None:
     told = {"warnings": ["a\nb\x1b[2J\u202e" + "x" * 999] * 99}
     status = note(b.ended(0, message=json.dumps(told)))

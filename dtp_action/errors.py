@@ -64,6 +64,12 @@ class ClusterRefusedError(DtpError):
     exit_code = Exit.CLUSTER_REFUSED
 
 
+class GitHubRefusedError(DtpError):
+    """401, 403, 404 or an invalid request: no use in trying again unchanged."""
+
+    exit_code = Exit.GITHUB_REFUSED
+
+
 class UnavailableError(DtpError):
     """Nothing was decided on half an answer; running again is safe and is the remedy."""
 

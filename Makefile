@@ -61,6 +61,10 @@ cluster-down: ## stop it and leave nothing behind
 golden: setup ## rewrite golden files; review the diff
 	DTP_REFRESH_GOLDEN=1 $(RUN)/python -m pytest tests/unit -q
 
+.PHONY: github-schema
+github-schema: setup ## cut what we use out of GitHub's description anew (needs npm)
+	$(RUN)/python tests/github/schema/cut.py build/github
+
 .PHONY: format
 format: setup ## format the code and mend what ruff can
 	$(RUN)/ruff check --fix .

@@ -1,0 +1,123 @@
+"""A requests repository in real git whose pull requests the stand-in GitHub knows.
+
+Merges as GitHub does: by a merge commit, squashed (a new author time), or rebased (the author times
+stay, the commits are new).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.github.fake import Authored, GitHub, Pull
+
+DAY = 86_400
+BEGIN = 1_900_000_000  # seconds since 1970
+
+
+@dataclass
+class Branches:
+    """The repository; time passes by a day with each commit."""
+
+    root: Path
+    github: GitHub
+    days: int = 0
+    heads: dict[int, str] = field(default_factory=dict)  # of pull requests: the branch's name
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(exist_ok=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit({"README.md": "requests\n"})
+
+    def git(self, *arguments: str, authored: int | None = None) -> str:
+        """Run git; return what it prints."""
+        now = BEGIN + DAY * self.days
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root),
+            "LC_ALL": "C",
+            "GIT_AUTHOR_DATE": f"{now if authored is None else authored} +0200",
+            "GIT_COMMITTER_DATE": f"{now} +0000",
+            "GIT_AUTHOR_NAME": "Ada",
+            "GIT_AUTHOR_EMAIL": "ada@example.org",
+            "GIT_COMMITTER_NAME": "GitHub",
+            "GIT_COMMITTER_EMAIL": "noreply@example.org",
+        }
+        ran = subprocess.run(
+            ["git", *arguments], cwd=self.root, capture_output=True, env=environment, check=True
+        )
+        return ran.stdout.decode().strip()
+
+    def commit(self, files: dict[str, str | None], message: str = "change") -> str:
+        """Commit these files where HEAD is; None removes one."""
+        for name, content in files.items():
+            path = self.root / name
+            if content is None:
+                path.unlink()
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return self.commit_all(message)
+
+    def commit_all(self, message: str = "change", *, authored: int | None = None) -> str:
+        """Commit the working tree as it is."""
+        self.days += 1
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", f"--message={message}", authored=authored)
+        return self.head()
+
+    def head(self, name: str = "HEAD") -> str:
+        """Return the commit that a name stands for."""
+        return self.git("rev-parse", name)
+
+    def pull(
+        self,
+        number: int,
+        *commits: dict[str, str | None],
+        base: str = "main",
+        start: str = "",
+        author: str = "ada",
+    ) -> Pull:
+        """Open a pull request with these commits, on a branch that begins at `start`."""
+        self.git("checkout", "--quiet", "-b", f"pull-{number}", start or base)
+        for files in commits:
+            self.commit(files, f"work on {number}")
+        listed = self.git("log", "--reverse", "--format=%at %p", f"{base}..HEAD").splitlines()
+        authored = tuple(
+            Authored(seconds=int(line.split()[0]), parents=len(line.split()) - 1) for line in listed
+        )
+        facts = {"base": base, "head": self.head(), "commits": authored, "author": author}
+        return self.github.pull(number, **facts)
+
+    def merge(self, pull: Pull) -> str:
+        """Merge by a merge commit."""
+        self.days += 1
+        self.git("checkout", "--quiet", pull.base)
+        self.git("merge", "--quiet", "--no-ff", f"--message=Merge #{pull.number}", pull.head)
+        return self._merged(pull)
+
+    def squash(self, pull: Pull) -> str:
+        """Merge as one new commit."""
+        self.git("checkout", "--quiet", pull.base)
+        self.git("merge", "--quiet", "--squash", pull.head)
+        self.commit_all(f"Squash #{pull.number}")
+        return self._merged(pull)
+
+    def rebase(self, pull: Pull) -> list[str]:
+        """Merge as new commits with the old author times; return them, oldest first."""
+        self.git("checkout", "--quiet", pull.base)
+        fork = self.git("merge-base", pull.base, pull.head)
+        work = self.git("rev-list", "--reverse", "--no-merges", f"{fork}..{pull.head}").split()
+        brought = []
+        for sha in work:
+            self.git("cherry-pick", "--no-commit", sha)
+            authored = int(self.git("show", "--no-patch", "--format=%at", sha))
+            brought.append(self.commit_all(f"Rebase #{pull.number}", authored=authored))
+        self._merged(pull, *brought)
+        return brought
+
+    def _merged(self, pull: Pull, *brought: str) -> str:
+        self.github.merge(pull, self.head(), *brought)
+        return self.head()

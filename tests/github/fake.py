@@ -1,0 +1,586 @@
+"""A stand-in for GitHub on loopback: one repository, its pull requests, comments and statuses.
+
+Stateful, and strict where GitHub is: every request and every answer is held against GitHub's
+official description (`description`), and the limits that the description leaves out are kept.
+Trouble is switched on by the test. What broke the description stands in `wrong`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from graphql import GraphQLError, execute_sync
+
+from tests.github import description
+
+Wire = dict[str, Any]
+TOKEN = "token-of-the-job"
+REPOSITORY = "lab/requests"
+US = "github-actions[bot]"
+NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
+BODY_LIMIT = 65_536
+DOCS = "https://docs.github.com/rest"
+STATES = ("error", "failure", "pending", "success")
+
+
+# --- what there is -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authored:
+    """A commit of a pull request: when it was written, and how many parents it has."""
+
+    seconds: int
+    parents: int = 1
+
+
+@dataclass(kw_only=True)
+class Pull:
+    """A pull request."""
+
+    number: int
+    author: str | None = "ada"
+    base: str = "main"
+    head: str = "a" * 40
+    commits: tuple[Authored, ...] = ()
+    merged: bool = False
+    merge_commit: str | None = None
+    locked: bool = False
+    repository: str = REPOSITORY
+
+
+@dataclass(kw_only=True)
+class Comment:
+    """A comment on a pull request, or on an issue that is none."""
+
+    id: int
+    number: int
+    author: str | None
+    body: str
+    edited: bool = False
+    repository: str = REPOSITORY
+
+    @property
+    def node(self) -> str:
+        """Its node id."""
+        return f"IC_{self.id}"
+
+
+# --- trouble -------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Trouble:
+    """What goes wrong with requests whose `METHOD path` matches `on`, so many times.
+
+    With `effect` the request is carried out and only its answer is lost.
+    """
+
+    on: str
+    status: int = 200
+    body: Wire | str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    effect: bool = False
+    silence: float = 0.0
+    times: int = 1
+
+
+def bad_gateway(on: str, *, effect: bool, times: int = 1) -> Trouble:
+    """Return a 502 as a load balancer says it."""
+    page = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+    return Trouble(on=on, status=502, body=page, effect=effect, times=times)
+
+
+def silence(on: str, *, effect: bool, seconds: float = 1.5) -> Trouble:
+    """Return a connection that closes without a word, later than anybody waits."""
+    return Trouble(on=on, effect=effect, silence=seconds)
+
+
+def secondary_limit(on: str, *, retry_after: int | None, times: int = 1) -> Trouble:
+    """Return what GitHub says to who is too busy."""
+    message = (
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    )
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return Trouble(on=on, status=403, body=_error(message), headers=headers, times=times)
+
+
+def primary_limit(on: str, *, resets_in: int) -> Trouble:
+    """Return what GitHub says when the hour's calls are used up."""
+    reset = str(int(NOON.timestamp()) + resets_in)
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+    message = "API rate limit exceeded for installation ID 1."
+    return Trouble(on=on, status=403, body=_error(message), headers=headers)
+
+
+def query_error(message: str, kind: str | None = None, *, times: int = 1) -> Trouble:
+    """Return an error of a GraphQL query: HTTP 200, as they all are."""
+    error = {"message": message} | ({"type": kind} if kind else {})
+    return Trouble(on="POST /graphql", body={"data": None, "errors": [error]}, times=times)
+
+
+# --- the stand-in --------------------------------------------------------------------------------
+
+
+class Answer(Exception):  # noqa: N818 (a way out, not an error)
+    """An answer other than the usual one."""
+
+    def __init__(self, status: int, body: Wire) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+@dataclass
+class GitHub:
+    """The state, and what was asked of it."""
+
+    url: str = ""
+    token: str = TOKEN
+    pulls: dict[int, Pull] = field(default_factory=dict)
+    linked: dict[str, list[Pull]] = field(default_factory=dict)  # by commit
+    comments: list[Comment] = field(default_factory=list)
+    statuses: dict[str, list[Wire]] = field(default_factory=dict)  # by commit, newest last
+    permissions: dict[str, str] = field(default_factory=dict)
+    reactions: list[tuple[int, str]] = field(default_factory=list)
+    denied: set[str] = field(default_factory=set)  # "pull-requests", "statuses"
+    troubles: list[Trouble] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    over: threading.Event = field(default_factory=threading.Event)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(2**32))
+
+    # --- for tests ---
+
+    def pull(self, number: int, **facts: Any) -> Pull:
+        """Open a pull request."""
+        pull = Pull(number=number, **facts)
+        if pull.repository == REPOSITORY:
+            self.pulls[number] = pull
+        return pull
+
+    def merge(self, pull: Pull, merge_commit: str, *brought: str) -> None:
+        """Merge it; the commits it brought, beside the merge commit, are linked with it too."""
+        pull.merged, pull.merge_commit = True, merge_commit
+        for sha in {merge_commit, *brought}:
+            self.linked.setdefault(sha, []).append(pull)
+
+    def comment(self, number: int, body: str, author: str | None = "grace") -> Comment:
+        """Write a comment as somebody."""
+        comment = Comment(id=next(self.ids), number=number, author=author, body=body)
+        self.comments.append(comment)
+        return comment
+
+    def on(self, number: int, author: str = US) -> list[str]:
+        """Return the bodies of somebody's comments on a pull request."""
+        return [c.body for c in self.comments if (c.number, c.author) == (number, author)]
+
+    def said(self, commit: str) -> list[tuple[str, str]]:
+        """Return context and state of each status set on a commit."""
+        return [(status["context"], status["state"]) for status in self.statuses.get(commit, [])]
+
+    def count(self) -> Counter[str]:
+        """Return how many requests there were: queries, reads, writes."""
+        return Counter(
+            "queries" if line.endswith("/graphql") else "reads" if line[:3] == "GET" else "writes"
+            for line in self.asked
+        )
+
+    # --- REST ---
+
+    def rest(self, method: str, path: str, body: Wire) -> tuple[int, Any]:
+        """Carry out a request of the REST API."""
+        root = f"/repos/{REPOSITORY}"
+        if not path.startswith(f"{root}/"):
+            raise Answer(404, _error("Not Found"))
+        for verb, shape, act in self._routes():
+            match = re.fullmatch(shape, path.removeprefix(root))
+            if verb == method and match:
+                return act(*match.groups(), body)
+        raise AssertionError(f"the stand-in does not know {method} {path}")
+
+    def _routes(self) -> list[tuple[str, str, Callable[..., tuple[int, Any]]]]:
+        return [
+            ("POST", r"/issues/(\d+)/comments", self._create),
+            ("PATCH", r"/issues/comments/(\d+)", self._edit),
+            ("DELETE", r"/issues/comments/(\d+)", self._delete),
+            ("POST", r"/issues/comments/(\d+)/reactions", self._react),
+            ("POST", r"/statuses/([0-9a-f]{40})", self._status),
+            ("GET", r"/collaborators/([^/]+)/permission", self._permission),
+        ]
+
+    def _create(self, number: str, body: Wire) -> tuple[int, Any]:
+        self._needs("pull-requests")
+        pull = self.pulls.get(int(number))
+        if not pull:
+            raise Answer(404, _error("Not Found"))
+        if pull.locked:
+            raise Answer(403, _error("Unable to create comment because issue is locked."))
+        _fits(body)
+        return 201, self._wire(self.comment(pull.number, body["body"], US))
+
+    def _edit(self, ident: str, body: Wire) -> tuple[int, Any]:
+        self._needs("pull-requests")
+        comment = self._ours(ident)
+        _fits(body)
+        comment.body, comment.edited = body["body"], True
+        return 200, self._wire(comment)
+
+    def _delete(self, ident: str, body: Wire) -> tuple[int, Any]:
+        self._needs("pull-requests")
+        self.comments.remove(self._ours(ident))
+        return 204, None
+
+    def _react(self, ident: str, body: Wire) -> tuple[int, Any]:
+        self._needs("pull-requests")
+        comment = next((c for c in self.comments if c.id == int(ident)), None)
+        if not comment:
+            raise Answer(404, _error("Not Found"))
+        reaction = (comment.id, body["content"])
+        status = 200 if reaction in self.reactions else 201
+        self.reactions += [reaction] if status == 201 else []
+        wire = {"id": 1, "node_id": "REA_1", "user": _user(US), "content": body["content"]}
+        return status, wire | {"created_at": _stamp(0)}
+
+    def _status(self, sha: str, body: Wire) -> tuple[int, Any]:
+        self._needs("statuses")
+        if body["state"] not in STATES or len(body.get("description") or "") > 140:
+            raise Answer(422, _invalid("Validation failed: description is too long"))
+        status = {"target_url": None, "description": None, "context": "default"} | body
+        self.statuses.setdefault(sha, []).append(status)
+        times = {"created_at": _stamp(0), "updated_at": _stamp(0)}
+        address = f"https://api.github.com/repos/{REPOSITORY}/statuses/{sha}"
+        more = {"url": address, "avatar_url": None, "id": 1, "node_id": "SC_1"}
+        return 201, status | times | more | {"creator": _user(US)}
+
+    def _permission(self, login: str, body: Wire) -> tuple[int, Any]:
+        level = self.permissions.get(unquote(login))
+        if level is None:
+            raise Answer(404, _error(f"{unquote(login)} is not a user"))
+        who = _user(unquote(login)) | {"role_name": level}
+        return 200, {"permission": level, "role_name": level, "user": who}
+
+    def _needs(self, permission: str) -> None:
+        if permission in self.denied:
+            raise Answer(403, _error("Resource not accessible by integration"))
+
+    def _ours(self, ident: str) -> Comment:
+        """Return a comment that we may change."""
+        comment = next((c for c in self.comments if c.id == int(ident)), None)
+        if not comment:
+            raise Answer(404, _error("Not Found"))
+        if comment.author != US:
+            raise Answer(403, _error("Resource not accessible by integration"))
+        return comment
+
+    def _wire(self, comment: Comment) -> Wire:
+        issues = f"https://api.github.com/repos/{REPOSITORY}/issues"
+        return {
+            "id": comment.id,
+            "node_id": comment.node,
+            "url": f"{issues}/comments/{comment.id}",
+            "html_url": _address(comment),
+            "issue_url": f"{issues}/{comment.number}",
+            "body": comment.body,
+            "user": _user(comment.author) if comment.author else None,
+            "created_at": _stamp(0),
+            "updated_at": _stamp(60 * comment.edited),
+            "author_association": "CONTRIBUTOR",
+        }
+
+    # --- GraphQL ---
+
+    def graphql(self, body: Wire) -> Wire:
+        """Carry out a query; errors come with HTTP 200."""
+        query = description.check_query(body["query"])
+        root = {"repository": self._repository, "node": self._node}
+        variables = body.get("variables")
+        done = execute_sync(description.graphql(), query, root, variable_values=variables)
+        for error in done.errors or ():
+            expected = isinstance(error.original_error, RefusedError)
+            assert expected, f"the stand-in answers wrong: {error}"
+        errors = [
+            {"message": e.message, "path": e.path, "type": (e.extensions or {})["type"]}
+            for e in done.errors or ()
+        ]
+        return {"data": done.data} | ({"errors": errors} if errors else {})
+
+    def _repository(self, _info: Any, *, owner: str, name: str, **_: Any) -> Wire:
+        if f"{owner}/{name}".lower() != REPOSITORY:
+            text = f"Could not resolve to a Repository with the name '{owner}/{name}'."
+            raise RefusedError(text, "NOT_FOUND")
+        return {
+            "nameWithOwner": REPOSITORY,
+            "object": lambda _info, oid: self._commit(oid),
+            "pullRequest": self._pull_request,
+        }
+
+    def _pull_request(self, _info: Any, *, number: int) -> Wire:
+        if number not in self.pulls:
+            text = f"Could not resolve to a PullRequest with the number of {number}."
+            raise RefusedError(text, "NOT_FOUND")
+        return self._pull_node(self.pulls[number])
+
+    def _node(self, _info: Any, *, id: str) -> Wire:  # noqa: A002 (GitHub's name for it)
+        for comment in self.comments:
+            if comment.node == id:
+                return self._comment_node(comment)
+        raise RefusedError(f"Could not resolve to a node with the global id of '{id}'", "NOT_FOUND")
+
+    def _commit(self, oid: str) -> Wire | None:
+        if oid not in self.linked and oid not in self.statuses:
+            return None
+
+        def status(_info: Any) -> Wire | None:
+            if "statuses" in self.denied:
+                raise RefusedError("Resource not accessible by integration", "FORBIDDEN")
+            return {"context": context} if oid in self.statuses else None
+
+        def context(_info: Any, *, name: str) -> Wire | None:
+            newest = [s for s in self.statuses[oid] if s["context"] == name][-1:]
+            return next(
+                (
+                    {
+                        "state": s["state"].upper(),
+                        "description": s["description"],
+                        "targetUrl": s["target_url"],
+                    }
+                    for s in newest
+                ),
+                None,
+            )
+
+        linked = [self._pull_node(pull) for pull in self.linked.get(oid, [])]
+        return {
+            "__typename": "Commit",
+            "oid": oid,
+            "associatedPullRequests": _pages("associatedPullRequests", linked),
+            "status": status,
+        }
+
+    def _pull_node(self, pull: Pull) -> Wire:
+        commits = [
+            {
+                "commit": {
+                    "authoredDate": _utc(commit.seconds),
+                    "parents": _pages("parents", [{}] * commit.parents),
+                }
+            }
+            for commit in pull.commits
+        ]
+        comments = [c for c in self.comments if c.number == pull.number]
+        return {
+            "number": pull.number,
+            "author": _actor(pull.author),
+            "baseRefName": pull.base,
+            "headRefOid": pull.head,
+            "merged": pull.merged,
+            "mergeCommit": {"oid": pull.merge_commit} if pull.merge_commit else None,
+            "baseRepository": {"nameWithOwner": pull.repository},
+            "commits": _pages("commits", commits),
+            "comments": _pages("comments", [self._comment_node(c) for c in comments]),
+        }
+
+    def _comment_node(self, comment: Comment) -> Wire:
+        pull = self.pulls.get(comment.number)
+        return {
+            "__typename": "IssueComment",
+            "id": comment.node,
+            "fullDatabaseId": str(comment.id),
+            "author": _actor(comment.author),
+            "body": comment.body,
+            "url": _address(comment),
+            "lastEditedAt": _stamp(60) if comment.edited else None,
+            "viewerDidAuthor": comment.author == US,
+            "repository": {"nameWithOwner": comment.repository},
+            "pullRequest": (lambda _info: self._pull_node(pull)) if pull else None,
+        }
+
+
+class RefusedError(GraphQLError):
+    """An error that GitHub tells in a query's answer."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message, extensions={"type": kind})
+
+
+def _pages(name: str, nodes: list[Wire]) -> Callable[..., Wire]:
+    """Return a connection's resolver, with GitHub's limits."""
+
+    def page(
+        _info: Any, *, first: int | None = None, last: int | None = None, after: str = "", **_: Any
+    ) -> Wire:
+        size = first if first is not None else last
+        if size is None:
+            text = f"You must provide a `first` or `last` value to paginate `{name}`."
+            raise AssertionError(text)
+        assert 1 <= size <= 100, f"`{name}` may not ask for {size}"
+        start = int(after.removeprefix("after-")) if after else 0
+        chosen = nodes[start : start + size] if first else nodes[-size:]
+        more = first is not None and start + size < len(nodes)
+        cursor = f"after-{start + len(chosen)}"
+        info = {"hasNextPage": more, "endCursor": cursor if chosen else None}
+        return {"nodes": chosen, "totalCount": len(nodes), "pageInfo": info}
+
+    return page
+
+
+def _fits(body: Wire) -> None:
+    if len(body["body"]) > BODY_LIMIT:
+        raise Answer(422, _invalid(f"Body is too long (maximum is {BODY_LIMIT} characters)"))
+    if not body["body"].strip():
+        raise Answer(422, _invalid("Body can't be blank"))
+
+
+def _error(message: str) -> Wire:
+    return {"message": message, "documentation_url": DOCS}
+
+
+def _invalid(message: str) -> Wire:
+    error = {"resource": "IssueComment", "code": "unprocessable", "field": "data"}
+    return _error("Validation Failed") | {"errors": [error | {"message": message}]}
+
+
+def _actor(login: str | None) -> Wire | None:
+    kind = "Bot" if login and login.endswith("[bot]") else "User"
+    # GraphQL names a bot without the brackets that REST adds.
+    return {"__typename": kind, "login": login.removesuffix("[bot]")} if login else None
+
+
+def _user(login: str) -> Wire:
+    root = f"https://api.github.com/users/{login}"
+    lists = "followers following gists starred subscriptions organizations repos events"
+    return {
+        "login": login,
+        "id": 1,
+        "node_id": "U_1",
+        "avatar_url": "https://avatars.githubusercontent.com/u/1",
+        "gravatar_id": "",
+        "url": root,
+        "html_url": f"https://github.com/{login}",
+        "received_events_url": f"{root}/received_events",
+        "type": "Bot" if login.endswith("[bot]") else "User",
+        "site_admin": False,
+        **{f"{name}_url": f"{root}/{name}" for name in lists.split()},
+    }
+
+
+def _address(comment: Comment) -> str:
+    page = f"https://github.com/{REPOSITORY}/pull/{comment.number}"
+    return f"{page}#issuecomment-{comment.id}"
+
+
+def _stamp(after: int) -> str:
+    return _utc(int(NOON.timestamp()) + after)
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def a_sha(text: object) -> str:
+    """Return a commit id."""
+    return hashlib.sha1(str(text).encode(), usedforsecurity=False).hexdigest()
+
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def serve() -> Iterator[GitHub]:
+    """Yield a running stand-in; raises at the end what broke the description."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    there = GitHub(url=f"http://127.0.0.1:{server.server_port}")
+    server.github = there  # type: ignore[attr-defined]  # the handler's only way to it
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield there
+    finally:
+        there.over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert not there.wrong, "\n".join(there.wrong)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def _serve(self) -> None:
+        there: GitHub = self.server.github  # type: ignore[attr-defined]
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        # GitHub Enterprise Server has the REST API at /api/v3 and GraphQL at /api/graphql.
+        path = re.sub("^/api/(v3/)?", "/", urlsplit(self.path).path)
+        line = f"{self.command} {path}"
+        with there.lock:
+            there.asked.append(line)
+            trouble = next((t for t in there.troubles if t.times and re.search(t.on, line)), None)
+            status, answer = 0, None
+            if trouble is None or trouble.effect:
+                status, answer = self._answer(there, path, raw)
+            if trouble:
+                trouble.times -= 1
+        if trouble and trouble.silence:
+            there.over.wait(trouble.silence)
+            self.close_connection = True
+            return
+        headers = {}
+        if trouble:
+            status, answer, headers = trouble.status, trouble.body, trouble.headers
+        with suppress(ConnectionError):  # nobody waits for it any more
+            self._send(status, answer, headers)
+
+    def _answer(self, there: GitHub, path: str, raw: bytes) -> tuple[int, Any]:
+        if self.headers.get("Authorization") != f"token {there.token}":
+            return 401, _error("Bad credentials")
+        body = json.loads(raw) if raw else {}
+        try:
+            if path == "/graphql":
+                return 200, there.graphql(body)
+            query = dict(parse_qsl(urlsplit(self.path).query))
+            request = description.check_request(self.command, path, query, raw)
+            try:
+                status, answer = there.rest(self.command, path, body)
+            except Answer as other:
+                status, answer = other.status, other.body
+            description.check_answer(request, status, answer)
+        except AssertionError as error:
+            there.wrong.append(str(error))
+            return 599, _error(str(error))
+        return status, answer
+
+    def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
+        text = answer if isinstance(answer, str) else "" if answer is None else json.dumps(answer)
+        kind = "text/html" if isinstance(answer, str) else "application/json; charset=utf-8"
+        self.send_response_only(status)
+        for name, value in {
+            "Date": format_datetime(NOON, usegmt=True),
+            "Content-Type": kind,
+            "Content-Length": str(len(text.encode())),
+            **headers,
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: what was asked stands in `asked`."""

@@ -1,4 +1,4 @@
-"""Reads scripts from git, or from the working tree. Runs nothing that the repository brings.
+"""Reads scripts and their history from git, or the working tree. Runs nothing that they bring.
 
 Translates only: which file is a script, and whether it may run, is not judged here.
 """
@@ -10,8 +10,12 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
+from threading import Timer
+from typing import cast
 
+from dtp_action.core.pulls import History, Step
 from dtp_action.core.scripts import FOLDER, MAX_BYTES, File
 from dtp_action.errors import UsageError
 
@@ -29,6 +33,8 @@ HARDENED = (
     "core.hooksPath=/dev/null",
     "-c",
     "core.alternateRefsCommand=",
+    "-c",
+    "log.diffMerges=first-parent",
     "-c",
     "protocol.allow=never",
 )
@@ -88,14 +94,95 @@ def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
     return [found[path] for path in sorted(found)]
 
 
+# --- history -------------------------------------------------------------------------------------
+
+
+def brought_by(directory: Path, revision: str, paths: Iterable[str]) -> History:
+    """Return which commits of the first-parent line brought the paths' present bytes.
+
+    One process reads the line down to the oldest of them. A change of mode brings nothing; a file
+    under a new name is new. Paths that are not there are left out.
+    """
+    line: list[Step] = []
+    found: dict[str, str | None] = {}
+    missing = set(paths)
+    for step, brought in _first_parents(directory, _commit(directory, revision)):
+        line.append(step)
+        new = missing & brought.keys()
+        missing -= new
+        found |= {path: step.sha for path in new if brought[path]}
+        if not missing:
+            break
+    if found and not line[-1].parents and _cut_off(directory, line[-1].sha):
+        found = {path: None if sha == line[-1].sha else sha for path, sha in found.items()}
+    return History(commits=found, line=tuple(line))
+
+
+def _first_parents(directory: Path, commit: str) -> Iterator[tuple[Step, dict[str, bool]]]:
+    """Yield the commits of the line, each with the paths whose bytes it changed.
+
+    True where the path is there after it, False where it is gone.
+    """
+    step, brought = None, dict[str, bool]()
+    options = ("-z", "-m", "--raw", "--no-abbrev", "--no-renames", "--no-relative")
+    shape = ("--first-parent", "--no-show-signature", "--format=%H %at %P")
+    records = _records(directory, "log", *options, *shape, commit)
+    for record in records:
+        facts = record.decode().split()
+        if not record.lstrip().startswith(b":"):
+            if step:
+                yield step, brought
+            sha, authored, *parents = facts
+            step, brought = Step(sha=sha, parents=tuple(parents), authored=int(authored)), {}
+            continue
+        path = next(records).decode(errors="surrogateescape")
+        _, _, before, after, _ = facts
+        if before != after:
+            brought[path] = after.strip("0") != ""
+    if step:
+        yield step, brought
+
+
+def _records(directory: Path, *arguments: str) -> Iterator[bytes]:
+    """Yield what git prints, cut at each NUL, as it comes; git is ended when nobody reads on."""
+    command, own = _command(directory, arguments)
+    with subprocess.Popen(  # noqa: S603 an argument list, no shell
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own
+    ) as process:
+        out, err = cast(BufferedReader, process.stdout), cast(BufferedReader, process.stderr)
+        timer = Timer(TIMEOUT, process.kill)
+        timer.start()
+        try:
+            rest = b""
+            while chunk := out.read1(1 << 16):
+                *whole, rest = (rest + chunk).split(b"\0")
+                yield from whole
+            if process.wait():
+                raise _refused(directory, err.read().decode(errors="replace"))
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def _cut_off(directory: Path, sha: str) -> bool:
+    """Tell whether a commit that shows no parent has one: the clone is shallow and ends there."""
+    head, _, _ = _git(directory, "cat-file", "commit", sha).partition(b"\n\n")
+    return b"\nparent " in head
+
+
 # --- git -----------------------------------------------------------------------------------------
+
+
+def _command(directory: Path, arguments: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Return how git is called, and with which environment."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    own |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+    return ["git", *HARDENED, "-C", str(directory), *arguments], own
 
 
 def _git(directory: Path, *arguments: str, feed: bytes = b"") -> bytes:
     """Return what git prints; raises UsageError with git's own first line."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    own |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
-    command = ["git", *HARDENED, "-C", str(directory), *arguments]
+    command, own = _command(directory, arguments)
     try:
         ran = subprocess.run(  # noqa: S603 an argument list, no shell
             command, input=feed, capture_output=True, env=own, timeout=TIMEOUT, check=False

@@ -1,0 +1,437 @@
+"""GitHub as the port `core.pulls.Pulls`, over PyGithub. Translates, and decides nothing.
+
+PyGithub's requester is used, not its objects (those fetch before they write), and without its
+retries: they write twice after a lost answer, and wait without bound. One loop tries here, within
+one patience for the whole run, and looks before it writes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import github
+import requests
+
+from dtp_action import __version__
+from dtp_action.core.pulls import (
+    Asked,
+    Candidate,
+    Comment,
+    CommitStatus,
+    Edit,
+    Mark,
+    Permission,
+    Remove,
+    Say,
+    Shown,
+    State,
+    Write,
+)
+from dtp_action.errors import GitHubRefusedError, UnavailableError
+
+T = TypeVar("T")
+Wire = dict[str, Any]
+PUBLIC = "https://api.github.com"
+PATIENCE = 120.0  # seconds that GitHub may cost one run, waits included
+TIMEOUT = 15  # seconds without a byte, each try
+TRIES = 5
+FIRST_PAUSE = 1.0
+SECONDARY_PAUSE = 60.0  # what GitHub asks for where a secondary limit names no time
+COMMITS, PULLS = 50, 20  # in one query
+
+LINKED = """... on Commit { associatedPullRequests(first: 10) { nodes {
+  number merged baseRefName headRefOid author { login } mergeCommit { oid }
+  baseRepository { nameWithOwner }
+  commits(last: 100) { nodes { commit { authoredDate parents(first: 2) { totalCount } } } }
+} } }"""
+COMMENTS = """nodes { fullDatabaseId viewerDidAuthor body url }
+  pageInfo { hasNextPage endCursor }"""
+ASKED = """query($id: ID!) { node(id: $id) { ... on IssueComment {
+  fullDatabaseId body lastEditedAt author { __typename login } repository { nameWithOwner }
+  pullRequest { number merged author { login } }
+} } }"""
+
+
+LOOK = "contents: read, pull-requests: read, statuses: read"
+COMMENT = "pull-requests: write"
+
+
+class NotNowError(Exception):
+    """No usable answer, or one that asks to wait. `sent`: it may have taken effect."""
+
+    def __init__(self, why: str, *, pause: float = 0.0, sent: bool = True) -> None:
+        super().__init__(why)
+        self.pause = pause
+        self.sent = sent
+
+
+class MissingError(GitHubRefusedError):
+    """404: not there, or not to be seen with this token."""
+
+
+class GitHubPulls:
+    """One repository on GitHub."""
+
+    def __init__(
+        self,
+        *,
+        repository: str,
+        token: str,
+        api_url: str = PUBLIC,
+        patience: float = PATIENCE,
+        timeout: int = TIMEOUT,
+        between_requests: float = 0.25,
+        between_writes: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.repository = repository
+        self._api_url = api_url
+        self._left = patience
+        self._clock = clock
+        self._sleep = sleep
+        self._requester = github.Github(
+            auth=github.Auth.Token(token),
+            base_url=api_url,
+            user_agent=f"dtp-requests/{__version__}",
+            timeout=timeout,
+            retry=None,
+            seconds_between_requests=between_requests,
+            seconds_between_writes=between_writes,
+        ).requester
+
+    # --- looking ---
+
+    def candidates(self, commits: Iterable[str]) -> dict[str, tuple[Candidate, ...]]:
+        found: dict[str, tuple[Candidate, ...]] = {}
+        for shas in _chunks(sorted(set(commits)), COMMITS):
+            parts = [f'c{i}: object(oid: "{sha}") {{ {LINKED} }}' for i, sha in enumerate(shas)]
+            data = self._read("look up which pull requests brought commits", parts)
+            for i, sha in enumerate(shas):
+                linked = ((data[f"c{i}"] or {}).get("associatedPullRequests") or {}).get("nodes")
+                ours = (pull for pull in linked or () if self._here(pull["baseRepository"]))
+                found[sha] = tuple(_candidate(pull) for pull in ours)
+        return found
+
+    def shown(self, numbers: Iterable[int], commits: Iterable[str], context: str) -> Shown:
+        comments: dict[int, tuple[Comment, ...]] = {}
+        statuses: dict[str, CommitStatus] = {}
+        pages = [(number, "") for number in sorted(set(numbers))]
+        shas = sorted(set(commits))
+        name = json.dumps(context, ensure_ascii=False)
+        while pages or shas:
+            parts = [_comments(number, after) for number, after in pages[:PULLS]]
+            parts += [_status(i, sha, name) for i, sha in enumerate(shas[:COMMITS])]
+            data = self._read("read comments and statuses", parts)
+            more = []
+            for number, _ in pages[:PULLS]:
+                if page := (data[f"p{number}"] or {}).get("comments"):
+                    ours = tuple(_comment(number, n) for n in page["nodes"] if n["viewerDidAuthor"])
+                    comments[number] = comments.get(number, ()) + ours
+                    if page["pageInfo"]["hasNextPage"]:
+                        more.append((number, page["pageInfo"]["endCursor"]))
+            for i, sha in enumerate(shas[:COMMITS]):
+                there = ((data[f"c{i}"] or {}).get("status") or {}).get("context")
+                if there and there["state"] in State.__members__:
+                    statuses[sha] = _commit_status(context, there)
+            pages, shas = more + pages[PULLS:], shas[COMMITS:]
+        return Shown(comments=comments, statuses=statuses)
+
+    def permission(self, login: str) -> Permission:
+        path = f"/collaborators/{quote(login, safe='')}/permission"
+        try:
+            answer = self._rest(f"tell what {login} may do", "GET", path, needs="contents: read")
+        except MissingError:
+            return Permission.NONE
+        return Permission(answer["permission"])
+
+    def asked(self, node_id: str) -> Asked | None:
+        node = self._query("read the comment", ASKED, {"id": node_id})["node"]
+        if not node or not self._here(node["repository"]):
+            return None
+        author, pull = node["author"] or {}, node["pullRequest"] or {}
+        return Asked(
+            id=int(node["fullDatabaseId"]),
+            author=author.get("login"),
+            human=author.get("__typename") == "User",
+            edited=node["lastEditedAt"] is not None,
+            body=node["body"],
+            number=pull.get("number"),
+            pull_author=(pull.get("author") or {}).get("login"),
+            merged=bool(pull.get("merged")),
+        )
+
+    # --- writing ---
+
+    def write(self, write: Write) -> str:
+        match write:
+            case Say():
+                return self._say(write)
+            case Edit(comment=comment, say=say):
+                does = f"edit our comment on pull request #{say.number}"
+                path = f"/issues/comments/{comment.id}"
+                try:
+                    return str(self._rest(does, "PATCH", path, {"body": say.body})["html_url"])
+                except MissingError:  # deleted since we looked
+                    return self._say(say)
+            case Remove(comment=comment):
+                does = f"delete our comment on pull request #{comment.number}"
+                with contextlib.suppress(MissingError):
+                    self._rest(does, "DELETE", f"/issues/comments/{comment.id}")
+                return ""
+            case Mark(commit=commit, status=status):
+                body = {
+                    "state": status.state.value,
+                    "context": status.context,
+                    "description": status.description,
+                    **({"target_url": status.url} if status.url else {}),
+                }
+                does, path = f"set the status of {commit[:12]}", f"/statuses/{commit}"
+                self._rest(does, "POST", path, body, needs="statuses: write")  # twice shows as once
+                return ""
+
+    def acknowledge(self, asked: Asked) -> None:
+        path = f"/issues/comments/{asked.id}/reactions"
+        self._rest("put 👀 on the comment", "POST", path, {"content": "eyes"})
+
+    def _say(self, say: Say) -> str:
+        def written() -> Wire | None:
+            there = self.shown([say.number], (), "").comments.get(say.number, ())
+            ours = (comment for comment in there if comment.body.startswith(say.marker))
+            return next(({"html_url": comment.url} for comment in ours), None)
+
+        does, path = f"comment on pull request #{say.number}", f"/issues/{say.number}/comments"
+        return str(self._rest(does, "POST", path, {"body": say.body}, found=written)["html_url"])
+
+    # --- how ---
+
+    def _here(self, repository: Wire | None) -> bool:
+        """Tell whether it is this repository: forks share commits with it."""
+        return str((repository or {}).get("nameWithOwner")).lower() == self.repository.lower()
+
+    def _read(self, does: str, parts: Sequence[str]) -> Wire:
+        """Return what a query about the repository finds; what is not there is None."""
+        head = "query($owner: String!, $name: String!)"
+        query = f"{head} {{ repository(owner: $owner, name: $name) {{ {' '.join(parts)} }} }}"
+        owner, _, name = self.repository.partition("/")
+        return dict(self._query(does, query, {"owner": owner, "name": name})["repository"])
+
+    def _query(self, does: str, query: str, variables: Wire) -> Wire:
+        def once() -> Wire:
+            try:
+                _, answer = self._requester.graphql_query(query, variables)
+            except github.GithubException as error:
+                answer = error.data
+                if not _whole_but_for_missing(answer):
+                    raise
+            return dict(answer["data"])
+
+        return self._ask(does, LOOK, once)
+
+    def _rest(
+        self,
+        does: str,
+        verb: str,
+        path: str,
+        body: Wire | None = None,
+        *,
+        needs: str = COMMENT,
+        found: Callable[[], Wire | None] = lambda: None,
+    ) -> Wire:
+        def once() -> Wire:
+            url = f"/repos/{quote(self.repository)}{path}"
+            _, answer = self._requester.requestJsonAndCheck(verb, url, input=body)
+            if answer and "data" in answer:  # PyGithub's wrapping of what is no JSON
+                raise ValueError(answer["data"])
+            return answer or {}
+
+        return self._ask(does, needs, once, found)
+
+    def _ask(
+        self,
+        does: str,
+        needs: str,
+        once: Callable[[], T],
+        found: Callable[[], T | None] = lambda: None,
+    ) -> T:
+        """Try until there is an answer, as long as patience lasts.
+
+        Where an answer was lost, `found` tells whether the request took effect; one that may be
+        made again without looking needs none.
+        """
+        pause = FIRST_PAUSE
+        for left in reversed(range(TRIES)):
+            try:
+                return self._once(does, needs, once)
+            except NotNowError as error:
+                wait = max(pause, error.pause)
+                if not left or wait >= self._left:
+                    raise self._unavailable(does, error) from error
+                self._timed(partial(self._sleep, wait))
+                if error.sent and (there := found()):
+                    return there
+            pause *= 2
+        raise AssertionError("the last try returns or raises")
+
+    def _timed(self, act: Callable[[], T]) -> T:
+        began = self._clock()
+        try:
+            return act()
+        finally:
+            self._left -= self._clock() - began
+
+    def _once(self, does: str, needs: str, once: Callable[[], T]) -> T:
+        """Make one request. Raises NotNowError, GitHubRefusedError."""
+        try:
+            return self._timed(once)
+        except github.GithubException as error:
+            raise _passing(error) or self._refusal(does, needs, error) from error
+        except (requests.RequestException, json.JSONDecodeError) as error:
+            raise NotNowError(_short(error)) from error
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # PyGithub's on a redirect
+            raise GitHubRefusedError(
+                f"{self._api_url} did not answer as GitHub's API: {_short(error)}",
+                hint="Correct github-api-url: https://api.github.com, or https://HOST/api/v3 for"
+                " GitHub Enterprise Server.",
+            ) from error
+
+    def _refusal(self, does: str, needs: str, error: github.GithubException) -> GitHubRefusedError:
+        said, types = _said(error.data)
+        message = f"GitHub would not {does} in {self.repository} ({error.status}): {said}"
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            return GitHubRefusedError(
+                f"{self._api_url} did not accept the token (401): {said}",
+                hint="It may have expired, or belong to another host: correct github-token or"
+                " github-api-url.",
+            )
+        if error.status == HTTPStatus.NOT_FOUND or types == {"NOT_FOUND"}:
+            return MissingError(
+                message,
+                hint="Correct the repository's name. A token that may not see it is told the same:"
+                f" grant the workflow's job `permissions: {needs}`.",
+            )
+        if "not accessible by" in said or types & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
+            return GitHubRefusedError(
+                message,
+                hint=f"Grant the workflow's job `permissions: {needs}`. The token of a pull"
+                " request from a fork can only read.",
+            )
+        if "locked" in said:
+            hint = "Unlock its conversation: the next run tells there how its jobs stand."
+            return GitHubRefusedError(message, hint=hint)
+        return GitHubRefusedError(message, hint="No job is affected. If it stays, report it to us.")
+
+    def _unavailable(self, does: str, error: NotNowError) -> UnavailableError:
+        asks = f" It asks to wait {error.pause:.0f} s." if error.pause else ""
+        return UnavailableError(
+            f"GitHub at {self._api_url} could not {does}: {error}.{asks}",
+            hint="No job is affected, and the next run tells what this one could not.",
+        )
+
+
+# --- what was sent and what came back ------------------------------------------------------------
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _comments(number: int, after: str) -> str:
+    place = f"first: 100, after: {json.dumps(after)}" if after else "first: 100"
+    return f"p{number}: pullRequest(number: {number}) {{ comments({place}) {{ {COMMENTS} }} }}"
+
+
+def _status(i: int, sha: str, context: str) -> str:
+    fields = f"status {{ context(name: {context}) {{ state description targetUrl }} }}"
+    return f'c{i}: object(oid: "{sha}") {{ ... on Commit {{ {fields} }} }}'
+
+
+def _comment(number: int, node: Wire) -> Comment:
+    ident = int(node["fullDatabaseId"])
+    return Comment(id=ident, number=number, body=node["body"], url=node["url"])
+
+
+def _commit_status(context: str, node: Wire) -> CommitStatus:
+    return CommitStatus(
+        context=context,
+        state=State[node["state"]],
+        description=node["description"] or "",
+        url=node["targetUrl"] or "",
+    )
+
+
+def _candidate(node: Wire) -> Candidate:
+    commits = [link["commit"] for link in node["commits"]["nodes"]]
+    plain = [commit for commit in commits if commit["parents"]["totalCount"] < 2]
+    return Candidate(
+        number=node["number"],
+        author=(node["author"] or {}).get("login"),
+        merged=node["merged"],
+        base=node["baseRefName"],
+        head=node["headRefOid"],
+        merge_commit=(node["mergeCommit"] or {}).get("oid"),
+        authored=tuple(_seconds(commit["authoredDate"]) for commit in plain),
+    )
+
+
+def _seconds(time_stamp: str) -> int:
+    return int(datetime.fromisoformat(time_stamp).timestamp())
+
+
+def _whole_but_for_missing(answer: Any) -> bool:
+    """Tell whether all that a query's answer lacks are single things that are not there."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
+        return False
+    _, types = _said(answer)
+    return types == {"NOT_FOUND"} and answer["data"].get("repository", True) is not None
+
+
+def _said(data: Any) -> tuple[str, set[str]]:
+    """Return GitHub's words and the types of a query's errors."""
+    if not isinstance(data, dict):
+        return _short(data), set()
+    errors = [error for error in data.get("errors") or () if isinstance(error, dict)]
+    words = [data.get("message"), *(error.get("message") for error in errors)]
+    types = {error["type"] for error in errors if "type" in error}
+    return _short("; ".join(str(word) for word in words if word) or "no reason given"), types
+
+
+def _passing(error: github.GithubException) -> NotNowError | None:
+    """Return what to wait for, where it is worth trying again soon."""
+    said, types = _said(error.data)
+    headers = error.headers or {}
+    pause = headers.get("retry-after", "")
+    limited = github.Requester.Requester.isRateLimitError(said) or "RATE_LIMITED" in types
+    if limited or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait = float(pause) if pause.isdigit() else _until_reset(headers)
+        return NotNowError(said, pause=wait, sent=False)
+    # A query that took too long comes back as an error without a type.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or said.startswith("Something went wrong"):
+        why = f"HTTP {error.status}: {said}"
+        return NotNowError(why, pause=float(pause) if pause.isdigit() else 0.0)
+    return None
+
+
+def _until_reset(headers: Wire) -> float:
+    """Return the seconds until a used-up primary limit is renewed, else a secondary one's."""
+    if headers.get("x-ratelimit-remaining") != "0":
+        return SECONDARY_PAUSE
+    try:
+        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+        return max(1.0, float(headers.get("x-ratelimit-reset", "")) - now)
+    except ValueError:
+        return SECONDARY_PAUSE
+
+
+def _short(text: object) -> str:
+    """Return foreign text fit for one line of a message."""
+    return " ".join(str(text).split())[:200]

@@ -6,14 +6,15 @@ that needs them, so that `dtp --help` and `dtp check` pay for no SDK.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -23,12 +24,12 @@ from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
     from dtp_action.core.catalog import Catalog
-    from dtp_action.core.cluster_settings import ClusterSettings
-    from dtp_action.core.model import Desired, Finding, Observed, Ref
+    from dtp_action.core.model import Action, Desired, Entry, Finding, Observed, Ref
     from dtp_action.core.planner import Policy
     from dtp_action.dispatch import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
+Rows = list[dict[str, Any]]
 
 LOCAL = Path("~/.local/state/dtp-requests").expanduser()
 
@@ -56,43 +57,25 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
-def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Return one decorator that applies several, so that their options are listed in order."""
+def options(name: str, form: type, *decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator for options that a command takes as one value, under one name."""
+    keys = {field.name for field in fields(form)}
 
     def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **values: Any) -> Any:
+            taken = {key: values.pop(key) for key in keys}
+            return function(*args, **{name: form(**taken)}, **values)
+
         for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
+            call = decorator(call)
+        return call  # type: ignore[return-value]
 
     return decorate
 
 
-cluster_options = together(
-    option(
-        "--cluster", metavar="WHERE", help="`local[:DIR]`: the embedded cluster; else kubectl's."
-    ),
-    option("--kubeconfig", metavar="FILE", help="How to reach the cluster; as kubectl has it."),
-    option("--context", metavar="NAME", help="The kubeconfig's context."),
-    option("--namespace", "-n", metavar="NAME", help="The namespace of the jobs."),
-)
-branch_options = together(
-    option("--commit", default="HEAD", show_default=True, help="The commit whose jobs count."),
-    option("--catalog", metavar="FILE", help="Protocol rows; else dtp-jobs/catalog.yaml."),
-    option("--source", metavar="TEXT", help="The branch that the ledger belongs to."),
-)
-guard_options = together(
-    option("--max-new", default=25, show_default=True, type=click.IntRange(0),
-           help="Hold all new jobs when more than this many would start in one run."),
-    option("--first-run", is_flag=True, help="Start them, however many."),
-    option("--adopt", is_flag=True, help="Record all new jobs as done, without running them."),
-)  # fmt: skip
-format_option = option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
-)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Connection:
+class Site:
     """Which cluster is meant."""
 
     cluster: str | None
@@ -100,21 +83,79 @@ class Connection:
     context: str | None
     namespace: str | None
 
+    @property
+    def is_local(self) -> bool:
+        """True for the embedded cluster. Raises UsageError for a kind that there is not."""
+        kind = (self.cluster or "").partition(":")[0]
+        if kind in ("", "local"):
+            return bool(kind)
+        hint = "write local or local:DIR; a Kubernetes is named by --kubeconfig and --context"
+        raise UsageError(f"no such cluster: {self.cluster}", hint=hint)
+
     def open(self) -> Cluster:
         """Return the cluster, reached on its first call."""
-        kind, _, directory = (self.cluster or "").partition(":")
-        if kind == "local":
+        if self.is_local:
             from dtp_action.adapters.local import LocalCluster
 
+            directory = (self.cluster or "").partition(":")[2]
             return LocalCluster(Path(directory) if directory else LOCAL)
-        if kind:
-            hint = "write local or local:DIR; a Kubernetes is named by --kubeconfig and --context"
-            raise UsageError(f"no such cluster: {self.cluster}", hint=hint)
         from dtp_action.adapters import kube
 
         return kube.connect(
             kubeconfig=self.kubeconfig, context=self.context, namespace=self.namespace
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """What counts as asked for, and whose ledger is meant."""
+
+    commit: str
+    catalog: str | None
+    source: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What bounds a run."""
+
+    max_new: int = 25
+    first_run: bool = False
+    adopt: bool = False
+
+
+catalog_option = option(
+    "--catalog", metavar="FILE", help="Protocol rows; else dtp-jobs/catalog.yaml."
+)
+format_option = option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
+)
+request_option = option(
+    "--request", default="", metavar="KEY", help="Given again, the same key does nothing."
+)
+site_options = options(
+    "site",
+    Site,
+    option("--cluster", metavar="WHERE", help="`local[:DIR]`: the embedded one; else kubectl's."),
+    option("--kubeconfig", metavar="FILE", help="How to reach the cluster; as kubectl has it."),
+    option("--context", metavar="NAME", help="The kubeconfig's context."),
+    option("--namespace", "-n", metavar="NAME", help="The namespace of the jobs."),
+)
+branch_options = options(
+    "branch",
+    Branch,
+    option("--commit", default="HEAD", show_default=True, help="The commit whose jobs count."),
+    catalog_option,
+    option("--source", metavar="TEXT", help="The branch that the ledger belongs to."),
+)
+bounds_options = options(
+    "bounds",
+    Bounds,
+    option("--max-new", default=Bounds.max_new, show_default=True, type=click.IntRange(0),
+           help="Hold all new jobs when more than this many would start in one run."),
+    option("--first-run", is_flag=True, help="Start them, however many."),
+    option("--adopt", is_flag=True, help="Record all new jobs as done, without running them."),
+)  # fmt: skip
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -132,7 +173,7 @@ def dtp(ctx: click.Context, directory: Path) -> None:
 
 @dtp.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@option("--catalog", metavar="FILE", help="Protocol rows; else dtp-jobs/catalog.yaml.")
+@catalog_option
 @format_option
 @click.pass_obj
 def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: str) -> Exit:
@@ -141,24 +182,21 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
     from dtp_action.core import report, scripts
     from dtp_action.core.model import Severity
 
-    rows = _catalog(catalog, partial(_site_catalog, directory))
     files = checkout.working_tree(directory, paths)
+    rows = working_catalog(directory, catalog)
     desired = scripts.discover(files, commit="", catalog=rows, settings=None)
     desired = scripts.reject(desired, shells.syntax_findings(desired))
-    found = sorted(_findings(desired))
+    found = scripts.findings(desired)
     if form == "json":
-        _print_json({"findings": report.findings(found)})
+        print_json(findings=report.findings(found))
     else:
-        _print_check(report.findings(found), len(desired.wanted))
+        print_check(report.findings(found), len(desired.wanted))
     bad = any(finding.severity is Severity.ERROR for finding in found)
     return Exit.BAD_OUTCOME if bad else Exit.DONE
 
 
-def _findings(desired: Desired) -> list[Finding]:
-    return [*desired.findings, *(f for one in desired.wanted.values() for f in one.findings)]
-
-
-def _print_check(rows: list[dict[str, Any]], count: int) -> None:
+def print_check(rows: Rows, count: int) -> None:
+    """Print findings as compilers do, and how many there are."""
     from dtp_action.adapters import terminal
 
     out = terminal.console()
@@ -181,7 +219,7 @@ def run(script: Path, host: bool, workspace: Path | None) -> int:
     if not host:
         raise UsageError(
             "running in the protocol's image is not there yet",
-            hint="to run the script with this machine's own tools: dtp run --host " + str(script),
+            hint=f"to run the script with this machine's own tools: dtp run --host {script}",
         )
     return machine.run(script, workspace)
 
@@ -192,41 +230,47 @@ def run(script: Path, host: bool, workspace: Path | None) -> int:
 @dtp.command()
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @option("--all", "every", is_flag=True, help="All attempts, not only each job's last.")
-@cluster_options
+@site_options
 @option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text",
         help="How to print; markdown is what a pull request's comment shows.")  # fmt: skip
-def status(refs: tuple[str, ...], every: bool, form: str, **target: str | None) -> None:
+def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
     """Show where every job stands."""
     from dtp_action import dispatch as loop
     from dtp_action.core import report
 
-    asked = [_ref(ref) for ref in refs]
-    cluster = Connection(**target).open()
+    asked = [read_ref(ref) for ref in refs]
+    cluster = site.open()
     observed = loop.with_progress(cluster, loop.look(cluster))
-    _must_know(asked, observed)
+    for ref in asked:
+        attempts(ref, observed)
     rows = report.jobs(observed, refs=asked, every=every)
     if form == "json":
-        identity = observed.identity
-        _print_json({"source": identity.source if identity else None, "jobs": rows})
-        return
-    if form == "markdown":
-        click.echo(_comment(cluster, observed, rows))
-        return
+        source = observed.identity.source if observed.identity else None
+        print_json(source=source, jobs=rows)
+    elif form == "markdown":
+        click.echo(comment(cluster, observed, rows))
+    else:
+        print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
+
+
+def comment(cluster: Cluster, observed: Observed, rows: Rows) -> str:
+    """Return what a pull request's comment shows of these jobs."""
+    from dtp_action.core import comment as comments
+    from dtp_action.core.ledger import stamp
+
+    ended = [row["name"] for row in rows if row["finished"]]
+    tails = {name: cluster.kept_tail(name) or "" for name in ended}
+    return comments.render(rows, tails, as_of=stamp(observed.now))
+
+
+def print_status(rows: Rows, verdict: str) -> None:
+    """Print the table of jobs."""
     from dtp_action.adapters import terminal
 
     out = terminal.console()
     if rows:
         out.print(terminal.jobs_table(rows))
-    out.print(report.verdict(report.jobs(observed, refs=asked)))
-
-
-def _comment(cluster: Cluster, observed: Observed, rows: list[dict[str, Any]]) -> str:
-    from dtp_action.core import comment
-    from dtp_action.core.ledger import stamp
-
-    ended = [row["name"] for row in rows if row["finished"]]
-    tails = {name: cluster.kept_tail(name) or "" for name in ended}
-    return comment.render(rows, tails, as_of=stamp(observed.now))
+    out.print(verdict)
 
 
 @dtp.command()
@@ -234,78 +278,68 @@ def _comment(cluster: Cluster, observed: Observed, rows: list[dict[str, Any]]) -
 @option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
 @option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
 @option("--follow", "-f", is_flag=True, help="Go on until the script ends.")
-@cluster_options
-def logs(
-    ref: str, attempt: int | None, tail: int | None, follow: bool, **target: str | None
-) -> None:
+@site_options
+def logs(ref: str, attempt: int | None, tail: int | None, follow: bool, site: Site) -> None:
     """Print what a job printed."""
     from dtp_action import dispatch as loop
     from dtp_action.core.logs import without_heartbeats
 
-    cluster = Connection(**target).open()
-    observed = loop.look(cluster)
-    entry = _entry(_ref(ref), attempt, observed)
-    pods = observed.pods.get(entry.name) or tuple(
-        pod for pod in cluster.pods() if pod.job_name == entry.name
-    )
-    live = [pod for pod in pods if pod.job and pod.job.state != "waiting"]
-    if live:
-        _pour(without_heartbeats(cluster.log(live[-1], lines=tail, follow=follow)))
+    cluster = site.open()
+    found = attempts(read_ref(ref), loop.look(cluster))
+    chosen = [entry for entry in found if attempt in (None, entry.attempt)]
+    if not chosen:
+        hint = f"its last attempt is {found[-1].attempt}"
+        raise UsageError(f"{ref} has no attempt {attempt}", hint=hint)
+    name = chosen[-1].name
+    live = [p for p in cluster.pods() if p.job_name == name and p.job and p.job.state != "waiting"]
+    if not live:
+        print_kept(cluster.kept_tail(name), chosen[-1], tail)
         return
-    _print_kept(cluster.kept_tail(entry.name), str(entry.ref), entry.attempt, tail)
+    newest = max(live, key=lambda pod: pod.created)
+    for line in without_heartbeats(cluster.log(newest, lines=tail, follow=follow)):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
 
 
-def _pour(lines: Iterable[bytes]) -> None:
-    out = sys.stdout.buffer
-    for line in lines:
-        out.write(line)
-        out.flush()
-
-
-def _print_kept(kept: str | None, ref: str, attempt: int, tail: int | None) -> None:
+def print_kept(kept: str | None, entry: Entry, tail: int | None) -> None:
+    """Print the end of a log that the ledger kept."""
     if not kept:
         note = "it has not started, or its log was gone before it could be kept"
-        click.echo(f"no log of attempt {attempt} of {ref}: {note}; see dtp status", err=True)
+        click.echo(f"no log of attempt {entry.attempt} of {entry.ref}: {note}", err=True)
         return
     lines = kept.split("\n")
     click.echo("\n".join(lines[-tail:] if tail else lines))
-    click.echo(f"(the kept end; the whole log lies at dtp-jobs/{ref} on the claim)", err=True)
+    click.echo(
+        f"(the kept end; the whole log lies in {entry.ref.directory} on the claim)", err=True
+    )
 
 
 # --- admins --------------------------------------------------------------------------------------
 
 
 @dtp.command()
+@site_options
 @branch_options
-@guard_options
-@cluster_options
+@bounds_options
 @format_option
 @click.pass_obj
-def plan(
-    directory: Path,
-    /,
-    commit: str,
-    catalog: str | None,
-    source: str | None,
-    max_new: int,
-    first_run: bool,
-    adopt: bool,
-    form: str,
-    **target: str | None,
-) -> None:
+def plan(directory: Path, /, site: Site, branch: Branch, bounds: Bounds, form: str) -> None:
     """Show what dispatch would do, and why."""
+    show_plan(directory, site, branch, bounds, form)
+
+
+def show_plan(directory: Path, site: Site, branch: Branch, bounds: Bounds, form: str) -> None:
+    """Plan and print."""
     from dtp_action import dispatch as loop
     from dtp_action.core import planner
 
-    cluster = Connection(**target).open()
-    settings = cluster.settings()
-    desired, rows = _desired(directory, commit, catalog, settings)
+    cluster = site.open()
+    desired, policy = asked_for(cluster, directory, branch, bounds)
     observed = loop.look(cluster)
     if observed.identity:
-        loop.identify(cluster, observed, _source(source, target["cluster"], observed))
-    policy = _policy(rows, settings, desired, max_new=max_new, first_run=first_run, adopt=adopt)
+        loop.identify(cluster, observed, source_of(branch, site, observed))
     planned = planner.plan(desired, observed, policy)
-    _print_run(planned.actions, planned.rejected, observed, form)
+    print_run(planned.actions, planned.rejected, observed, form)
 
 
 @dtp.command()
@@ -313,40 +347,31 @@ def plan(
         help="Wait up to this long for the ends of what is open.")  # fmt: skip
 @option("--dry-run", is_flag=True, help="Only show what would be done: dtp plan.")
 @option("--rename-source", is_flag=True, help="The branch or repository has a new name.")
+@site_options
 @branch_options
-@guard_options
-@cluster_options
+@bounds_options
 @format_option
-@click.pass_context
+@click.pass_obj
 def dispatch(
-    ctx: click.Context,
+    directory: Path,
     /,
     wait: int,
     dry_run: bool,
     rename_source: bool,
-    source: str | None,
-    commit: str,
-    catalog: str | None,
+    site: Site,
+    branch: Branch,
+    bounds: Bounds,
     form: str,
-    max_new: int,
-    first_run: bool,
-    adopt: bool,
-    **target: str | None,
 ) -> Exit:
     """Start what the branch asks for, settle what has ended."""
     from dtp_action import dispatch as loop
 
-    bounds = {"max_new": max_new, "first_run": first_run, "adopt": adopt}
     if dry_run:
-        ctx.invoke(
-            plan, commit=commit, catalog=catalog, source=source, form=form, **bounds, **target
-        )
+        show_plan(directory, site, branch, bounds, form)
         return Exit.DONE
-    cluster = Connection(**target).open()
-    settings = cluster.settings()
-    desired, rows = _desired(ctx.obj, commit, catalog, settings)
-    policy = _policy(rows, settings, desired, **bounds)
-    with _watching(quiet=form == "json") as watch:
+    cluster = site.open()
+    desired, policy = asked_for(cluster, directory, branch, bounds)
+    with watching(quiet=form == "json") as watch:
         result = loop.run(
             cluster,
             desired,
@@ -354,67 +379,65 @@ def dispatch(
             patience=loop.Patience(
                 seconds=wait, monotonic=time.monotonic, sleep=time.sleep, watch=watch
             ),
-            source=partial(_source, source, target["cluster"]),
+            source=functools.partial(source_of, branch, site),
             rename=rename_source,
         )
-    _print_run(result.actions, result.rejected, result.observed, form)
+    print_run(result.actions, result.rejected, result.observed, form)
     return Exit.BAD_OUTCOME if wait and result.bad else Exit.DONE
 
 
 @dtp.command()
 @click.argument("ref")
-@option("--request", default="", metavar="KEY", help="Given again, the same key does nothing.")
+@request_option
+@site_options
 @branch_options
-@cluster_options
 @format_option
 @click.pass_obj
 def retry(
-    directory: Path,
-    /,
-    ref: str,
-    request: str,
-    commit: str,
-    catalog: str | None,
-    source: str | None,
-    form: str,
-    **target: str | None,
+    directory: Path, /, ref: str, request: str, site: Site, branch: Branch, form: str
 ) -> None:
     """Run a job again: another attempt, with the script as it is on the branch."""
     from dtp_action import dispatch as loop
     from dtp_action.core import planner
 
-    cluster = Connection(**target).open()
-    settings = cluster.settings()
-    desired, rows = _desired(directory, commit, catalog, settings)
+    cluster = site.open()
+    desired, policy = asked_for(cluster, directory, branch, Bounds())
     observed = loop.look(cluster)
-    loop.identify(cluster, observed, _source(source, target["cluster"], observed))
-    policy = _policy(rows, settings, desired)
-    action = planner.retry(_ref(ref), desired, observed, policy, request)
-    done = loop.apply(cluster, action, observed) if action else []
-    _print_run(done, (), loop.look(cluster), form, refs=[_ref(ref)])
+    loop.identify(cluster, observed, source_of(branch, site, observed))
+    action = planner.retry(read_ref(ref), desired, observed, policy, request)
+    carry_out(cluster, action, observed, read_ref(ref), form)
 
 
 @dtp.command()
 @click.argument("ref")
-@option("--request", default="", metavar="KEY", help="Given again, the same key does nothing.")
-@cluster_options
+@request_option
+@site_options
 @format_option
-def cancel(ref: str, request: str, form: str, **target: str | None) -> None:
+def cancel(ref: str, request: str, site: Site, form: str) -> None:
     """End the active attempt of a job."""
     from dtp_action import dispatch as loop
     from dtp_action import settings
     from dtp_action.core import planner
 
-    cluster = Connection(**target).open()
+    cluster = site.open()
     observed = loop.look(cluster)
-    action = planner.cancel(_ref(ref), observed, by=settings.actor(os.environ), request=request)
+    action = planner.cancel(read_ref(ref), observed, by=settings.actor(os.environ), request=request)
+    carry_out(cluster, action, observed, read_ref(ref), form)
+
+
+def carry_out(
+    cluster: Cluster, action: Action | None, observed: Observed, ref: Ref, form: str
+) -> None:
+    """Do what was asked for by hand, if it was not done before; print how the job stands then."""
+    from dtp_action import dispatch as loop
+
     done = loop.apply(cluster, action, observed) if action else []
-    _print_run(done, (), loop.look(cluster), form, refs=[_ref(ref)])
+    print_run(done, (), loop.look(cluster), form, refs=[ref])
 
 
 @dtp.command()
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@option("--catalog", metavar="FILE", help="Protocol rows; else dtp-jobs/catalog.yaml.")
+@catalog_option
 @option("--cluster-settings", metavar="FILE", help="The admin's settings.yaml; else an example.")
 @click.pass_obj
 def render(
@@ -424,88 +447,90 @@ def render(
     from dtp_action.adapters import checkout
     from dtp_action.core import rendering, scripts
 
-    rows = _catalog(catalog, partial(_site_catalog, directory))
-    settings = rendering.settings(_read(cluster_settings) if cluster_settings else None)
+    rows = working_catalog(directory, catalog)
+    settings = rendering.settings(read(cluster_settings) if cluster_settings else None)
     files = checkout.working_tree(directory, (str(script),))
     desired = scripts.discover(files, commit="", catalog=rows, settings=settings)
     click.echo(rendering.render(desired, rows, settings), nl=False)
 
 
 @dtp.command()
-@option("--catalog", metavar="FILE", help="Protocol rows; else dtp-jobs/catalog.yaml.")
+@catalog_option
 @click.pass_obj
 def protocols(directory: Path, catalog: str | None) -> None:
     """List the protocols: image, defaults, exit codes worth retrying."""
     from dtp_action.adapters import terminal
 
-    rows = _catalog(catalog, partial(_site_catalog, directory))
+    rows = working_catalog(directory, catalog)
     terminal.console().print(terminal.protocols_table(rows))
 
 
 # --- what commands share -------------------------------------------------------------------------
 
 
-def _catalog(file: str | None, site: Callable[[], bytes | None]) -> Catalog:
+def working_catalog(directory: Path, file: str | None) -> Catalog:
+    """Return the protocol rows of the working tree, or those of a file."""
+    from dtp_action.core.catalog import SITE_FILE
+
+    site = directory / SITE_FILE
+    return extended(file, lambda: read(str(site)) if site.is_file() else None)
+
+
+def extended(file: str | None, site: Callable[[], bytes | None]) -> Catalog:
     """Return the built-in rows, extended by the file given or else by the branch's own."""
     from dtp_action.core import catalog
 
     rows = catalog.builtin()
-    content = _read(file) if file else site()
+    content = read(file) if file else site()
     return catalog.parse(content, file or catalog.SITE_FILE, base=rows) if content else rows
 
 
-def _site_catalog(directory: Path) -> bytes | None:
-    """Return the working tree's own rows, if it has any."""
-    from dtp_action.core.catalog import SITE_FILE
-
-    path = directory / SITE_FILE
-    return _read(str(path)) if path.is_file() else None
-
-
-def _read(file: str) -> bytes:
+def read(file: str) -> bytes:
+    """Return a file's bytes; raises UsageError."""
     try:
         return Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _desired(
-    directory: Path, revision: str, catalog_file: str | None, settings: ClusterSettings
-) -> tuple[Desired, Catalog]:
-    """Return what a commit asks for, checked as far as it can be without running anything."""
+def asked_for(
+    cluster: Cluster, directory: Path, branch: Branch, bounds: Bounds
+) -> tuple[Desired, Policy]:
+    """Return what a commit asks for, and the policy that bounds what is done about it."""
     from dtp_action.adapters import checkout, shells
-    from dtp_action.core import catalog, scripts
-
-    commit, files = checkout.committed(directory, revision)
-    rows = _catalog(catalog_file, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE))
-    desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
-    return scripts.reject(desired, shells.syntax_findings(desired)), rows
-
-
-def _policy(rows: Catalog, settings: ClusterSettings, desired: Desired, **bounds: Any) -> Policy:
-    from dtp_action.core import catalog, planner
+    from dtp_action.core import catalog, planner, scripts
     from dtp_action.core.model import Origin
 
-    return planner.Policy(
+    settings = cluster.settings()
+    commit, files = checkout.committed(directory, branch.commit)
+    rows = extended(
+        branch.catalog, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE)
+    )
+    desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
+    policy = planner.Policy(
         resolve=lambda script: catalog.resolve(script, catalog=rows, settings=settings),
-        origin=lambda _ref: Origin(commit=desired.commit),
+        origin=lambda _ref: Origin(commit=commit),
         stuck_limit=settings.stuck_limit,
         queue_allowance=settings.queue_allowance,
         retention=settings.retention,
         run=uuid.uuid4().hex[:12],
-        **bounds,
+        max_new=bounds.max_new,
+        first_run=bounds.first_run,
+        adopt=bounds.adopt,
     )
+    return scripts.reject(desired, shells.syntax_findings(desired)), policy
 
 
-def _source(flag: str | None, where: str | None, observed: Observed) -> str:
+def source_of(branch: Branch, site: Site, observed: Observed) -> str:
+    """Return the branch that the ledger belongs to; raises UsageError where nothing says it."""
     from dtp_action import settings
 
     known = observed.identity.source if observed.identity else None
-    local = "local" if where and where.startswith("local") else None
-    return settings.source(flag, os.environ, known or local)
+    return settings.source(branch.source, os.environ, known or ("local" if site.is_local else None))
 
 
-def _ref(text: str) -> Ref:
+def read_ref(text: str) -> Ref:
+    """Read a job's ref as people type it; raises UsageError."""
     from dtp_action.core.model import Ref
 
     try:
@@ -514,44 +539,37 @@ def _ref(text: str) -> Ref:
         raise UsageError(str(error), hint="for example dtp-aws/sequence-index") from error
 
 
-def _must_know(refs: Iterable[Ref], observed: Observed) -> None:
-    known = {entry.ref for entry in observed.entries}
-    for ref in refs:
-        if ref not in known:
-            raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
-
-
-def _entry(ref: Ref, attempt: int | None, observed: Observed) -> Any:
-    _must_know([ref], observed)
-    entries = observed.of(ref)
-    found = [entry for entry in entries if attempt in (None, entry.attempt)]
+def attempts(ref: Ref, observed: Observed) -> tuple[Entry, ...]:
+    """Return a job's attempts, oldest first; raises UsageError where there is none."""
+    found = observed.of(ref)
     if not found:
-        last = entries[-1].attempt
-        raise UsageError(f"{ref} has no attempt {attempt}", hint=f"its last attempt is {last}")
-    return found[-1]
+        raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
+    return found
 
 
-def _watching(*, quiet: bool) -> Any:
-    from contextlib import nullcontext
-
+def watching(*, quiet: bool) -> AbstractContextManager[Callable[[Observed], None]]:
+    """Return what shows the progress of a run that waits."""
+    if quiet:
+        return nullcontext(lambda _observed: None)
     from dtp_action.adapters import terminal
 
-    return nullcontext(lambda _observed: None) if quiet else terminal.watching()
+    return terminal.watching()
 
 
-def _print_run(
-    done: Iterable[Any],
-    rejected: Iterable[Any],
+def print_run(
+    done: Iterable[Action],
+    rejected: Iterable[Finding],
     observed: Observed,
     form: str,
     refs: Iterable[Ref] = (),
 ) -> None:
+    """Print what was or would be done, and how the jobs stand."""
     from dtp_action.core import report
 
     actions, refused = report.actions(done), report.rejected(rejected)
     rows = report.jobs(observed, refs=refs)
     if form == "json":
-        _print_json({"actions": actions, "rejected": refused, "jobs": rows})
+        print_json(actions=actions, rejected=refused, jobs=rows)
         return
     from dtp_action.adapters import terminal
 
@@ -564,7 +582,8 @@ def _print_run(
         out.print(report.verdict(rows))
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def print_json(**document: Any) -> None:
+    """Print one versioned document."""
     from dtp_action.core.report import VERSION
 
     click.echo(json.dumps({"version": VERSION, **document}, indent=2))

@@ -50,7 +50,8 @@ GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
 }
-OURS = re.compile(r"DTP_|GITHUB_|KUBECONFIG$")  # a developer's own settings have no say in tests
+# A developer's own settings have no say in tests, and commands start from bytecode as anywhere else.
+OURS = re.compile(r"DTP_|GITHUB_|KUBECONFIG$|PYTHONDONTWRITEBYTECODE$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,27 +175,13 @@ class Site:
 
     # --- waiting and telling ---
 
-    def until(self, ref: str, phase: str, reason: str = "", seconds: float = 120) -> Row:
+    def until(self, ref: str, phase: str, reason: str = "", seconds: float = 180) -> Row:
         """Wait, looking only, until a job is told to be in this phase, for a reason like this."""
+        return _polled(self.status, ref, phase, reason, seconds)
 
-        def told() -> Row | None:
-            row = self.status().get(ref)
-            return (
-                row if row and row["phase"] == phase and re.search(reason, row["reason"]) else None
-            )
-
-        return dict(wait_for(told, f"{ref} to be {phase} {reason}", seconds))
-
-    def dispatch_until(self, ref: str, phase: str, reason: str = "", seconds: float = 120) -> Row:
+    def dispatch_until(self, ref: str, phase: str, reason: str = "", seconds: float = 180) -> Row:
         """Dispatch as a schedule would, until a job is told to be in this phase."""
-
-        def told() -> Row | None:
-            row = self.dispatch().rows.get(ref)
-            return (
-                row if row and row["phase"] == phase and re.search(reason, row["reason"]) else None
-            )
-
-        return dict(wait_for(told, f"{ref} to be {phase} {reason}", seconds))
+        return _polled(lambda: self.dispatch().rows, ref, phase, reason, seconds)
 
     # --- the claim ---
 
@@ -250,6 +237,19 @@ class Site:
         """Delete a Job by hand, and wait until it is gone with its Pods."""
         self.admin.delete("Job", name, self.namespace.name)
         wait_for(lambda: not self.pods(name), f"the Pods of {name} to go")
+
+
+def _polled(
+    look: Callable[[], dict[str, Row]], ref: str, phase: str, reason: str, seconds: float
+) -> Row:
+    """Look until it is so, without wearing out the machine that is to do the work."""
+    end = time.monotonic() + seconds
+    while True:
+        row = look().get(ref, {})
+        if row.get("phase") == phase and re.search(reason, row["reason"]):
+            return row
+        assert time.monotonic() < end, f"waited {seconds} s for {phase} {reason}, still: {row}"
+        time.sleep(1)
 
 
 @contextmanager

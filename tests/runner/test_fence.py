@@ -96,7 +96,7 @@ def test_a_success_is_never_run_again_whatever_is_asked(attempt: Attempt) -> Non
 
 
 def test_two_pods_at_the_same_moment_run_the_script_once(attempt: Attempt) -> None:
-    rounds = 100 if attempt.shell[-1] == "sh" else 25
+    rounds = 100 if attempt.shell[-1] == "sh" else 10
     for number in range(rounds):
         place = Attempt(shell=attempt.shell, root=attempt.root / str(number))
         place.script(COUNTING + "sleep 0.05")

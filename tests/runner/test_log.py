@@ -60,14 +60,15 @@ def test_bytes_are_left_as_they_are(attempt: Attempt, content: bytes) -> None:
 
 def test_200_megabytes_are_kept_byte_for_byte(attempt: Attempt) -> None:
     # Numbered lines: any loss, repetition or change of order shows.
-    attempt.script('#!/bin/sh\nseq -f "%099.0f" 2000000')
+    lines = 2_000_000 if attempt.shell[-1] == "sh" else 200_000
+    attempt.script(f'#!/bin/sh\nseq -f "%099.0f" {lines}')
     ended = attempt.run(DTP_HEARTBEAT="1")
     assert ended.code == 0
-    assert len(ended.logged) == 200_000_000
+    assert len(ended.logged) == lines * 100
     assert ended.printed == ended.logged
     numbers = ended.logged.splitlines()
     assert int(numbers[0]) == 1
-    assert int(numbers[-1]) == len(numbers) == 2_000_000
+    assert int(numbers[-1]) == len(numbers) == lines
     assert all(int(line) == at for at, line in enumerate(numbers[::1000]) for at in [at * 1000 + 1])
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from dtp_action.core import phases
-from tests.runner.conftest import Attempt, Ended, program
+from tests.runner.conftest import Attempt, Ended, program, until
 
 FORGERY = """#!/bin/bash
 for file in "{root}"/pod-1.termination "{state}"/result.json; do
@@ -110,7 +109,7 @@ V1 = Path("/sys/fs/cgroup/memory")
 
 @pytest.mark.skipif(not (V1 / "cgroup.procs").exists(), reason="this machine has cgroup v2")
 def test_a_real_kill_for_memory_is_counted_and_the_result_written(attempt: Attempt) -> None:
-    group = V1 / f"dtp-test-{os.getpid()}"
+    group = V1 / f"dtp-test-{os.getpid()}-{attempt.shell[0][-4:]}"
     group.mkdir()
     try:
         (group / "memory.limit_in_bytes").write_text("33554432")
@@ -121,4 +120,5 @@ def test_a_real_kill_for_memory_is_counted_and_the_result_written(attempt: Attem
         assert ended.result["oom_kills"] >= 1
         assert ended.code in (0, 137)
     finally:
-        subprocess.run(["rmdir", group], check=False)
+        until(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()

@@ -50,7 +50,7 @@ GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
 }
-# A developer's own settings have no say in tests, and commands start from bytecode as anywhere else.
+# A developer's settings have no say in tests, and commands start from bytecode as elsewhere.
 OURS = re.compile(r"DTP_|GITHUB_|KUBECONFIG$|PYTHONDONTWRITEBYTECODE$")
 
 

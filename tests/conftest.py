@@ -15,6 +15,7 @@ import pytest
 from tests import node
 from tests.admin import Admin, Namespace, make_namespace, remove_namespace
 from tests.e2e.told import pytest_terminal_summary  # noqa: F401 (a hook of pytest's)
+from tests.together import pytest_xdist_make_scheduler  # noqa: F401 (a hook of pytest's)
 
 SCRIPT = Path(__file__).parent / "cluster" / "cluster"
 CANNOT = 3  # the script's exit code where this machine cannot run a cluster

@@ -13,8 +13,6 @@ from dtp_action.core import ledger
 from tests.e2e.conftest import Sites
 from tests.e2e.site import PATIENCE, SOURCE, Record, Row, Site
 
-pytestmark = pytest.mark.xdist_group("outcomes")
-
 BIG_LINES, BIG_LINE = 2_000_000, 100  # 200 MB of log
 
 EAT = "python3 -c 'x = b\"x\" * 300_000_000'"  # more than the 64Mi that all have

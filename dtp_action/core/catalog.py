@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from typing import Any
 
-from dtp_action.core import directives, documents, quantities
+from dtp_action.core import cluster_settings, directives, documents
 from dtp_action.core.cluster_settings import ClusterSettings, Visible, image_reference
-from dtp_action.core.documents import Field, amount, choice, mapping, several, text, whole
+from dtp_action.core.documents import Field, choice, mapping, several, text, whole
 from dtp_action.core.model import Finding, Mount, Script, Spec
+from dtp_action.errors import UsageError
 
 SITE_FILE = "dtp-jobs/catalog.yaml"
 SHELLS = ("sh", "bash")  # the runner brings both to every image
@@ -38,11 +38,6 @@ class Row:
     secret_keys: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     off: bool = False
-
-    @property
-    def exit_codes(self) -> dict[int, str]:
-        """What an exit code of this protocol's tools means."""
-        return self.exits | self.transient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,37 +70,30 @@ _variable = text(
     r"(?!(?:HOME|TMPDIR|PATH)$|DTP_)[A-Za-z_][A-Za-z0-9_]*",
     "a variable's name, not HOME, TMPDIR, PATH or DTP_…",
 )
+_program = text(r"[A-Za-z0-9][\w.+-]*", "a program's name such as `python3`")
 _line = text(r"[^\x00-\x1f]{0,500}", "one line of text")
 _codes = mapping(whole(1, 255), _line)
-_memory = amount(quantities.parse_memory)
 FIELDS: Mapping[str, Field] = {
-    "doc": Field("doc", _line, "text", "what the protocol is for, in one line"),
-    "image": Field("image", image_reference, "image", "full reference, best with its digest"),
-    "uid": Field("uid", whole(1, 2**31 - 1), "number", "the user that scripts run as, never 0"),
-    "cpu": Field("cpu_millis", amount(quantities.parse_cpu), "`500m`, `2`", "default of `cpu=`"),
-    "memory": Field("memory", _memory, "`2Gi`", "default of `memory=`"),
-    "disk": Field("disk", _memory, "`10Gi`", "default of `disk=`"),
-    "time": Field("time", amount(quantities.parse_time), "`24h`", "default of `time=`"),
-    "env": Field("env", mapping(_variable, _line), "NAME: text", "variables, as literal text"),
-    "transient": Field(
-        "transient", _codes, "code: meaning", "exit codes that `retries=` runs again after"
-    ),
-    "exits": Field("exits", _codes, "code: meaning", "other exit codes that have a meaning"),
+    "doc": Field(_line, "text", "what the protocol is for, in one line"),
+    "image": Field(image_reference, "image", "full reference, best with its digest"),
+    "uid": Field(whole(1, 2**31 - 1), "number", "the user that scripts run as, never 0"),
+    **{
+        key: directives.KEYS[key]._replace(meaning=f"default of `{key}=`")
+        for key in ("cpu", "memory", "disk", "time")
+    },
+    "env": Field(mapping(_variable, _line), "NAME: text", "variables, as literal text"),
+    "transient": Field(_codes, "code: meaning", "exit codes that `retries=` runs again after"),
+    "exits": Field(_codes, "code: meaning", "other exit codes that have a meaning"),
     "interpreters": Field(
-        "interpreters",
-        several(text(r"[A-Za-z0-9][\w.+-]*", "a program's name such as `python3`")),
-        "list of names",
-        "what the image has, and a shebang may name, beside sh and bash",
+        several(_program), "list of names", "what a shebang may name beside sh and bash"
     ),
-    "secretKeys": Field(
-        "secret_keys", several(_line), "list of names", "keys that Secret `dtp-<protocol>` may hold"
-    ),
-    "aliases": Field("aliases", several(_protocol), "list", "other names of the folder"),
-    "off": Field("off", choice(True, False), "`true`", "scripts of this protocol are rejected"),
+    "secretKeys": Field(several(_line), "list of names", "keys of Secret `dtp-<protocol>`"),
+    "aliases": Field(several(_protocol), "list", "other names of the folder"),
+    "off": Field(choice({"true": True, "false": False}), "`true`", "its scripts are rejected"),
 }
 _TOP = {
-    "version": Field("version", choice(1), "`1`", "the form of this file"),
-    "protocols": Field("protocols", mapping(_protocol, documents.record(FIELDS)), "", "the rows"),
+    "version": documents.version,
+    "protocols": Field(mapping(_protocol, documents.record(FIELDS))),
 }
 
 
@@ -120,22 +108,21 @@ def parse(content: str | bytes, where: str, base: Catalog | None = None) -> Cata
 
     Raises UsageError; `where` names the document in it.
     """
-    place = documents.Place(where)
-    read = documents.record(_TOP, required=("version",))(place, documents.load(content, where))
+    read = documents.record(_TOP, required=("version",))
     rows = dict(base.rows) if base else {}
-    for protocol, values in read.get("protocols", {}).items():
+    for protocol, values in documents.read(content, where, read).get("protocols", {}).items():
         rows[protocol] = replace(rows.get(protocol, Row(protocol=protocol)), **values)
-    _check_aliases(place.at("protocols"), rows)
+    _check_aliases(where, rows)
     return Catalog(rows=dict(sorted(rows.items())))
 
 
-def _check_aliases(place: documents.Place, rows: Mapping[str, Row]) -> None:
+def _check_aliases(where: str, rows: Mapping[str, Row]) -> None:
     owners = {name: name for name in rows}
     for row in rows.values():
         for alias in row.aliases:
             if alias in owners:
-                at = place.at(row.protocol).at("aliases")
-                raise at.error(f"`{alias}` names `{owners[alias]}` already")
+                place = f"{where}: protocols: {row.protocol}: aliases"
+                raise UsageError(f"{place}: `{alias}` names `{owners[alias]}` already")
             owners[alias] = row.protocol
 
 
@@ -150,12 +137,15 @@ def resolve(
     `author` is the pull request's, as far as known: without one no named Secret is given.
     """
     row = catalog.row(script.ref.protocol)
-    refused = (
-        *refusals(script, catalog=catalog, settings=settings),
-        *_ungranted(script, settings, author),
-    )
+    refused = tuple(refusals(script, catalog=catalog, settings=settings))
     if refused or row is None or row.image is None:
-        return tuple(dict.fromkeys(refused))
+        return refused
+    ungranted = [
+        secret for secret in script.directives.secrets if not settings.grants_to(secret, author)
+    ]
+    whom = author or "a script without a pull request whose author is known"
+    if ungranted:
+        return tuple(_ungranted(script, secret, whom) for secret in ungranted)
     return _spec(script, row, row.image, settings)
 
 
@@ -163,48 +153,39 @@ def refusals(
     script: Script, *, catalog: Catalog, settings: ClusterSettings | None
 ) -> Iterator[Finding]:
     """Yield why a script cannot run whoever asks: protocol, image, caps, unknown Secrets."""
+    path = script.ref.path
     row = catalog.row(script.ref.protocol)
     if row is None or row.image is None:
         message = _unusable(script.ref.protocol, catalog)
-        yield Finding(path=script.ref.path, code="protocol", message=message)
+        yield Finding(path=path, code="protocol", message=message)
         return
     if settings is None:
         return
     if not settings.admits(row.image):
         message = f"the image of {row.protocol}, {row.image}, is not among the images that the "
         message += "cluster's settings allow (`images`)"
-        yield Finding(path=script.ref.path, code="image", message=message)
-    for key, asked, cap, write in _asked(script, settings):
-        if asked is not None and asked > cap:
-            yield _over(script, key, write(cap))
+        yield Finding(path=path, code="image", message=message)
+    for key, one in cluster_settings.CAPS.items():
+        attribute = documents.attribute(key, one)
+        cap = getattr(settings.caps, attribute)
+        if (getattr(script.directives, attribute) or 0) > cap:
+            yield _over(script, key, one.write(cap))
     for secret in script.directives.secrets:
         if secret not in settings.grants:
-            message = f"Secret {secret} is granted to nobody: the cluster's admin must name it in "
-            yield _secret(script, secret, f"{message}the cluster settings (`grants`)")
+            yield _ungranted(script, secret, "anybody")
 
 
 def _over(script: Script, key: str, cap: str) -> Finding:
     place = directives.stated(script.content.decode(errors="replace"), f"{key}=")
-    return Finding(
-        path=script.ref.path,
-        line=place.number,
-        code="cap",
-        message=f"`{place.word or key}` is over this cluster's cap of {cap}",
-        fix=place.line.replace(place.word, f"{key}={cap}") if place.word else "",
-    )
+    message = f"`{place.word or key}` is over this cluster's cap of {cap}"
+    fix = place.line.replace(place.word, f"{key}={cap}") if place.word else ""
+    return Finding(path=script.ref.path, line=place.number, code="cap", message=message, fix=fix)
 
 
-def _secret(script: Script, secret: str, message: str) -> Finding:
+def _ungranted(script: Script, secret: str, whom: str) -> Finding:
     place = directives.stated(script.content.decode(errors="replace"), f"secret={secret}")
+    message = f"Secret {secret} is not granted to {whom}: ask the cluster's admin (`grants`)"
     return Finding(path=script.ref.path, line=place.number, code="secret-grant", message=message)
-
-
-def _ungranted(script: Script, settings: ClusterSettings, author: str | None) -> Iterator[Finding]:
-    whom = f"to {author}" if author else "without a pull request whose author is known"
-    for secret in script.directives.secrets:
-        if secret in settings.grants and not settings.grants_to(secret, author):
-            message = f"Secret {secret} is not granted {whom}: ask the cluster's admin (`grants`)"
-            yield _secret(script, secret, message)
 
 
 def _unusable(protocol: str, catalog: Catalog) -> str:
@@ -213,24 +194,8 @@ def _unusable(protocol: str, catalog: Catalog) -> str:
         return f"dtp-{protocol} is no protocol{documents.closest(protocol, catalog.protocols)}"
     if row.off:
         return f"dtp-{protocol} is switched off in {SITE_FILE}"
-    return (
-        f"no image is published for dtp-{protocol} yet: "
-        f"set `protocols.{row.protocol}.image` in {SITE_FILE}"
-    )
-
-
-def _asked(
-    script: Script, settings: ClusterSettings
-) -> tuple[tuple[str, int | None, int, Any], ...]:
-    """Return key, value asked for, cap and printer of what is capped."""
-    ask, caps = script.directives, settings.caps
-    return (
-        ("cpu", ask.cpu_millis, caps.cpu_millis, quantities.print_cpu),
-        ("memory", ask.memory, caps.memory, quantities.print_memory),
-        ("disk", ask.disk, caps.disk, quantities.print_memory),
-        ("time", ask.time, caps.time, quantities.print_time),
-        ("retries", ask.retries, caps.retries, str),
-    )
+    place = f"`protocols.{row.protocol}.image` in {SITE_FILE}"
+    return f"no image is published for dtp-{protocol} yet: set {place}"
 
 
 def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Spec:

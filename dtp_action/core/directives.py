@@ -6,93 +6,36 @@ Literal text: nothing is expanded. A line that was meant as a directive is never
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from dtp_action.core import documents, quantities
+from dtp_action.core import documents
+from dtp_action.core.documents import Field, amount, choice, whole
 from dtp_action.core.model import Directives, Finding, Notify
+from dtp_action.core.quantities import CPU, MEMORY, TIME
 
-
-class Key(NamedTuple):
-    """One directive: how it is read (ValueError says what is wrong) and its reference line."""
-
-    attribute: str
-    read: Callable[[str], Any]
-    form: str
-    default: str
-    meaning: str
-    guess: Callable[[str], str] = str.lower
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"0|[1-9][0-9]{0,5}", text, re.ASCII) or not low <= int(text) <= high:
-            raise ValueError(f"is not a whole number from {low} to {high}")
-        return int(text)
-
-    return read
-
-
-def _word(values: dict[str, Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        if text not in values:
-            raise ValueError(f"is not {' or '.join(values)}")
-        return values[text]
-
-    return read
-
-
-def _secret(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", text, re.ASCII):
-        raise ValueError("is not the name of a Secret: lower case letters, digits, `-` and `.`")
-    return text
-
-
-_YES = {"true": "yes", "on": "yes", "1": "yes", "false": "no", "off": "no", "0": "no"}
-
-
-def _amount(kind: quantities.Kind, attribute: str, form: str, default: str, meaning: str) -> Key:
-    return Key(attribute, kind.parse, form, default, meaning, kind.guess)
-
-
-_CPU, _MEMORY, _TIME = quantities.CPU, quantities.MEMORY, quantities.TIME
-KEYS = {
-    "cpu": _amount(_CPU, "cpu_millis", "`500m`, `2`", "row (1)", "CPU request"),
-    "memory": _amount(
-        _MEMORY, "memory", "`512Mi`, `8Gi`, `8G`", "row (2Gi)", "memory request and limit"
-    ),
-    "disk": _amount(_MEMORY, "disk", "as memory", "row (10Gi)", "scratch at `$TMPDIR`"),
-    "time": _amount(_TIME, "time", "`90m`, `24h`, `7d`", "row (24h)", "run limit"),
-    "retries": Key(
-        "retries",
-        _whole(0, 5),
-        "0–5",
-        "0",
-        "run again after an exit code that the protocol's row calls transient",
-    ),
-    "resume": Key(
-        "resume",
-        _word({"yes": True, "no": False}),
+# What may be asked for. The catalog's defaults and the cluster's caps read amounts the same way.
+KEYS: Mapping[str, Field] = {
+    "cpu": amount(CPU, "CPU request", "cpu_millis"),
+    "memory": amount(MEMORY, "memory request and limit"),
+    "disk": amount(MEMORY, "scratch at `$TMPDIR`"),
+    "time": amount(TIME, "run limit"),
+    "retries": Field(whole(0, 5), "0–5", "run again after an exit code the row calls transient"),
+    "resume": Field(
+        choice({"yes": True, "no": False}),
         "`yes`, `no`",
-        "no",
         "start again after a node was drained or lost, up to 5 times: say yes if the script can",
-        lambda text: _YES.get(text.lower(), text.lower()),
     ),
-    "attempt": Key(
-        "attempt", _whole(1, 9999), "1, 2, …", "1", "ask for another run by pull request"
-    ),
-    "secret": Key(
-        "secrets",
-        _secret,
+    "attempt": Field(whole(1, 9999), "1, 2, …", "ask for another run by pull request"),
+    "secret": Field(
+        documents.name,
         "name, may repeat",
-        "–",
         "a Secret that the cluster settings grant to the pull request's author",
+        "secrets",
     ),
-    "notify": Key(
-        "notify",
-        _word({one.value: one for one in Notify}),
+    "notify": Field(
+        choice({one.value: one for one in Notify}),
         "`end`, `fail`, `never`",
-        "end",
         "when the author is mentioned",
     ),
 }
@@ -122,16 +65,14 @@ def parse(text: str, path: str) -> tuple[Directives, tuple[Finding, ...]]:
     lines: dict[str, int] = {}
     findings: list[Finding] = []
     for line in _lines(text):
-        if len(findings) >= MOST:
-            break
-        problem = _misuse(line)
-        problems = [problem] if problem else list(_take(line, values, lines))
-        repeated = any(code == "directive-repeated" for _, code, _ in problems)
-        fix = _repair(line) if problems and not repeated else ""
+        problems = list(_take(line, values, lines))
+        fix = _repair(line) if problems else ""
         findings += [
             Finding(path=path, line=line.number, column=column, code=code, message=message, fix=fix)
             for column, code, message in problems
         ]
+        if len(findings) >= MOST:
+            break
     return Directives(**values), tuple(findings)
 
 
@@ -155,8 +96,7 @@ def stated(text: str, prefix: str) -> Stated:
 def _lines(text: str) -> Iterator[_Line]:
     """Yield the lines that are, or were meant as, directives."""
     leading = True
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.rstrip("\r")
+    for number, line in enumerate(text.split("\n"), 1):
         leading = leading and (not line.strip() or line.lstrip().startswith("#"))
         exact = MARKED.fullmatch(line)
         near = exact or ("dtp" in line[:200].lower() and NEAR.fullmatch(line)) or None
@@ -165,49 +105,46 @@ def _lines(text: str) -> Iterator[_Line]:
             yield _Line(number, line, body, exact is not None, leading)
 
 
-_Problem = tuple[int, str, str]  # column, code, message
-
-
-def _misuse(line: _Line) -> _Problem | None:
-    """Return what is wrong with a line as a whole."""
+def _take(
+    line: _Line, values: dict[str, Any], lines: dict[str, int]
+) -> Iterator[tuple[int, str, str]]:
+    """Put the settings of one line into `values`; yield column, code, message of what is wrong."""
     if len(line.text) > LONGEST:
-        return 1, "directive-form", f"is longer than {LONGEST} characters"
-    if not line.leading:
-        return 1, "directive-misplaced", "stands after the first command; move it to the top"
-    if not line.exact:
-        return 1, "directive-mark", "looks like a directive, but the mark is `#DTP` and a space"
-    if not line.body.strip():
-        return 1, "directive-form", f"`#DTP` without key=value; known are {', '.join(KEYS)}"
-    return None
-
-
-def _take(line: _Line, values: dict[str, Any], lines: dict[str, int]) -> Iterator[_Problem]:
-    """Put the settings of one line into `values`; yield what is wrong with it."""
-    start = len(line.text) - len(line.body)
-    for match in WORD.finditer(line.body):
-        column = start + match.start() + 1
-        name, equals, value = match[0].partition("=")
-        if not equals:
-            yield column, "directive-form", f"`{match[0][:60]}` is not key=value"
-        elif name not in KEYS:
-            near = documents.closest(name, KEYS)
-            yield column, "directive-unknown", f"`{name[:60]}` is no directive{near}"
-        elif name in lines and name != "secret":
-            yield column, "directive-repeated", f"`{name}` is set on line {lines[name]} already"
-        else:
-            lines[name] = line.number
-            try:
-                _set(values, KEYS[name], value)
-            except ValueError as error:
-                yield column, "directive-value", f"`{name}={value[:60]}`: the value {error}"
-
-
-def _set(values: dict[str, Any], key: Key, text: str) -> None:
-    value = key.read(text)
-    if key.attribute == "secrets":
-        values["secrets"] = tuple(dict.fromkeys((*values.get("secrets", ()), value)))
+        yield 1, "directive-form", f"is longer than {LONGEST} characters"
+    elif not line.leading:
+        yield 1, "directive-misplaced", "stands after the first command; move it to the top"
+    elif not line.exact:
+        yield 1, "directive-mark", "looks like a directive, but the mark is `#DTP` and a space"
+    elif not line.body.strip():
+        yield 1, "directive-form", f"`#DTP` without key=value; known are {', '.join(KEYS)}"
     else:
-        values[key.attribute] = value
+        start = len(line.text) - len(line.body) + 1
+        for match in WORD.finditer(line.body):
+            for code, message in _set(match[0], line.number, values, lines):
+                yield start + match.start(), code, message
+
+
+def _set(
+    word: str, number: int, values: dict[str, Any], lines: dict[str, int]
+) -> Iterator[tuple[str, str]]:
+    name, equals, text = word.partition("=")
+    if not equals:
+        yield "directive-form", f"`{word[:60]}` is not key=value"
+    elif name not in KEYS:
+        near = documents.closest(name, KEYS)
+        yield "directive-unknown", f"`{name[:60]}` is no directive{near}"
+    elif name in lines and name != "secret":
+        yield "directive-repeated", f"`{name}` is set on line {lines[name]} already"
+    else:
+        lines[name] = number
+        try:
+            value = documents.at(name, KEYS[name].read, text)
+        except ValueError as error:
+            yield "directive-value", str(error)
+        else:
+            if name == "secret":
+                value = tuple(dict.fromkeys((*values.get("secrets", ()), value)))
+            values[documents.attribute(name, KEYS[name])] = value
 
 
 def _repair(line: _Line) -> str:
@@ -222,18 +159,12 @@ def _repair(line: _Line) -> str:
 
 def _repair_word(word: str) -> str:
     name, _, value = word.partition("=")
-    key = name if name in KEYS else _near_key(name)
-    if not key:
-        return ""
-    for candidate in (value, KEYS[key].guess(value)):
+    key = documents.near(name, KEYS)
+    said = {"true": "yes", "false": "no"}.get(value.lower(), value.lower())
+    for meant in (value, said, *(kind.guess(value) for kind in (CPU, MEMORY, TIME))):
         try:
-            KEYS[key].read(candidate)
-        except ValueError:
+            KEYS[key].read(meant)
+        except (KeyError, ValueError):
             continue
-        return f"{key}={candidate}"
+        return f"{key}={meant}"
     return ""
-
-
-def _near_key(name: str) -> str:
-    found = re.search(r"did you mean `(\w+)`", documents.closest(name, KEYS))
-    return found[1] if found else ""

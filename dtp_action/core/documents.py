@@ -1,4 +1,4 @@
-"""YAML text into checked values, with errors that say where, what was found and what is allowed.
+"""YAML and single words into checked values; errors say where, what was found, what is allowed.
 
 The only module that knows YAML. Knows nothing of what the values mean.
 """
@@ -12,60 +12,45 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from dtp_action.core.quantities import Kind
 from dtp_action.errors import UsageError
 
 LARGEST = 512 * 1024  # no settings are longer; more is a mistake
+NOTHING = ("", "~", "null")  # a key with this value counts as absent
 
-
-class Place(NamedTuple):
-    """A value's place: the document's name and the path within it (`protocols.aws.uid`)."""
-
-    document: str
-    path: str = ""
-
-    def at(self, key: object) -> Place:
-        """Return the place of one member."""
-        return self._replace(path=f"{self.path}.{key}" if self.path else str(key))
-
-    def error(self, problem: str, *, hint: str = "") -> UsageError:
-        """Return the error to raise about this place."""
-        return UsageError(f"{self.document}: {self.path or 'the document'}: {problem}", hint=hint)
-
-    def wrong(self, found: object, allowed: str) -> UsageError:
-        """Return the error for a value of the wrong form."""
-        return self.error(f"found {_shown(found)}; allowed is {allowed}")
-
-
-Reader = Callable[[Place, Any], Any]
+# Takes text, a list or a mapping and returns the checked value. Raises ValueError with a sentence
+# that begins with what was found; whoever reads a member puts the member's key before it.
+Reader = Callable[[Any], Any]
 
 
 class Field(NamedTuple):
-    """One key of a record: where its value goes, how it is read, and its line in the reference."""
+    """One key: how it is read and written, its line in the reference, where its value goes."""
 
-    attribute: str
     read: Reader
-    form: str
-    meaning: str
+    form: str = ""
+    meaning: str = ""
+    attribute: str = ""  # '': the key's name, in snake case
+    write: Callable[[Any], str] = str
 
 
-def load(text: str | bytes, document: str) -> Any:
-    """Return the plain value of one YAML document; raises UsageError."""
-    if len(text) > LARGEST:
-        raise Place(document).error(f"is longer than {LARGEST // 1024} KiB")
+def read(content: str | bytes, document: str, reader: Reader) -> Any:
+    """Return what the reader makes of one YAML document; raises UsageError that names it."""
+    if len(content) > LARGEST:
+        raise UsageError(f"{document}: is longer than {LARGEST // 1024} KiB")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 a SafeLoader with fewer types still
+        return reader(yaml.load(content, _Loader))  # noqa: S506 makes text, lists and mappings only
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        line = f"line {mark.line + 1}" if mark else ""
-        raise Place(document, line).error(f"is not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Place(document).error("is not valid YAML text in UTF-8") from error
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise UsageError(f"{document}: {line}is not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{document}: is not valid YAML text in UTF-8") from error
+    except ValueError as error:
+        raise UsageError(f"{document}: {error}") from error
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without its surprises: `off`, `no` and dates are text, a key stands once, no aliases."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 as PyYAML declares it
+class _Loader(yaml.BaseLoader):
+    """YAML without its surprises: all values are text, a key stands once, no aliases."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -74,60 +59,65 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        made = super().construct_mapping(node, deep)
         seen = set()
         for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                problem = f"the key {name!r} stands twice"
+            if key.value in seen:
+                problem = f"the key {key.value!r} stands twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+            seen.add(key.value)
+        return made
 
 
-for _tag, _pattern, _first in (
-    ("null", r"~|null|", ["~", "n", ""]),
-    ("bool", r"true|false", ["t", "f"]),
-    ("int", r"-?(?:0|[1-9][0-9]{0,17})", list("-0123456789")),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first
-    )
-
-
-# --- readers: each takes a place and a plain value, and returns the checked one ------------------
+# --- readers -------------------------------------------------------------------------------------
 
 
 def record(fields: Mapping[str, Field], *, required: Iterable[str] = ()) -> Reader:
-    """Read a mapping with known keys into {attribute: value}; absent and null keys stay absent."""
+    """Read a mapping with known keys into {attribute: value}; absent and empty keys stay absent."""
 
-    def read(place: Place, value: Any) -> dict[str, Any]:
-        for key in _mapping(place, value):
+    def read(value: Any) -> dict[str, Any]:
+        for key in _mapping(value):
             if key not in fields:
-                raise place.error(f"unknown key {_shown(key)}{closest(key, fields)}")
+                raise ValueError(f"unknown key `{key[:60]}`{closest(key, fields)}")
+        given = {key: member for key, member in value.items() if member not in NOTHING}
         for key in required:
-            if value.get(key) is None:
-                raise place.error(f"the key `{key}` is missing")
-        given = {key: member for key, member in value.items() if member is not None}
-        return {fields[k].attribute: fields[k].read(place.at(k), v) for k, v in given.items()}
+            if key not in given:
+                raise ValueError(f"the key `{key}` is missing")
+        return {
+            attribute(key, fields[key]): at(key, fields[key].read, member)
+            for key, member in given.items()
+        }
 
     return read
 
 
+def attribute(key: str, field: Field) -> str:
+    """Return the name of the attribute that a key's value goes to."""
+    return field.attribute or re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", key)
+
+
+def at(key: object, reader: Reader, member: Any) -> Any:
+    """Read a member; its key goes before what is wrong with it."""
+    try:
+        return reader(member)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
 def mapping(key: Reader, item: Reader) -> Reader:
     """Read a mapping whose keys and values have one form each."""
-    return lambda place, value: {
-        key(place, name): item(place.at(name), member)
-        for name, member in _mapping(place, value).items()
+    return lambda value: {
+        key(name): at(name, item, member) for name, member in _mapping(value).items()
     }
 
 
 def several(item: Reader) -> Reader:
     """Read a list into a tuple."""
 
-    def read(place: Place, value: Any) -> tuple[Any, ...]:
+    def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise place.wrong(value, "a list")
-        return tuple(item(place.at(number), member) for number, member in enumerate(value))
+            raise _wrong(value, "a list")
+        return tuple(at(number, item, member) for number, member in enumerate(value, 1))
 
     return read
 
@@ -135,9 +125,9 @@ def several(item: Reader) -> Reader:
 def text(pattern: str, allowed: str) -> Reader:
     """Read text that matches the whole pattern."""
 
-    def read(place: Place, value: Any) -> str:
+    def read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-            raise place.wrong(value, allowed)
+            raise _wrong(value, allowed)
         return value
 
     return read
@@ -145,59 +135,59 @@ def text(pattern: str, allowed: str) -> Reader:
 
 def whole(low: int, high: int) -> Reader:
     """Read a whole number within bounds."""
+    allowed = f"a whole number from {low} to {high}"
+    digits = text(r"0|[1-9][0-9]{0,9}", allowed)
 
-    def read(place: Place, value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise place.wrong(value, f"a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def choice(*allowed: object) -> Reader:
-    """Read one of a few values."""
-
-    def read(place: Place, value: Any) -> Any:
-        if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
-            raise place.wrong(value, " or ".join(_shown(one) for one in allowed))
-        return value
+    def read(value: Any) -> int:
+        number = int(digits(value))
+        if not low <= number <= high:
+            raise _wrong(value, allowed)
+        return number
 
     return read
 
 
-def amount(parse: Callable[[str], int]) -> Reader:
-    """Read a quantity; a number without a unit may stand unquoted."""
-
-    def read(place: Place, value: Any) -> int:
-        try:
-            return parse(str(value))
-        except ValueError as error:
-            raise place.error(f"{_shown(value)} {error}") from error
-
-    return read
+def choice(allowed: Mapping[str, Any]) -> Reader:
+    """Read one of a few words into the value it stands for."""
+    word = text("|".join(allowed), " or ".join(f"`{word}`" for word in allowed))
+    return lambda value: allowed[word(value)]
 
 
-def closest(word: object, known: Iterable[str]) -> str:
+def amount(kind: Kind, meaning: str, attribute: str = "") -> Field:
+    """Return the key for an amount of one kind."""
+    return Field(lambda value: kind.parse(str(value)), kind.form, meaning, attribute, kind.write)
+
+
+name = text(
+    r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?",
+    "a Kubernetes name: lower case letters, digits, `-` and `.`",
+)
+version = Field(choice({"1": 1}), "`1`", "the form of this document")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean …?` for a word that is near a known one, else what is known."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(word)[:60].lower(), {name.lower(): 0 for name in names}, 1)
-    meant = [name for name in names if near and name.lower() == near[0]]
-    return f"; did you mean `{meant[0]}`?" if meant else f"; known are {', '.join(names)}"
+    meant = near(word, names)
+    return f"; did you mean `{meant}`?" if meant else f"; known are {', '.join(names)}"
 
 
-def _mapping(place: Place, value: Any) -> dict[Any, Any]:
+def near(word: str, known: Iterable[str]) -> str:
+    """Return the known word that was probably meant, or ''."""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word[:60].lower(), names, 1)
+    return names[found[0]] if found else ""
+
+
+def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise place.wrong(value, "a mapping (key: value)")
+        raise _wrong(value, "a mapping (key: value)")
     return value
 
 
-def _shown(value: object) -> str:
-    plain = {None: "nothing", True: "`true`", False: "`false`"}
-    if value is None or isinstance(value, bool):
-        return plain[value]
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return f"`{str(value)[:60]}`"
+def _wrong(value: object, allowed: str) -> ValueError:
+    containers: dict[type, str] = {dict: "a mapping", list: "a list"}
+    return ValueError(f"{containers.get(type(value), f'`{str(value)[:60]}`')} is not {allowed}")
 
 
 # --- the other way -------------------------------------------------------------------------------

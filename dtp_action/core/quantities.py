@@ -16,53 +16,41 @@ class Kind:
     """One kind of amount: what it is called, how it is written, and what each unit is worth."""
 
     what: str
-    examples: str
+    form: str
     units: dict[str, int]
 
     def parse(self, text: str) -> int:
         """Read an amount; raises ValueError with a sentence that says how it is written."""
         match = re.fullmatch(r"([1-9][0-9]{0,11})([A-Za-z]*)", text, re.ASCII)
-        if not match or match[2] not in self.units:
-            raise ValueError(f"is not {self.what}; write it like {self.examples}")
-        amount = int(match[1]) * self.units[match[2]]
-        if amount > LARGEST:
-            raise ValueError(f"is more than any {self.what.split()[-1]} there is")
+        amount = int(match[1]) * self.units.get(match[2], 0) if match else 0
+        if not 0 < amount <= LARGEST:
+            raise ValueError(f"`{text[:60]}` is not {self.what}; write it like {self.form}")
         return amount
 
     def write(self, amount: int) -> str:
         """Write an amount with the unit that makes the shortest whole number."""
-        whole = [(amount // size, unit) for unit, size in self.units.items() if amount % size == 0]
-        count, unit = min(whole, default=(amount, ""), key=lambda pair: pair[0])
+        whole = ((amount // size, unit) for unit, size in self.units.items() if amount % size == 0)
+        count, unit = min(whole, default=(amount, ""))
         return f"{count}{unit}"
 
     def guess(self, text: str) -> str:
         """Return what was probably meant (`8GB` → `8G`, `90 min` → `90m`), or ''."""
-        match = re.fullmatch(r"0*([1-9][0-9]{0,11})\s*([A-Za-z]+)", text.strip(), re.ASCII)
-        meant = (
-            unit
-            for unit in self.units
-            if unit and match and match[2].lower().startswith(unit.lower())
-        )
-        unit = max(meant, key=len, default="")
-        return f"{match[1]}{unit}" if match and unit else ""
+        match = re.fullmatch(r"0*([1-9][0-9]{0,11})\s*([A-Za-z]+)", text, re.ASCII)
+        for unit in sorted(filter(None, self.units), key=len, reverse=True):
+            if match and match[2].lower().startswith(unit.lower()):
+                return f"{match[1]}{unit}"
+        return ""
 
 
-CPU = Kind(what="an amount of CPU", examples="500m or 2", units={"": 1000, "m": 1})
+CPU = Kind(what="an amount of CPU", form="`500m` or `2`", units={"": 1000, "m": 1})
 MEMORY = Kind(
     what="a size",
-    examples="512Mi, 8Gi or 8G",
+    form="`512Mi`, `8Gi` or `8G`",
     units={"Ti": 2**40, "Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
     | {"T": 10**12, "G": 10**9, "M": 10**6, "k": 10**3},
 )
 TIME = Kind(
-    what="a time", examples="90m, 24h or 7d", units={"d": 86400, "h": 3600, "m": 60, "s": 1}
+    what="a time", form="`90m`, `24h` or `7d`", units={"d": 86400, "h": 3600, "m": 60, "s": 1}
 )
 
-parse_cpu, print_cpu = CPU.parse, CPU.write
-parse_memory, print_memory = MEMORY.parse, MEMORY.write
-parse_time = TIME.parse
-
-
-def print_time(seconds: int) -> str:
-    """Write a time; a single day is `24h`, as people say it."""
-    return "24h" if seconds == TIME.units["d"] else TIME.write(seconds)
+print_cpu, print_memory, print_time = CPU.write, MEMORY.write, TIME.write

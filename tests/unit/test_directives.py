@@ -168,9 +168,7 @@ def test_a_wrong_value_is_an_error_at_its_column(
 
 def test_a_value_says_how_it_is_written() -> None:
     (finding,) = wrong("#DTP time=2hours")
-    assert finding.message == (
-        "`time=2hours`: the value is not a time; write it like 90m, 24h or 7d"
-    )
+    assert finding.message == ("time: `2hours` is not a time; write it like `90m`, `24h` or `7d`")
 
 
 def test_every_mistake_of_a_line_is_told() -> None:

@@ -10,26 +10,35 @@ from dtp_action.core import catalog, cluster_settings, documents
 from dtp_action.errors import UsageError
 
 
+def load(text: str | bytes) -> object:
+    return documents.read(text, "catalog.yaml", lambda value: value)
+
+
 def message(text: str | bytes) -> str:
     with pytest.raises(UsageError) as caught:
-        documents.load(text, "catalog.yaml")
+        load(text)
     return caught.value.message
 
 
-def test_off_yes_no_and_dates_are_text_and_not_what_yaml_makes_of_them() -> None:
-    loaded = documents.load("off: yes\nday: 2030-01-02\nratio: 1:30\noctal: 010\n", "x")
-    assert loaded == {"off": "yes", "day": "2030-01-02", "ratio": "1:30", "octal": "010"}
+def test_what_stands_there_is_text_and_not_what_yaml_makes_of_it() -> None:
+    loaded = load("off: yes\nday: 2030-01-02\nratio: 1:30\nmode: 010\nlist: [true, ~]\n")
+    assert loaded == {
+        "off": "yes",
+        "day": "2030-01-02",
+        "ratio": "1:30",
+        "mode": "010",
+        "list": ["true", "~"],
+    }
 
 
-def test_true_null_and_whole_numbers_are_values() -> None:
-    assert documents.load("[true, false, null, ~, 12, -3]", "x") == [
-        True,
-        False,
-        None,
-        None,
-        12,
-        -3,
-    ]
+def test_a_tag_makes_nothing_but_text_lists_and_mappings() -> None:
+    assert load("!!python/object/apply:os.system [x]") == ["x"]
+
+
+@pytest.mark.parametrize("empty", ["", " ~", " null", ' ""'])
+def test_an_empty_key_is_as_if_it_were_absent(empty: str) -> None:
+    reader = documents.record({"queue": documents.Field(documents.name)})
+    assert documents.read(f"queue:{empty}\n", "x", reader) == {}
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
@@ -49,7 +58,7 @@ def test_aliases_are_refused_so_that_nothing_can_grow_or_contain_itself() -> Non
         "a: [",
         "a: b: c",
         "\t",
-        "!!python/object/apply:os.system [x]",
+        "? [a]\n: b",
         b"\xff\xfe\xff",
         "a\x00",
         "[" * 1500,
@@ -60,13 +69,13 @@ def test_what_is_no_yaml_is_a_usage_error_that_names_the_document(text: str | by
 
 
 def test_a_huge_document_is_refused_unread() -> None:
-    assert message(" " * 600_000) == "catalog.yaml: the document: is longer than 512 KiB"
+    assert message(" " * 600_000) == "catalog.yaml: is longer than 512 KiB"
 
 
 @given(st.one_of(st.text(), st.binary()))
 def test_any_text_loads_or_is_a_usage_error(text: str | bytes) -> None:
     with contextlib.suppress(UsageError):
-        documents.load(text, "x")
+        load(text)
 
 
 KEYS = st.one_of(
@@ -88,36 +97,35 @@ def test_any_document_makes_settings_and_a_catalog_or_is_a_usage_error(value: ob
             parse("version: 1\n" + text, "x")
 
 
-PLACE = documents.Place("doc", "here")
+LETTERS = documents.text("a+", "letters a")
+DIGIT = documents.whole(1, 9)
 
 
 @pytest.mark.parametrize(
     ("reader", "value", "told"),
     [
-        (documents.whole(1, 9), 10, "found `10`; allowed is a whole number from 1 to 9"),
-        (documents.whole(1, 9), True, "found `true`; allowed is a whole number from 1 to 9"),
-        (documents.whole(1, 9), "5", "found `5`; allowed is a whole number from 1 to 9"),
-        (documents.choice(True, False), 1, "found `1`; allowed is `true` or `false`"),
-        (documents.choice("all", "own"), None, "found nothing; allowed is `all` or `own`"),
-        (documents.several(documents.whole(0, 1)), {}, "found a mapping; allowed is a list"),
-        (documents.text("a+", "letters a"), "ab", "found `ab`; allowed is letters a"),
-        (documents.record({}), [], "found a list; allowed is a mapping (key: value)"),
+        (DIGIT, "10", "`10` is not a whole number from 1 to 9"),
+        (DIGIT, "true", "`true` is not a whole number from 1 to 9"),
+        (DIGIT, ["5"], "a list is not a whole number from 1 to 9"),
+        (documents.choice({"all": 1, "own": 2}), "some", "`some` is not `all` or `own`"),
+        (documents.several(DIGIT), {}, "a mapping is not a list"),
+        (LETTERS, "ab", "`ab` is not letters a"),
+        (documents.record({}), [], "a list is not a mapping (key: value)"),
+        (
+            documents.mapping(LETTERS, documents.several(DIGIT)),
+            {"aa": ["1", "x"]},
+            "aa: 2: `x` is not a whole number from 1 to 9",
+        ),
     ],
 )
 def test_a_reader_says_where_what_was_found_and_what_is_allowed(
     reader: documents.Reader, value: object, told: str
 ) -> None:
-    with pytest.raises(UsageError) as caught:
-        reader(PLACE, value)
-    assert caught.value.message == f"doc: here: {told}"
-
-
-def test_a_member_is_named_by_its_path() -> None:
-    read = documents.mapping(documents.text("[a-z]+", ""), documents.several(documents.whole(0, 1)))
-    with pytest.raises(UsageError, match=r"^doc: here\.groups\.1: found `7`"):
-        read(PLACE, {"groups": [1, 7]})
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 compared in full
+        reader(value)
+    assert str(caught.value) == told
 
 
 def test_what_is_dumped_loads_again() -> None:
-    value = {"script": "#!/bin/sh\necho a\n", "list": [1, "2", None], "off": "yes"}
-    assert documents.load(documents.dump(value), "x") == value
+    value = {"script": "#!/bin/sh\necho a\n", "list": ["1", "b"], "off": "yes"}
+    assert load(documents.dump(value)) == value

@@ -48,25 +48,23 @@ def test_memory_is_printed_with_the_unit_that_makes_it_short(amount: int, writte
     ("text", "seconds"), [("90m", 5400), ("24h", 86400), ("7d", 604800), ("30s", 30)]
 )
 def test_times_have_a_unit(text: str, seconds: int) -> None:
-    assert quantities.parse_time(text) == seconds
+    assert quantities.TIME.parse(text) == seconds
 
 
-@pytest.mark.parametrize(
-    ("seconds", "written"), [(86400, "24h"), (172_800, "2d"), (3600, "1h"), (5400, "90m")]
-)
-def test_times_are_printed_as_people_say_them(seconds: int, written: str) -> None:
+@pytest.mark.parametrize(("seconds", "written"), [(172_800, "2d"), (3600, "1h"), (5400, "90m")])
+def test_times_are_printed_in_their_largest_whole_unit(seconds: int, written: str) -> None:
     assert quantities.print_time(seconds) == written
 
 
 @pytest.mark.parametrize("text", ["", "8", "0Gi", "-1Gi", "1.5Gi", "8GB", "8 Gi", "٣Gi", "Gi"])
 def test_a_size_without_a_known_unit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^is not a size; write it like 512Mi, 8Gi or 8G$"):
-        quantities.parse_memory(text)
+    with pytest.raises(ValueError, match=r" is not a size; write it like `512Mi`, `8Gi` or `8G`$"):
+        quantities.MEMORY.parse(text)
 
 
 def test_an_absurd_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="is more than"):
-        quantities.parse_memory("999999999999Ti")
+    with pytest.raises(ValueError, match="is not a size"):
+        quantities.MEMORY.parse("999999999999Ti")
 
 
 @pytest.mark.parametrize(

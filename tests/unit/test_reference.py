@@ -15,21 +15,16 @@ from dtp_action.core import (
     catalog,
     cluster_settings,
     directives,
-    quantities,
+    documents,
     scripts,
     secrets,
 )
 from dtp_action.core.documents import Field
+from dtp_action.core.model import Directives
 from dtp_action.core.scripts import File
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 ROWS = catalog.builtin().rows.values()
-WRITE = {
-    "cpu_millis": quantities.print_cpu,
-    "memory": quantities.print_memory,
-    "disk": quantities.print_memory,
-    **dict.fromkeys(("time", "retention", "queue_allowance", "stuck_limit"), quantities.print_time),
-}
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> str:
@@ -38,12 +33,12 @@ def table(head: str, rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
-def default(attribute: str, value: Any) -> str:
-    if value in (None, "", (), {}, False):
+def default(field: Field, value: Any) -> str:
+    if value in (None, "", (), {}) or value is False:
         return "–"
     if isinstance(value, cluster_settings.Caps):
         return "below"
-    return f"`{WRITE.get(attribute, str)(value)}`"
+    return f"`{field.write(value)}`"
 
 
 def fields(keys: Mapping[str, Field], defaults: object) -> str:
@@ -51,7 +46,7 @@ def fields(keys: Mapping[str, Field], defaults: object) -> str:
         (
             f"`{key}`",
             one.form,
-            default(one.attribute, getattr(defaults, one.attribute, None)),
+            default(one, getattr(defaults, documents.attribute(key, one), None)),
             one.meaning,
         )
         for key, one in keys.items()
@@ -60,9 +55,13 @@ def fields(keys: Mapping[str, Field], defaults: object) -> str:
 
 
 def directive_keys() -> str:
-    rows = [
-        (f"`{key}`", one.form, one.default, one.meaning) for key, one in directives.KEYS.items()
-    ]
+    row = catalog.Row(protocol="x")
+    rows = []
+    for key, one in directives.KEYS.items():
+        attribute = documents.attribute(key, one)
+        own = default(one, getattr(Directives(), attribute))
+        shown = f"row ({default(one, getattr(row, attribute))})" if key in catalog.FIELDS else own
+        rows.append((f"`{key}`", one.form, "`no`" if key == "resume" else shown, one.meaning))
     return table("key | form | default | meaning", rows)
 
 
@@ -83,7 +82,7 @@ def exit_codes() -> str:
     rows = (
         (f"`{row.protocol}`", code, meaning, "yes" if code in row.transient else "no")
         for row in ROWS
-        for code, meaning in sorted(row.exit_codes.items())
+        for code, meaning in sorted((row.exits | row.transient).items())
     )
     return table("protocol | exit code | meaning | transient", rows)
 
@@ -128,15 +127,6 @@ def test_the_examples_of_the_pages_are_read_without_a_word() -> None:
     assert site.row("irods") is not None
     assert site.row("aspera") is None
     assert cluster_settings.parse(example("cluster-settings.md", "yaml"), "x").grants
-
-
-def test_the_defaults_that_directives_name_are_those_of_a_row() -> None:
-    row = catalog.Row(protocol="x")
-    for key in ("cpu", "memory", "disk", "time"):
-        one = directives.KEYS[key]
-        named = re.fullmatch(r"row \((\w+)\)", one.default)
-        assert named
-        assert one.read(named[1]) == getattr(row, one.attribute)
 
 
 # One script, or path, for each code. The credential is put together here.

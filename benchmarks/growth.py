@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.common import Bench, bench, machine, tell
 from dtp_action.adapters import kube
+from dtp_action.adapters.kube_http import HttpApi
 from dtp_action.core.model import Phase, Ref
 from tests import builders
 
@@ -69,7 +70,9 @@ def counted(site: Bench) -> tuple[int, int]:
     """Return requests and bytes of the four reads that such a run makes."""
     cluster = site.namespace.connect()
     received = 0
-    once = cluster._api._once
+    api = cluster._api
+    assert isinstance(api, HttpApi)
+    once = api._once
 
     def count(request: Any) -> bytes:
         nonlocal received
@@ -77,7 +80,7 @@ def counted(site: Bench) -> tuple[int, int]:
         received += len(body)
         return body
 
-    cluster._api._once = count  # type: ignore[method-assign]
+    api._once = count  # type: ignore[method-assign]
     read_all(cluster)
     return len(cluster.requests), received
 

@@ -1,26 +1,27 @@
-"""The port `dispatch.Cluster` over a real Kubernetes: the ledger's ConfigMaps, Jobs, Pods, logs.
+"""The port `dispatch.Cluster` in Kubernetes' own objects: ConfigMaps, Jobs, Pods and their logs.
 
-Uses `kubernetes` for what is hard to do well (kubeconfigs, credentials, TLS) and plain dicts for
-the rest. Translates and carries out; what to do is decided elsewhere.
+Plain dicts over any `kube_api.Api`: a real API server or the embedded cluster. Translates and
+carries out; what to do is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
-from dtp_action.adapters import kube_login, kube_views
-from dtp_action.adapters.kube_http import (
+from dtp_action.adapters import kube_views
+from dtp_action.adapters.kube_api import (
     JSON,
-    METADATA,
     METADATA_LIST,
     TRIES,
     AnswerError,
     Api,
     LostError,
     Request,
+    Wire,
 )
 from dtp_action.core import cluster_settings, ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
@@ -40,10 +41,6 @@ from dtp_action.core.model import (
 )
 from dtp_action.errors import StaleError, UnavailableError, UsageError
 
-T = TypeVar("T")
-Wire = dict[str, Any]
-Query = dict[str, str | int]
-
 # All that the adapter asks of the cluster. The chart's Role is held equal to this by a test.
 REQUIRED_VERBS = {
     "namespaces": ("get",),
@@ -62,12 +59,22 @@ LOG_PATIENCE = 10.0  # seconds: a log is worth having, not worth waiting for a n
 SILENCE = 180.0  # seconds; the runner writes a line a minute
 GONE = HTTPStatus.NOT_FOUND
 
+# What the refusal of a Job says, and what it means. The first that fits; others are for good.
+FOR_NOW = {
+    "failed calling webhook": "the cluster cannot check it now",
+    "not yet ready to handle request": "the cluster cannot check it now",
+    "quota": "the namespace's quota is full",
+}
+NOT_ABOUT_THE_JOB = ("cannot create resource", "being terminated")
+
 
 def connect(*, kubeconfig: str | None, context: str | None, namespace: str | None) -> KubeCluster:
     """Return the cluster that a kubeconfig (path or text; None: as kubectl) leads to.
 
     Raises UsageError; asks nothing of the cluster yet.
     """
+    from dtp_action.adapters import kube_login
+
     return KubeCluster(
         kube_login.login(kubeconfig=kubeconfig, context=context, namespace=namespace)
     )
@@ -77,12 +84,8 @@ class KubeCluster:
     """One namespace of a cluster; satisfies `dispatch.Cluster`. Safe for threads."""
 
     def __init__(self, api: Api) -> None:
+        self.requests = api.requests
         self._api = api
-
-    @property
-    def requests(self) -> list[str]:
-        """What was asked so far, as `verb resource name`."""
-        return self._api.requests
 
     # --- reading ---
 
@@ -99,19 +102,18 @@ class KubeCluster:
         return cluster_settings.parse(text, where)
 
     def namespace_uid(self) -> str:
-        return str(self._ask("get", "namespaces", repeatable=True)["metadata"]["uid"])
+        return str(self._ask("get", "namespaces")["metadata"]["uid"])
 
     def now(self) -> datetime:
         return self._api.now()
 
     def ledger(self) -> Ledger:
-        items = self._list("configmaps", f"{ledger.KIND} in (entry,ledger)", METADATA_LIST)
         identity, entries = None, []
-        for metadata in (item["metadata"] for item in items):
-            if metadata["name"] == ledger.LEDGER_NAME:
-                identity = _load(ledger.load_identity, metadata)
+        for item in self._list("configmaps", f"{ledger.KIND} in (entry,ledger)", METADATA_LIST):
+            if item["metadata"]["name"] == ledger.LEDGER_NAME:
+                identity = _identity(item)
             else:
-                entries.append(_load(ledger.load_entry, metadata))
+                entries.append(_entry(item))
         return Ledger(identity=identity, entries=tuple(entries))
 
     def jobs(self) -> tuple[JobView, ...]:
@@ -126,42 +128,31 @@ class KubeCluster:
 
     def events(self, uid: str) -> tuple[str, ...]:
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": EVENTS}
-        answer = self._ask("list", "events", query=query, repeatable=True)
-        found = sorted(answer.get("items") or (), key=kube_views.event_time)
-        return tuple(map(kube_views.event_line, found))
+        return kube_views.event_lines(self._ask("list", "events", query=query).get("items") or ())
 
     def read(self, name: str) -> Recorded | None:
         found = self._get("configmaps", name)
         if not found:
             return None
-        entry = _load(ledger.load_entry, found["metadata"])
-        data = found.get("data") or {}
-        try:
-            spec = ledger.load_spec(data[ledger.ATTEMPT_KEY])
-            script = data[ledger.SCRIPT_KEY].encode()
-        except (KeyError, TypeError, ValueError) as error:
-            raise _unreadable(name, error) from error
-        return Recorded(entry=entry, script=script, spec=spec)
+        with _reading(found):
+            return Recorded(
+                entry=ledger.load_entry(found["metadata"]),
+                script=found["data"][ledger.SCRIPT_KEY].encode(),
+                spec=ledger.load_spec(found["data"][ledger.ATTEMPT_KEY]),
+            )
 
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
-        query: Query = {"container": "job", "tailLines": lines, "limitBytes": lines * LINE_LIMIT}
-        request = Request(
-            verb="get", resource="pods/log", name=pod.name, query=query, silence=LOG_PATIENCE
-        )
+        request = _log_of(pod, tailLines=lines, limitBytes=lines * LINE_LIMIT)
         try:
-            log = self._api.text(request)
-        except (AnswerError, LostError):  # not started, its node is gone, removed: no log to have
+            log = b"".join(self._api.stream(request, LOG_PATIENCE))
+        except (AnswerError, UnavailableError):  # not started, node gone, removed: none to have
             return None
         return log[-LOG_LIMIT:].decode(errors="replace") or None
 
     def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
-        query: Query = {"container": "job", "follow": str(follow).lower()}
-        query |= {} if lines is None else {"tailLines": lines}
-        request = Request(
-            verb="get", resource="pods/log", name=pod.name, query=query, silence=SILENCE
-        )
+        tail = {} if lines is None else {"tailLines": lines}
         try:
-            yield from self._api.stream(request)
+            yield from self._api.stream(_log_of(pod, follow=str(follow).lower(), **tail), SILENCE)
         except AnswerError:
             return
 
@@ -175,19 +166,13 @@ class KubeCluster:
     # --- writing ---
 
     def identify(self, identity: Identity) -> Identity:
-        made = self._create("configmaps", ledger.identity_manifest(identity), METADATA)
-        return _load(ledger.load_identity, made["metadata"])
+        return _identity(self._create("configmaps", ledger.identity_manifest(identity)))
 
     def rename(self, source: str) -> None:
-        card = self._get("configmaps", ledger.LEDGER_NAME, METADATA)
-        if not card:
-            raise StaleError("there is no identity card")
-        mark = card["metadata"]["resourceVersion"]
-        self._amend(ledger.LEDGER_NAME, mark, {"annotations": {ledger.SOURCE: source}})
+        self._amend(ledger.LEDGER_NAME, {"annotations": {ledger.SOURCE: source}})
 
     def record(self, draft: Draft) -> Entry:
-        made = self._create("configmaps", ledger.entry_manifest(draft), METADATA)
-        return _load(ledger.load_entry, made["metadata"])
+        return _entry(self._create("configmaps", ledger.entry_manifest(draft)))
 
     def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
         recorded = known or self.read(entry.name)
@@ -195,13 +180,12 @@ class KubeCluster:
             raise StaleError(f"{entry.name} is not the entry that was read")
         if recorded.entry.outcome or recorded.entry.intent:
             raise StaleError(f"{entry.name} was ended since it was read")
-        manifest = manifests.job(recorded.entry, recorded.spec)
         try:
-            return _whose(self._create("jobs", manifest), entry)
+            return _whose(self._create("jobs", manifests.job(recorded.entry, recorded.spec)), entry)
         except AnswerError as error:
             refused = _refused(error)
             if not refused:
-                raise self._api.refusal(_creation("jobs", manifest), error) from error
+                raise
         there = self._get("jobs", entry.name)  # a policy of today may refuse yesterday's Job
         return _whose(there, entry) if there else refused
 
@@ -211,10 +195,9 @@ class KubeCluster:
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:
             kept = ledger.companion(entry, "tail", {ledger.TAIL_KEY: tail})
-            self._create("configmaps", kept, METADATA)
-        return self._amend_entry(
-            entry, {"annotations": {ledger.INTENT: ledger.dump_intent(intent)}}
-        )
+            self._create("configmaps", kept)
+        note = {ledger.INTENT: ledger.dump_intent(intent)}
+        return self._amend_entry(entry, {"annotations": note})
 
     def stop(self, entry: Entry) -> None:
         self._patch_job(entry, {"activeDeadlineSeconds": 1})
@@ -230,45 +213,31 @@ class KubeCluster:
 
     # --- how ---
 
-    def _ask(self, verb: str, resource: str, name: str = "", *, but: int = 0, **more: Any) -> Wire:
-        """Ask; a no becomes our error, but for the HTTP status that the caller handles itself."""
-        request = Request(verb=verb, resource=resource, name=name, **more)
-        try:
-            return self._api.ask(request)
-        except AnswerError as error:
-            if error.status == but:
-                raise
-            raise self._api.refusal(request, error) from error
+    def _ask(self, verb: str, resource: str, name: str = "", **more: Any) -> Wire:
+        return self._api.ask(Request(verb=verb, resource=resource, name=name, **more))
 
-    def _get(self, resource: str, name: str, accept: str = JSON) -> Wire | None:
+    def _get(self, resource: str, name: str) -> Wire | None:
         try:
-            return self._ask("get", resource, name, but=GONE, accept=accept, repeatable=True)
-        except AnswerError:
+            return self._ask("get", resource, name)
+        except AnswerError as error:
+            if error.status != GONE:
+                raise
             return None
 
     def _list(self, resource: str, selector: str, accept: str = JSON) -> list[Wire]:
-        """Return a whole list of one version; one that grew old while it was read, anew."""
-        for _ in range(2):
-            try:
-                return list(self._pages(resource, selector, accept))
-            except AnswerError:
-                continue
-        raise UnavailableError(f"The list of {resource} grew old while it was read, twice.")
-
-    def _pages(self, resource: str, selector: str, accept: str) -> Iterable[Wire]:
-        query: Query = {"labelSelector": selector, "limit": PAGE}
+        """Return a list of one version: all of its pages, or none."""
+        query: dict[str, str | int] = {"labelSelector": selector, "limit": PAGE}
+        found: list[Wire] = []
         while True:
-            page = self._ask(
-                "list", resource, but=HTTPStatus.GONE, query=query, accept=accept, repeatable=True
-            )
+            page = self._ask("list", resource, query=query, accept=accept)
             if not str(page.get("kind")).endswith("List"):
                 raise UnavailableError(f"The list of {resource} is no list: {page.get('kind')}")
-            yield from page.get("items") or ()
+            found += page.get("items") or ()
             if not (mark := page["metadata"].get("continue")):
-                return
+                return found
             query["continue"] = mark
 
-    def _create(self, resource: str, manifest: Wire, accept: str = JSON) -> Wire:
+    def _create(self, resource: str, manifest: Wire) -> Wire:
         """Make an object; return it, or the one of that name that is there.
 
         A lost answer is cleared up by reading the name.
@@ -276,41 +245,39 @@ class KubeCluster:
         name = manifest["metadata"]["name"]
         for _ in range(TRIES):
             try:
-                return self._api.ask(_creation(resource, manifest, accept))
+                return self._ask("create", resource, name, body=manifest)
             except AnswerError as error:
                 if error.reason != "AlreadyExists":
-                    if resource == "jobs":
-                        raise
-                    raise self._api.refusal(_creation(resource, manifest), error) from error
+                    raise
             except LostError:
                 pass
-            if there := self._get(resource, name, accept):
+            if there := self._get(resource, name):
                 return there
         raise UnavailableError(f"{resource} {name} could not be made: no answer came back")
 
     def _amend_entry(self, entry: Entry, metadata: Wire) -> Entry:
-        return _load(ledger.load_entry, self._amend(entry.name, entry.version, metadata))
+        """Change an entry, unless it changed since it was read."""
+        return _entry(self._amend(entry.name, metadata | {"resourceVersion": entry.version}))
 
-    def _amend(self, name: str, version: str, metadata: Wire) -> Wire:
-        """Change an object's metadata, unless it changed since; return the metadata as it is."""
-        body = {"metadata": metadata | {"resourceVersion": version}}
+    def _amend(self, name: str, metadata: Wire) -> Wire:
+        """Change a ConfigMap's metadata; return it as it is then. Raises StaleError.
+
+        A lost answer is cleared up by reading the name: it is there, or is written again.
+        """
         for _ in range(TRIES):
             try:
-                request = Request(
-                    verb="patch", resource="configmaps", name=name, body=body, accept=METADATA
-                )
-                return dict(self._api.ask(request)["metadata"])
+                return self._ask("patch", "configmaps", name, body={"metadata": metadata})
             except AnswerError as error:
                 if error.status not in (GONE, HTTPStatus.CONFLICT):
-                    raise self._api.refusal(request, error) from error
+                    raise
                 raise StaleError(f"{name} changed since it was read") from error
             except LostError:
-                there = self._get("configmaps", name, METADATA)
-            now = there["metadata"] if there else {}
-            if metadata["annotations"].items() <= now.get("annotations", {}).items():
-                return now
-            if now.get("resourceVersion") != version:
-                raise StaleError(f"{name} changed since it was read")
+                there = self._get("configmaps", name)
+            if (
+                there
+                and metadata["annotations"].items() <= there["metadata"]["annotations"].items()
+            ):
+                return there
         raise UnavailableError(f"{name} could not be changed: no answer came back")
 
     def _patch_job(self, entry: Entry, spec: Wire) -> None:
@@ -318,22 +285,20 @@ class KubeCluster:
         body: Wire = {"spec": spec}
         if entry.job_uid:
             body["metadata"] = {"uid": entry.job_uid}
-        request = Request(
-            verb="patch", resource="jobs", name=entry.name, body=body, repeatable=True
-        )
         try:
-            self._api.ask(request)
+            self._ask("patch", "jobs", entry.name, body=body)
         except AnswerError as error:
-            if error.status != GONE and "metadata.uid" not in error.message:
-                raise self._api.refusal(request, error) from error
+            if error.status != GONE and "metadata.uid" not in error.said:
+                raise
+
+
+def _log_of(pod: PodView, **query: str | int) -> Request:
+    return Request(
+        verb="get", resource="pods/log", name=pod.name, query={"container": "job", **query}
+    )
 
 
 # --- what an answer means -------------------------------------------------------------------------
-
-
-def _creation(resource: str, manifest: Wire, accept: str = JSON) -> Request:
-    name = manifest["metadata"]["name"]
-    return Request(verb="create", resource=resource, name=name, body=manifest, accept=accept)
 
 
 def _whose(job: Wire, entry: Entry) -> Started | Taken:
@@ -345,31 +310,34 @@ def _whose(job: Wire, entry: Entry) -> Started | Taken:
 
 def _refused(error: AnswerError) -> Refused | None:
     """Read the refusal to make a Job; None where it is the dispatcher that is refused."""
-    text = error.message
-    if error.by_webhook or "not yet ready to handle request" in text:
-        return Refused(reason=f"the cluster cannot check it now: {text}", for_good=False)
-    if "quota" in text:
-        return Refused(reason=f"the namespace's quota is full: {text}", for_good=False)
-    ours = error.status in (HTTPStatus.UNAUTHORIZED, GONE) or "cannot create resource" in text
-    if ours or "being terminated" in text:
+    for words, meaning in FOR_NOW.items():
+        if words in error.said:
+            return Refused(reason=f"{meaning}: {error.said}", for_good=False)
+    dispatcher = error.status in (HTTPStatus.UNAUTHORIZED, GONE)
+    if dispatcher or any(words in error.said for words in NOT_ABOUT_THE_JOB):
         return None
-    if error.status == HTTPStatus.CONFLICT:
-        return Refused(reason=f"something else is being changed: {text}", for_good=False)
-    return Refused(reason=text, for_good=True)
+    return Refused(reason=error.said, for_good=error.status != HTTPStatus.CONFLICT)
 
 
-def _load(read: Callable[[Wire], T], metadata: Wire) -> T:
-    """Read an entry's or the card's metadata; what cannot be read stops the run by name."""
+def _entry(found: Wire) -> Entry:
+    with _reading(found):
+        return ledger.load_entry(found["metadata"])
+
+
+def _identity(found: Wire) -> Identity:
+    with _reading(found):
+        return ledger.load_identity(found["metadata"])
+
+
+@contextmanager
+def _reading(found: Wire) -> Iterator[None]:
+    """Stop the run, by name, at an entry or a card that cannot be read."""
     try:
-        return read(metadata)
+        yield
     except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable(str(metadata.get("name")), error) from error
-
-
-def _unreadable(name: str, error: Exception) -> UsageError:
-    return UsageError(
-        f"ConfigMap {name} is labelled as part of the ledger and cannot be read:"
-        f" {type(error).__name__}: {error}",
-        hint="Was it edited by hand, or written by a newer release? Restore it from a backup, or"
-        f" remove its label {ledger.KIND} to leave it out; nothing was started.",
-    )
+        raise UsageError(
+            f"ConfigMap {found['metadata'].get('name')} is labelled as part of the ledger and"
+            f" cannot be read: {type(error).__name__}: {error}",
+            hint="Was it edited by hand, or written by a newer release? Restore it from a backup,"
+            f" or remove its label {ledger.KIND} to leave it out; nothing was started.",
+        ) from error

@@ -1,8 +1,6 @@
-"""One conversation with an API server: time-outs, retries, and what its answers mean.
+"""The port `kube_api.Api` over HTTP: time-outs, retries, and what a server's answers mean.
 
-Requests are Kubernetes' own words (verb, resource, name), bodies plain dicts. Whatever fails
-leaves here as one of three: `AnswerError` (it said no), `LostError` (a write that may or may not
-have taken effect), or an error of ours. Knows no object of ours and no rule about jobs.
+Also for answers of what stands before it: proxies, login pages, load balancers.
 """
 
 from __future__ import annotations
@@ -11,87 +9,32 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
 
 from dtp_action import __version__
-from dtp_action.errors import ClusterRefusedError, DtpError, UnavailableError
+from dtp_action.adapters.kube_api import JSON, TRIES, AnswerError, LostError, Request, Wire
+from dtp_action.errors import UnavailableError
 
-T = TypeVar("T")
-JSON = "application/json"
-METADATA = JSON + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-METADATA_LIST = JSON + ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH"}
 CONTENT_TYPES = {"create": JSON, "patch": "application/merge-patch+json"}
-
 CONNECT, READ = 5.0, 30.0  # seconds, each try
-WHOLE = 90.0  # seconds, all tries of one request
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0  # the most that one Retry-After is honoured
-TRIES = 5
+CHUNK = 64 * 1024
 SUCCESS = range(200, 300)
 SERVER_ERROR = 500
 RUN_AGAIN = "Nothing was decided on half an answer: run again."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One request; one that is `repeatable` is made again when its answer is lost."""
-
-    verb: str
-    resource: str
-    name: str = ""
-    query: Mapping[str, str | int] = field(default_factory=dict)
-    body: dict[str, Any] | None = None
-    accept: str = JSON
-    repeatable: bool = False
-    silence: float | None = None  # seconds without a byte, where it is not the usual
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource} {self.name}".strip()
-
-
-@dataclass(kw_only=True, eq=False)
-class AnswerError(Exception):
-    """The API server's no, as its Status says it."""
-
-    status: int
-    reason: str
-    message: str
-    pause: float = 0.0  # what Retry-After asks for
-
-    def __str__(self) -> str:
-        return f"HTTP {self.status}: {self.message or self.reason}"
-
-    @property
-    def passing(self) -> bool:
-        """Tell whether it surely took no effect, and is worth another try soon."""
-        quota_race = self.reason == "Conflict" and "resourcequotas" in self.message
-        return self.status == HTTPStatus.TOO_MANY_REQUESTS or quota_race
-
-    @property
-    def by_webhook(self) -> bool:
-        """Tell whether it is only that a webhook does not answer: nothing was written."""
-        return "failed calling webhook" in self.message
-
-
-class LostError(Exception):
-    """No usable answer came back. `sent` is False where the request never left."""
-
-    def __init__(self, why: str, *, sent: bool = True) -> None:
-        super().__init__(why)
-        self.sent = sent
-
-
-class Api:
-    """A connection to one namespace. Safe for threads; `requests` lists what was asked."""
+class HttpApi:
+    """A connection to one namespace of a real cluster."""
 
     def __init__(
         self,
@@ -102,7 +45,6 @@ class Api:
         user: str,
         authorization: Callable[[], str | None],
         sleep: Callable[[float], None] = time.sleep,
-        silence: float = READ,
     ) -> None:
         self.namespace = namespace
         self.requests: list[str] = []
@@ -111,7 +53,6 @@ class Api:
         self._user = user
         self._authorization = authorization
         self._sleep = sleep
-        self._silence = silence
         self._heard: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
@@ -121,75 +62,56 @@ class Api:
         then, mark = self._heard
         return then + timedelta(seconds=time.monotonic() - mark)
 
-    def ask(self, request: Request) -> dict[str, Any]:
-        """Return the object or list asked for. Raises AnswerError, LostError, UnavailableError."""
-        return self._persist(request, _decode)
-
-    def text(self, request: Request) -> bytes:
-        """Return a body that is no JSON: a log."""
-        return self._persist(request, lambda body: body)
-
-    def _persist(self, request: Request, decode: Callable[[bytes], T]) -> T:
-        """Try until there is an answer, as often and as long as is safe."""
-        end, pause = time.monotonic() + WHOLE, FIRST_PAUSE
+    def ask(self, request: Request) -> Wire:
+        """Try until there is an answer, as often as is safe."""
+        pause = FIRST_PAUSE
         for left in reversed(range(TRIES)):
             try:
-                return decode(self._once(request))
-            except (AnswerError, LostError) as error:
-                if not _may_repeat(request, error):
+                return _object(self._once(request))
+            except LostError as error:
+                if error.pause is None and not request.repeatable:
                     raise
-                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 (not for secrecy)
-                if isinstance(error, AnswerError):
-                    wait = max(wait, error.pause)
-                if not left or time.monotonic() + wait > end:
-                    raise self._unavailable(str(error)) from error
+                if not left:
+                    raise self._unavailable(error) from error
+                # (The dice are not for secrecy.)
+                wait = max(error.pause or 0.0, pause * random.uniform(0.75, 1.25))  # noqa: S311
             self._sleep(wait)
             pause *= 2
         raise AssertionError("the last try returns or raises")
 
-    def _once(self, request: Request) -> bytes:
-        response = self._send(request)
-        if response.status in SUCCESS:
-            return bytes(response.data)
-        raise self._no(response)
+    def stream(self, request: Request, silence: float) -> Iterator[bytes]:
+        """Yield a body as it comes; asked for once."""
+        try:
+            yield from self._body(request, silence)
+        except LostError as error:
+            raise self._unavailable(error) from error
 
-    def _send(self, request: Request, *, whole: bool = True) -> Any:
+    def _once(self, request: Request) -> bytes:
+        return b"".join(self._body(request, READ))
+
+    def _body(self, request: Request, silence: float) -> Iterator[bytes]:
+        """Make one request; yield the answer's body. Raises AnswerError, LostError."""
         self.requests.append(str(request))
-        body = None if request.body is None else json.dumps(request.body).encode()
         try:
             response = self._pool.request(
                 METHODS[request.verb],
                 self._url(request),
-                body=body,
+                body=None if request.body is None else json.dumps(request.body).encode(),
                 headers=self._headers(request),
-                timeout=urllib3.Timeout(connect=CONNECT, read=request.silence or self._silence),
+                timeout=urllib3.Timeout(connect=CONNECT, read=silence),
                 retries=False,
                 redirect=False,
-                preload_content=whole,
+                preload_content=False,
             )
-        except (
-            urllib3.exceptions.NewConnectionError,
-            urllib3.exceptions.ConnectTimeoutError,
-            urllib3.exceptions.ProxyError,
-        ) as error:
-            raise LostError(_short(error), sent=False) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise LostError(_short(error)) from error
-        self._hear(response.headers.get("Date", ""))
-        return response
-
-    def stream(self, request: Request) -> Iterator[bytes]:
-        """Yield a body as it comes. Raises AnswerError, UnavailableError also half-way."""
-        try:
-            response = self._send(request, whole=False)
             try:
+                self._hear(response.headers.get("Date", ""))
                 if response.status not in SUCCESS:
-                    raise self._no(response)
-                yield from response.stream(8192)
+                    raise self._no(request, response)
+                yield from response.stream(CHUNK)
             finally:
                 response.close()
-        except (LostError, urllib3.exceptions.HTTPError) as error:
-            raise self._unavailable(_short(error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise LostError(_short(error)) from error
 
     def _url(self, request: Request) -> str:
         group = "/apis/batch/v1" if request.resource == "jobs" else "/api/v1"
@@ -217,83 +139,72 @@ class Api:
 
     # --- what a no means ---
 
-    def _no(self, response: Any) -> AnswerError | LostError | UnavailableError:
-        """Return the error of an answer that is not 2xx."""
-        code, said = response.status, _status(response.data)
-        if said is None and code != HTTPStatus.TOO_MANY_REQUESTS:
-            text = f"HTTP {code} that is not from Kubernetes: {_short(response.data)}"
-            return LostError(text) if code >= SERVER_ERROR else self._unavailable(text)
-        answer = AnswerError(
-            status=code,
-            reason=str(said.get("reason", "")) if said else "",
-            message=str(said.get("message", "")) if said else _short(response.data),
-            pause=_pause(response.headers.get("Retry-After", "")),
-        )
-        if code >= SERVER_ERROR and not answer.by_webhook:
-            return LostError(str(answer))
-        return answer
+    def _no(self, request: Request, response: Any) -> AnswerError | LostError:
+        """Return the error of an answer that is not 2xx, judged by what Kubernetes says in it."""
+        code, status = response.status, _decode(response.data)
+        reason = str(status.get("reason", ""))
+        said = str(status.get("message") or reason) or _short(response.data)
+        quota_race = reason == "Conflict" and "resourcequotas" in said
+        if code == HTTPStatus.TOO_MANY_REQUESTS or quota_race:
+            return LostError(f"HTTP {code}: {said}", _pause(response.headers))
+        if status.get("kind") != "Status":
+            return LostError(f"HTTP {code} that is not from Kubernetes: {said}")
+        by_webhook = "failed calling webhook" in said  # nothing was written
+        if code == HTTPStatus.GONE or (code >= SERVER_ERROR and not by_webhook):
+            return LostError(f"HTTP {code}: {said}")  # gone: a list grew old between its pages
+        message, hint = self._refusal(request, code, said)
+        return AnswerError(code, reason, said, message=message, hint=hint)
 
-    def refusal(self, request: Request, answer: AnswerError) -> DtpError:
-        """Turn an answer into an error for people: what was refused, to whom, what to do."""
-        if answer.passing or answer.status >= SERVER_ERROR:
-            return self._unavailable(str(answer))
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            return ClusterRefusedError(
+    def _refusal(self, request: Request, code: int, said: str) -> tuple[str, str]:
+        """Return a no for people: what was refused to whom, and what to do."""
+        if code == HTTPStatus.UNAUTHORIZED:
+            return (
                 f"The cluster did not accept the credential of {self._user} (401).",
-                hint="It may have expired: make a new one with `dtp kubeconfig`, or correct"
+                "It may have expired: make a new one with `dtp kubeconfig`, or correct"
                 " --kubeconfig or --context.",
             )
-        if answer.status == HTTPStatus.NOT_FOUND and answer.message.startswith("namespaces "):
-            return ClusterRefusedError(
+        if code == HTTPStatus.NOT_FOUND and said.startswith("namespaces "):
+            return (
                 f"Namespace {self.namespace} is not there (404).",
-                hint="Create it and install the chart there, or correct --namespace.",
+                "Create it and install the chart there, or correct --namespace.",
             )
-        if rbac := re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', answer.message):
+        if rbac := re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', said):
             user, verb, resource = rbac.groups()
-            return ClusterRefusedError(
+            return (
                 f"{user} may not {verb} {resource} in namespace {self.namespace} (403).",
-                hint="Install the chart there, which grants this, or correct --namespace or"
+                "Install the chart there, which grants this, or correct --namespace or"
                 " --kubeconfig.",
             )
-        return ClusterRefusedError(
+        return (
             f"The cluster refused {self._user} to {request} in namespace {self.namespace}"
-            f" ({answer.status}): {_short(answer.message)}",
-            hint="Ask the cluster's admin whether a policy or a quota stands against it.",
+            f" ({code}): {_short(said)}",
+            "Ask the cluster's admin whether a policy, a quota or a webhook stands against it.",
         )
 
-    def _unavailable(self, why: str) -> UnavailableError:
+    def _unavailable(self, why: LostError) -> UnavailableError:
         return UnavailableError(f"The cluster at {self._server}: {why}", hint=RUN_AGAIN)
 
 
-def _may_repeat(request: Request, error: AnswerError | LostError) -> bool:
-    """Tell whether the request may be made again without looking first."""
-    if isinstance(error, AnswerError):
-        return error.passing or (request.repeatable and error.status >= SERVER_ERROR)
-    return request.repeatable or not error.sent
-
-
-def _status(body: bytes) -> dict[str, Any] | None:
-    """Return Kubernetes' Status, None for any other body."""
-    try:
-        value = _decode(body)
-    except LostError:
-        return None
-    return value if value.get("kind") == "Status" else None
-
-
-def _decode(body: bytes) -> dict[str, Any]:
+def _object(body: bytes) -> Wire:
     """Read a Kubernetes object; what is none counts as no answer."""
-    try:
-        value = json.loads(body)
-    except ValueError as error:
-        raise LostError(f"an answer that is no JSON: {_short(body)}") from error
-    if not isinstance(value, dict) or "metadata" not in value:
+    value = _decode(body)
+    if "metadata" not in value:
         raise LostError(f"an answer that is no Kubernetes object: {_short(body)}")
     return value
 
 
-def _pause(text: str) -> float:
+def _decode(body: bytes) -> Wire:
+    """Return a JSON object; nothing for any other body."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _pause(headers: Any) -> float:
     """Read Retry-After; only the form in seconds is Kubernetes' own."""
+    text = headers.get("Retry-After", "")
     return min(float(text), LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,6}", text) else 0.0
 
 

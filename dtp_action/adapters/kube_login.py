@@ -1,12 +1,8 @@
-"""From a kubeconfig, or a Pod's own account, to a connection. Leaves the format to `kubernetes`.
-
-Whatever is wrong with a kubeconfig leaves here as UsageError, without a line of the client's own.
-"""
+"""From a kubeconfig, or a Pod's own account, to a connection. Leaves the format to `kubernetes`."""
 
 from __future__ import annotations
 
 import io
-import logging
 import os
 import ssl
 from pathlib import Path
@@ -17,7 +13,7 @@ from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, incluster_config, kube_config
 
-from dtp_action.adapters.kube_http import Api
+from dtp_action.adapters.kube_http import HttpApi
 from dtp_action.errors import UsageError
 
 CONNECTIONS = 32  # more than dispatch has threads
@@ -26,7 +22,7 @@ NO_PROXY = "localhost,127.0.0.0/8"
 BAD = (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, KeyError)
 
 
-def login(*, kubeconfig: str | None, context: str | None, namespace: str | None) -> Api:
+def login(*, kubeconfig: str | None, context: str | None, namespace: str | None) -> HttpApi:
     """Return a connection to the namespace asked for, else the context's. Asks nothing yet.
 
     `kubeconfig` is a path, or the text itself; None means what kubectl would take, else the
@@ -38,7 +34,7 @@ def login(*, kubeconfig: str | None, context: str | None, namespace: str | None)
         user, own = _from_kubeconfig(configuration, source, context)
     else:
         user, own = _from_account(configuration)
-    return Api(
+    return HttpApi(
         pool=_pool(configuration),
         server=configuration.host,
         namespace=namespace or own or "default",
@@ -56,30 +52,20 @@ def _from_kubeconfig(
     configuration: Configuration, source: str, context: str | None
 ) -> tuple[str, str | None]:
     """Load the credentials; return the user's name and the context's namespace."""
-    complaints = _Complaints()
-    logging.getLogger().addHandler(complaints)
     try:
         merged = kube_config.KubeConfigMerger(_open(source)).config
         loader = kube_config.KubeConfigLoader(merged, active_context=context, config_base_path=None)
         loader.load_and_set(configuration)
-        _check_certificates(configuration)
+        if configuration.cert_file:  # now rather than at a request, where it looks like the network
+            tls = ssl.create_default_context()
+            tls.load_cert_chain(configuration.cert_file, configuration.key_file)
         chosen = loader.current_context["context"]
     except BAD as error:
         raise _unusable(source, error) from error
-    finally:
-        logging.getLogger().removeHandler(complaints)
-    if complaints.texts:
-        raise _unusable(source, complaints.texts[0])
-    return str(chosen.get("user") or "an unnamed user"), chosen.get("namespace")
-
-
-def _check_certificates(configuration: Configuration) -> None:
-    """Raise OSError now rather than at the first request, where it would look like the network."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if configuration.ssl_ca_cert:
-        tls.load_verify_locations(configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+    user = str(chosen.get("user") or "an unnamed user")
+    if "exec" in (loader._user or ()) and not (configuration.api_key or configuration.cert_file):
+        raise _unusable(source, f"its plugin for {user} gave no credential, as the log says")
+    return user, chosen.get("namespace")
 
 
 def _open(source: str) -> str | io.StringIO:
@@ -115,17 +101,6 @@ def _pool(configuration: Configuration) -> urllib3.PoolManager:
     except (ValueError, urllib3.exceptions.HTTPError) as error:
         raise _unusable("the proxy settings", error) from error
     return pool
-
-
-class _Complaints(logging.Handler):
-    """Keeps what the loader logs where it should raise: a credential plugin that fails."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
 
 
 def _unusable(source: str, why: object) -> UsageError:

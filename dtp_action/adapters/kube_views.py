@@ -5,13 +5,12 @@ Pure functions without opinions: what a state means is for `core.phases` to say.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
+from dtp_action.adapters.kube_api import Wire
 from dtp_action.core import ledger
 from dtp_action.core.model import ContainerView, JobEnd, JobView, PodView
-
-Wire = dict[str, Any]
 
 
 def job_view(job: Wire) -> JobView:
@@ -43,74 +42,64 @@ def _job_end(status: Wire) -> JobEnd | None:
 
 def pod_view(pod: Wire) -> PodView:
     """Read a Pod of ours: its containers are `prep` and `job`."""
-    metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
-    labels = metadata.get("labels", {})
-    scheduled = _condition(status, "PodScheduled", "False")
-    disrupted = _condition(status, "DisruptionTarget")
+    metadata, status = pod["metadata"], pod.get("status", {})
     return PodView(
         name=metadata["name"],
         uid=metadata["uid"],
-        job_name=labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""),
+        job_name=metadata.get("labels", {}).get("batch.kubernetes.io/job-name", ""),
         created=ledger.instant(metadata["creationTimestamp"]),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
-        node=spec.get("nodeName", ""),
+        node=pod.get("spec", {}).get("nodeName", ""),
         deleted="deletionTimestamp" in metadata,
-        unscheduled=_words(scheduled),
-        disruption=_words(disrupted),
+        unscheduled=_words(_condition(status, "PodScheduled", "False")),
+        disruption=_words(_condition(status, "DisruptionTarget")),
         prep=_container(status.get("initContainerStatuses"), "prep"),
         job=_container(status.get("containerStatuses"), "job"),
     )
 
 
 def _container(statuses: list[Wire] | None, name: str) -> ContainerView | None:
+    """Read a container's state; an empty one means waiting, says Kubernetes."""
     for status in statuses or ():
         if status["name"] == name:
-            return _container_view(status.get("state", {}))
+            state = status.get("state", {})
+            kind = next((one for one in ("terminated", "running") if one in state), "waiting")
+            detail = state.get(kind) or {}
+            return ContainerView(
+                state=kind,
+                reason=detail.get("reason", ""),
+                message=detail.get("message", ""),
+                exit_code=detail.get("exitCode"),
+                started=_time(detail.get("startedAt")),
+                finished=_time(detail.get("finishedAt")),
+            )
     return None
 
 
-def _container_view(state: Wire) -> ContainerView:
-    """Read a container's state; an empty one means waiting, says Kubernetes."""
-    for kind in ("terminated", "running"):
-        if kind in state:
-            break
-    else:
-        kind = "waiting"
-    detail = state.get(kind) or {}
-    return ContainerView(
-        state=kind,
-        reason=detail.get("reason", ""),
-        message=detail.get("message", ""),
-        exit_code=detail.get("exitCode"),
-        started=_time(detail.get("startedAt")),
-        finished=_time(detail.get("finishedAt")),
-    )
+def event_lines(events: Iterable[Wire]) -> tuple[str, ...]:
+    """Return events as one line of text each, the one seen last at the end."""
+    lines = (f"{e.get('reason', '')}: {e.get('message', '')}" for e in sorted(events, key=_seen))
+    return tuple(lines)
 
 
-def event_line(event: Wire) -> str:
-    """Return an event as one line of text."""
-    return f"{event.get('reason', '')}: {event.get('message', '')}"
-
-
-def event_time(event: Wire) -> str:
+def _seen(event: Wire) -> str:
     """Return when it was last seen, in a form that sorts."""
     last = event.get("lastTimestamp") or event.get("eventTime")
     return str(last or event["metadata"].get("creationTimestamp", ""))
 
 
-def _condition(status: Wire, kind: str, value: str = "True") -> Wire | None:
+def _condition(status: Wire, kind: str, value: str = "True") -> Wire:
+    """Return a condition; nothing where there is none of that value."""
     for condition in status.get("conditions") or ():
         if condition["type"] == kind and condition["status"] == value:
             return dict(condition)
-    return None
+    return {}
 
 
-def _words(condition: Wire | None) -> str:
-    if not condition:
-        return ""
-    return str(condition.get("message") or condition.get("reason") or condition["type"])
+def _words(condition: Wire) -> str:
+    return str(condition.get("message") or condition.get("reason") or condition.get("type", ""))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -289,3 +289,7 @@ class Watch:
         """Note what was told of a case, and how long after the start."""
         seconds = round(time.monotonic() - self.begun, 1)
         self.record("told", [case, row["phase"], row["reason"], seconds])
+
+    def counted(self, case: str, requests: list[str]) -> None:
+        """Note how many requests a run made."""
+        self.record("told", [f"cost: {case}", "", f"{len(requests)} requests", None])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import Sites
-from tests.e2e.site import Record, Site
+from tests.e2e.site import Site, Watch
 from tests.e2e.test_once import through
 from tests.faults import Proxy, proxied
 
@@ -22,7 +22,7 @@ def proxy(site: Site) -> Iterator[Proxy]:
 
 
 def test_with_nothing_open_a_run_makes_at_most_four_requests(
-    site: Site, proxy: Proxy, record_property: Record
+    site: Site, proxy: Proxy, watch: Watch
 ) -> None:
     site.merge(a=HELLO, b=HELLO, c="#!/bin/bash\nexit 7\n")
     site.dispatch(wait=90)
@@ -30,12 +30,12 @@ def test_with_nothing_open_a_run_makes_at_most_four_requests(
 
     asked = _asked(site, proxy)
 
-    record_property("requests", asked)
+    watch.counted("nothing open", asked)
     assert len(asked) <= 4
 
 
 def test_with_open_attempts_a_run_lists_the_pods_once_more(
-    site: Site, proxy: Proxy, record_property: Record
+    site: Site, proxy: Proxy, watch: Watch
 ) -> None:
     site.merge(a=SLEEPS, b=SLEEPS)
     site.dispatch()
@@ -46,14 +46,12 @@ def test_with_open_attempts_a_run_lists_the_pods_once_more(
 
     asked = _asked(site, proxy)
 
-    record_property("requests", asked)
+    watch.counted("two running", asked)
     assert len(asked) <= 5
     assert sum("/pods?" in request for request in asked) == 1
 
 
-def test_what_waits_unexplained_is_asked_about_within_bounds(
-    sites: Sites, record_property: Record
-) -> None:
+def test_what_waits_unexplained_is_asked_about_within_bounds(sites: Sites, watch: Watch) -> None:
     with sites(queueAllowance="1h") as site, proxied(site.namespace.kubeconfig) as proxy:
         quota = {"hard": {"pods": "0"}}
         site.admin.create("ResourceQuota", "full", site.namespace.name, spec=quota)
@@ -65,13 +63,13 @@ def test_what_waits_unexplained_is_asked_about_within_bounds(
         asked = _asked(site, proxy)
 
         events = [request for request in asked if "/events?" in request]
-        record_property("requests", asked)
+        watch.counted("25 waiting unexplained", asked)
         assert 0 < len(events) <= 20
         assert len(asked) - len(events) <= 5
 
 
 def test_status_reads_the_log_of_what_runs_and_of_nothing_else(
-    site: Site, proxy: Proxy, record_property: Record
+    site: Site, proxy: Proxy, watch: Watch
 ) -> None:
     site.merge(a=SLEEPS, b=HELLO)
     site.dispatch()
@@ -80,7 +78,7 @@ def test_status_reads_the_log_of_what_runs_and_of_nothing_else(
 
     assert through(site, proxy).dtp("status").code == 0
 
-    record_property("requests", proxy.requests)
+    watch.counted("status, one running", proxy.requests)
     assert sum("/log?" in request for request in proxy.requests) == 1
     assert len(proxy.requests) == 4
 

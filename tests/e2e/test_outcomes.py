@@ -169,8 +169,9 @@ def run(sites: Sites) -> Iterator[Run]:
 
 
 def _note(site: Site, told: dict[str, float], running: set[str]) -> None:
+    rows = site.status()
     now = datetime.now(UTC)
-    for ref, row in site.status().items():
+    for ref, row in rows.items():
         if row["phase"] == "RUNNING":
             running.add(ref)
         if row["finished"] and ref not in told:

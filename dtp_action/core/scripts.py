@@ -19,26 +19,26 @@ from dtp_action.core.model import Desired, Directives, Finding, Ref, Script, Sev
 
 FOLDER = "dtp-jobs"
 DEPTH = 2  # folder and script, below dtp-jobs/
-NAME_LENGTH = 100
-MAX_BYTES = 256 * 1024
 BOM = b"\xef\xbb\xbf"
+MAX_BYTES = 256 * 1024
 LINKS = {0o120000: "a symbolic link", 0o160000: "a submodule"}
 IGNORED = re.compile(r"README.*|\..*|.*\.example", re.DOTALL)
-UNREADABLE = {"link", "too-large", "empty", "encoding", "nul"}
+PLACE = re.compile(rf"{FOLDER}/{Ref.PATTERN.pattern}(?<!\.sh)\.sh")
+WARNINGS = {"copy", "no-shebang", "not-a-script", "path"}  # all other codes are errors
+NO_TEXT = (
+    ("nul", rb"\0", "holds a NUL byte: this is no text"),
+    ("bom", b"^" + BOM, "begins with a byte order mark: save the file without one"),
+    ("cr", rb"\r", "has Windows line ends (CR): save the file with LF line ends"),
+)
 # `#!/usr/bin/env bash`, `#!/bin/bash -eu`, `#!/usr/bin/env -S bash -eu`: env alone takes one word.
 SHEBANG = re.compile(
     r"#!\s*/(?:\S*/)?(?:env\s+(?P<env>[\w.+-]+)|(?:env\s+-S\s+)?(?!env\s)(?P<direct>[\w.+-]+)"
     r"(?:\s+-[A-Za-z]+)*)"
 )
 ABSOLUTE = re.compile(
-    r"(?:^|[\s=(;|&<>`])[\"']?(?P<path>(?P<root>/(?:root|workspace|home|mnt|data|scratch|srv|media))"
-    r"(?:/[\w.-]*)*)(?![\w-])"
+    r"(?:^|[\s=(;|&<>`])[\"']?(/(?:root|workspace|home|mnt|data|scratch|srv|media)(?:/[\w.-]*)*)"
+    r"(?![\w-])"
 )
-OUTSIDE = {
-    "/root": "cannot be used: scripts do not run as root; use relative paths, or $HOME",
-    "/workspace": "is outside the job's directory: to be read if the cluster shows it, not written",
-}
-ELSEWHERE = "is outside the job's directory and not there in a job; data is under /workspace"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +62,11 @@ def discover(
     wanted: dict[Ref, Wanted] = {}
     findings: list[Finding] = []
     for file in sorted(files, key=lambda file: file.path):
-        ref, problem = _place(file)
-        if ref is not None:
-            wanted[ref] = _want(file, ref, catalog, settings)
-        elif problem is not None:
-            findings.append(problem)
+        place = _place(file)
+        if isinstance(place, Ref):
+            wanted[place] = _want(file, place, catalog, settings)
+        elif place:
+            findings.append(place)
     return reject(Desired(commit=commit, wanted=wanted, findings=tuple(findings)), _copies(wanted))
 
 
@@ -101,54 +101,35 @@ def shell(content: bytes) -> str | None:
 
 # --- where a file stands -------------------------------------------------------------------------
 
-_Remark = tuple[str, str, Severity]  # code, message, severity
 
-
-def _place(file: File) -> tuple[Ref | None, Finding | None]:
-    """Return the job that a path names, or what is wrong with a path that names none."""
+def _place(file: File) -> Ref | Finding | None:
+    """Return the job that a path names, or what is wrong with it; None where it is passed over."""
     _, *parts = file.path.split("/")
     if any(IGNORED.fullmatch(part) for part in parts) or parts == ["catalog.yaml"]:
-        return None, None
-    remark = _misplaced(file, parts)
-    if remark is None:
-        return Ref.parse(file.path), None
-    code, message, severity = remark
-    path = shown(file.path)
-    return None, _clean(Finding(path=path, code=code, message=message, severity=severity))
-
-
-def _misplaced(file: File, parts: list[str]) -> _Remark | None:
-    name = parts[-1] if parts else ""
-    if len(parts) < DEPTH and (not parts or file.mode in LINKS):
-        return "folder", f"is {LINKS.get(file.mode, 'a file')}, not a folder", Severity.ERROR
-    if any(part.endswith(".sh") for part in parts[1:-1]):
-        return "place", "a folder is named like a script; a script is one file", Severity.ERROR
-    if not name.endswith(".sh"):
+        return None
+    if match := PLACE.fullmatch(file.path):
+        return Ref(*match.groups())
+    if file.mode in LINKS:
+        return _link(file)
+    if not file.path.endswith(".sh"):
         message = "is not read as a script: its name does not end in .sh"
-        return "not-a-script", message, Severity.WARNING
-    if len(parts) != DEPTH:
-        message = f"scripts stand directly in {FOLDER}/dtp-<protocol>/, not here"
-        return "place", message, Severity.ERROR
-    if not Ref.PATTERN.fullmatch(f"{parts[0]}/job"):
-        message = f"the folder {shown(parts[0])} names no protocol: it must be dtp-<protocol>"
-        return "folder", message, Severity.ERROR
-    problem = _bad_name(name.removesuffix(".sh"))
-    return (
-        ("name", f"the job's name cannot be used: {problem}", Severity.ERROR) if problem else None
-    )
+        return _finding(file.path, "not-a-script", message)
+    if len(parts) == DEPTH and Ref.PATTERN.fullmatch(f"{parts[0]}/job"):
+        message = "the job's name cannot be used: it begins with a letter or digit, has at most "
+        message += "100 letters A-Z a-z, digits, `.`, `_`, `-`, and does not end in .sh twice"
+        return _finding(file.path, "name", message)
+    message = f"scripts stand directly in {FOLDER}/dtp-<protocol>/, in lower case, not here"
+    return _finding(file.path, "place", message)
 
 
-def _bad_name(job: str) -> str:
-    """Return what is wrong with a job's name, '' if nothing."""
-    if odd := re.search(r"[^A-Za-z0-9._-]", job):
-        return f"it holds {shown(odd[0])!r}; letters A-Z and a-z, digits, `.`, `_`, `-` are allowed"
-    if job.endswith(".sh"):
-        return "it ends in .sh twice"  # as a ref it would name the job without the second
-    if Ref.PATTERN.fullmatch(f"dtp-x/{job}"):
-        return ""
-    if len(job) > NAME_LENGTH:
-        return f"it has {len(job)} characters, {NAME_LENGTH} are allowed"
-    return "it must begin with a letter or a digit"
+def _link(file: File) -> Finding:
+    return _finding(file.path, "link", f"is {LINKS[file.mode]}; scripts are plain files")
+
+
+def _finding(path: str, code: str, message: str, at: int = 0, column: int = 0) -> Finding:
+    severity = Severity.WARNING if code in WARNINGS else Severity.ERROR
+    found = Finding(path=shown(path), line=at, column=column, code=code, message=message)
+    return replace(found, severity=severity)
 
 
 def shown(text: str) -> str:
@@ -160,19 +141,19 @@ def shown(text: str) -> str:
 
 
 def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | None) -> Wanted:
-    unread = Script(ref=ref, content=b"", blob=file.blob, directives=Directives())
     row = catalog.row(ref.protocol)
-    findings = list(_content(file, ref.path))
+    script = Script(ref=ref, content=file.content, blob=file.blob, directives=Directives())
+    findings = list(_bytes(file))
     plain = b"" if findings else file.content
-    script = None if any(one.code in UNREADABLE for one in findings) else unread
-    if script:
-        text = file.content.removeprefix(BOM).decode().replace("\r\n", "\n")
+    text = file.content.removeprefix(BOM).decode(errors="replace").replace("\r\n", "\n")
+    if text.strip():
         asked, wrong = directives.parse(text, ref.path)
-        script = replace(unread, content=file.content, directives=asked)
+        script = replace(script, directives=asked)
         findings += [*wrong, *_shebang(text, ref.path, row)]
-        for remarks in (_typed(text, ref), _paths(text, ref)):
+        typed = _typed(text, ref.path, row.protocol if row else ref.protocol)
+        for remarks in (typed, _paths(text, ref)):
             findings += islice(remarks, directives.MOST)
-    refused = catalogs.refusals(script or unread, catalog=catalog, settings=settings)
+    refused = catalogs.refusals(script, catalog=catalog, settings=settings)
     wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script, content=plain)
     return _judged(wanted, [*findings, *refused])
 
@@ -182,62 +163,38 @@ def _copies(wanted: dict[Ref, Wanted]) -> Iterator[Finding]:
     first: dict[tuple[str, bytes], Ref] = {}
     for ref, one in wanted.items():
         if one.script and (twin := first.setdefault((ref.protocol, one.content), ref)) != ref:
-            yield Finding(
-                path=one.path,
-                code="copy",
-                severity=Severity.WARNING,
-                message=f"holds the same as {twin}; to run that job again: dtp retry {twin}",
-            )
+            message = f"holds the same as {twin}; to run that job again: dtp retry {twin}"
+            yield _finding(one.path, "copy", message)
 
 
-def _content(file: File, path: str) -> Iterator[Finding]:
-    """Yield what keeps the bytes from being a script's text."""
-    content = file.content
+def _bytes(file: File) -> Iterator[Finding]:
+    """Yield what keeps a file from being a script's text."""
+    content, path = file.content, file.path
     if file.mode in LINKS:
-        message = f"is {LINKS[file.mode]}; a script is a plain file"
-        yield Finding(path=path, code="link", message=message)
+        yield _link(file)
     elif max(len(content), file.size or 0) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES // 1024} KiB"
-        yield Finding(path=path, code="too-large", message=message)
+        yield _finding(path, "too-large", f"is larger than {MAX_BYTES // 1024} KiB")
     elif not content.strip():
-        yield Finding(path=path, code="empty", message="is empty")
-    else:
-        for code, message, at in _encoding(content):
-            line = content.count(b"\n", 0, at) + 1
-            yield Finding(path=path, line=line, code=code, message=message)
-
-
-def _encoding(content: bytes) -> Iterator[tuple[str, str, int]]:
-    """Yield code, message and offset."""
+        yield _finding(path, "empty", "is empty")
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        yield "encoding", "is not UTF-8 text: save the file as UTF-8", error.start
-    if b"\0" in content:
-        yield "nul", "holds a NUL byte: this is no text", content.index(b"\0")
-    if content.startswith(BOM):
-        yield "bom", "begins with a byte order mark: save the file as UTF-8 without one", 0
-    if b"\r" in content:
-        message = "has Windows line ends (CR): save the file with LF line ends"
-        yield "cr", message, content.index(b"\r")
+        line = content.count(b"\n", 0, error.start) + 1
+        yield _finding(path, "encoding", "is not UTF-8 text: save the file as UTF-8", line)
+    for code, pattern, message in NO_TEXT:
+        if match := re.search(pattern, content):
+            yield _finding(path, code, message, content.count(b"\n", 0, match.start()) + 1)
 
 
 def _shebang(text: str, path: str, row: Row | None) -> Iterator[Finding]:
     first = text.split("\n", 1)[0].rstrip()
-    if not first.startswith("#!"):
-        yield Finding(
-            path=path,
-            line=1,
-            code="no-shebang",
-            severity=Severity.WARNING,
-            message="has no shebang as its first line, so sh runs it",
-            fix="#!/bin/sh",
-        )
-        return
     allowed = (*catalogs.SHELLS, *(row.interpreters if row else ()))
-    if _program(first) not in allowed:
+    if not first.startswith("#!"):
+        message = "has no shebang as its first line, so sh runs it"
+        yield replace(_finding(path, "no-shebang", message, 1), fix="#!/bin/sh")
+    elif _program(first) not in allowed:
         message = f"`{first[:80]}` cannot be used; it may name {', '.join(allowed)}"
-        yield Finding(path=path, line=1, code="shebang", message=message, fix="#!/bin/bash")
+        yield replace(_finding(path, "shebang", message, 1), fix="#!/bin/bash")
 
 
 def _program(shebang: str) -> str | None:
@@ -246,39 +203,30 @@ def _program(shebang: str) -> str | None:
     return match["env"] or match["direct"] if match else None
 
 
-def _typed(text: str, ref: Ref) -> Iterator[Finding]:
+def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
     """Yield the credentials that stand in the text, one a line, without their value."""
     seen: set[int] = set()
     for hit in secrets.find(text):
         line = text.count("\n", 0, hit.start) + 1
         if line not in seen:
             seen.add(line)
-            message = (
-                f"looks like {hit.rule.what}: revoke it, and keep its successor in the Secret "
-                f"dtp-{ref.protocol}{f', key {hit.rule.key}' if hit.rule.key else ''}"
-            )
+            message = f"looks like {hit.rule.what}: revoke it, and keep its successor in the "
+            message += f"Secret dtp-{protocol}"
             column = hit.start - text.rfind("\n", 0, hit.start)
-            code = f"secret-{hit.rule.name}"
-            yield Finding(path=ref.path, line=line, column=column, code=code, message=message)
+            yield _finding(path, f"secret-{hit.rule.name}", message, line, column)
 
 
 def _paths(text: str, ref: Ref) -> Iterator[Finding]:
     """Yield the absolute paths that a job cannot count on."""
-    own = f"/workspace/{ref.directory}"
+    own = (f"/workspace/{ref.directory}/", "/home/dtp/")
     for number, line in enumerate(text.split("\n"), 1):
-        found = () if line.lstrip().startswith("#") else ABSOLUTE.finditer(line)
-        for match in found:
-            path = match["path"]
-            if path == own or path.startswith((f"{own}/", "/home/dtp/")) or path == "/home/dtp":
-                continue
-            yield Finding(
-                path=ref.path,
-                line=number,
-                column=match.start("path") + 1,
-                code="path",
-                severity=Severity.WARNING,
-                message=f"`{path[:80]}` {OUTSIDE.get(match['root'], ELSEWHERE)}",
-            )
+        for match in () if line.lstrip().startswith("#") else ABSOLUTE.finditer(line):
+            path = match[1]
+            if not f"{path}/".startswith(own):
+                why = "can be read at most" if path.startswith("/workspace") else "is not there"
+                message = f"`{path[:80]}` is outside the job's directory and {why}: use relative "
+                message += "paths or $HOME; what others keep is under /workspace"
+                yield _finding(ref.path, "path", message, number, match.start(1) + 1)
 
 
 def _clean(finding: Finding) -> Finding:

@@ -18,33 +18,38 @@ def pem(kind: str) -> str:
     return f"-----BEGIN {kind}-----\n{LETTERS}\n-----END {kind}-----"
 
 
-TYPED = {
-    "aws-key-id": "export AWS_ACCESS_KEY_ID=" + "AKIA" + "Q3EGRHTYU5K7MNBV",
-    "aws-secret-key": "AWS_SECRET_ACCESS_KEY='" + LETTERS + "'",
-    "google-api-key": "curl https://x.example/?key=" + "AIza" + LETTERS[:35],
-    "google-token": "gcloud --access-token " + "ya29." + LETTERS,
-    "globus-setup-key": f'GLOBUS_KEY="{UUID}"',
-    "private-key": pem("RSA " + "PRIVATE KEY"),
-    "github-token": "echo " + "ghp_" + LETTERS[:36],
-    "gitlab-token": "git clone x?" + "glpat-" + LETTERS[:20],
-    "slack-token": "notify " + "xoxb-" + LETTERS[:24],
-    "slack-webhook": "curl https://hooks.slack.com/services/"
-    + "T0AB12CD3/B0AB12CD3/"
-    + LETTERS[:24],
-    "hugging-face-token": "huggingface-cli login --token " + "hf_" + LETTERS[:34],
-    "package-token": "echo " + "npm_" + LETTERS[:36],
-    "jwt": "curl -H x:" + ".".join(("eyJ" + LETTERS, "eyJ" + LETTERS, LETTERS)),
-    "azure-key": "DefaultEndpointsProtocol=https;AccountKey=" + LETTERS * 2 + "abcdef==",
-    "signed-url": "curl 'https://x.example/a?X-Amz-Expires=9&X-Amz-Signature=" + "a1" * 32 + "'",
-    "authorization": "curl -H 'Authorization: Bearer " + LETTERS + "'",
-    "url-password": "curl ftp://ada:" + "l0velace" + "@ftp.example.org/x",
-    "password": "export IRODS_USER_PASSWORD=" + "l0velace",
-}
+TYPED = (
+    ("aws-key-id", "export AWS_ACCESS_KEY_ID=" + "AKIA" + "Q3EGRHTYU5K7MNBV"),
+    ("aws-secret-key", "AWS_SECRET_ACCESS_KEY='" + LETTERS + "'"),
+    ("google-key", "curl https://x.example/?key=" + "AIza" + LETTERS[:35]),
+    ("google-key", "gcloud --access-token " + "ya29." + LETTERS),
+    ("globus-setup-key", f'GLOBUS_KEY="{UUID}"'),
+    ("private-key", pem("RSA " + "PRIVATE KEY")),
+    ("token", "echo " + "ghp_" + LETTERS[:36]),
+    ("token", "echo " + "github_pat_" + LETTERS[:30]),
+    ("token", "git clone x?" + "glpat-" + LETTERS[:20]),
+    ("token", "notify " + "xoxb-" + LETTERS[:24]),
+    ("token", "curl https://hooks.slack.com/services/T0AB12CD3/B0AB12CD3/" + LETTERS[:24]),
+    ("token", "huggingface-cli login --token " + "hf_" + LETTERS[:34]),
+    ("token", "echo " + "npm_" + LETTERS[:36]),
+    ("token", "echo " + "pypi-" + LETTERS * 2),
+    ("token", "echo " + "dckr_pat_" + LETTERS[:24]),
+    ("token", "curl -H x:" + ".".join(("eyJ" + LETTERS, "eyJ" + LETTERS, LETTERS))),
+    ("azure-key", "DefaultEndpointsProtocol=https;AccountKey=" + LETTERS * 2 + "abcdef=="),
+    ("signed-url", "curl 'https://x.example/a?X-Amz-Expires=9&X-Amz-Signature=" + "a1" * 32 + "'"),
+    ("authorization", "curl -H 'Authorization: Bearer " + LETTERS + "'"),
+    ("url-password", "curl ftp://ada:" + "l0velace" + "@ftp.example.org/x"),
+    ("password", "export IRODS_USER_PASSWORD=" + "l0velace"),
+)
 
 
-@pytest.mark.parametrize("rule", [rule.name for rule in secrets.RULES])
-def test_each_kind_of_secret_is_found_and_redacted(rule: str) -> None:
-    text = f"#!/bin/sh\n{TYPED[rule]}\necho done\n"
+def test_each_rule_has_an_example() -> None:
+    assert {rule for rule, _ in TYPED} == {rule.name for rule in secrets.RULES}
+
+
+@pytest.mark.parametrize(("rule", "line"), TYPED)
+def test_each_kind_of_secret_is_found_and_redacted(rule: str, line: str) -> None:
+    text = f"#!/bin/sh\n{line}\necho done\n"
     assert rule in {hit.rule.name for hit in secrets.find(text)}
     redacted = secrets.redact(text)
     assert "[redacted]" in redacted
@@ -115,7 +120,7 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 
 
 def test_several_secrets_in_one_text_are_all_redacted() -> None:
-    text = "\n".join(TYPED.values())
+    text = "\n".join(line for _, line in TYPED)
     redacted = secrets.redact(text)
     for part in (LETTERS[:20], UUID, "l0velace"):
         assert part not in redacted

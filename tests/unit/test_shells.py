@@ -121,6 +121,14 @@ def test_a_script_for_sh_that_only_bash_takes_is_told_to_say_so(
     assert finding.message == 'syntax error: "(" unexpected; bash would take it'
 
 
+def test_a_script_for_sh_is_judged_by_sh_alone_where_there_is_no_bash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_shell(tmp_path, "sh", "echo 'sh: 2: Syntax error' >&2; exit 2")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert told(b"#!/bin/sh\nfi\n") == [(2, Severity.ERROR, "")]
+
+
 def test_a_missing_shell_is_one_warning_and_rejects_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,8 +136,8 @@ def test_a_missing_shell_is_one_warning_and_rejects_nothing(
     found = desired(a=b"#!/bin/bash\nfi\n", b=b"#!/bin/bash\nfi\n", c=b"#!/bin/sh\nfi\n")
     findings = shells.syntax_findings(found)
     assert [(one.path, one.message) for one in findings] == [
-        ("dtp-jobs", "the syntax was not checked: sh is not installed here"),
         ("dtp-jobs", "the syntax was not checked: bash is not installed here"),
+        ("dtp-jobs", "the syntax was not checked: sh is not installed here"),
     ]
     assert all(one.script for one in scripts.reject(found, findings).wanted.values())
 

@@ -116,6 +116,8 @@ class Attempt:
             "DTP_TOOLS": "",
             "DTP_SECRETS": str(self.root / "secrets"),
             "DTP_UID": pod,
+            "DTP_HEARTBEAT": "1",
+            "DTP_MARGIN": "2",
             "DTP_TERMINATION": str(self.root / f"{pod}.termination"),
             "DTP_COMMIT": "c0ffee",
             **self.environment,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -85,7 +84,7 @@ def test_wherever_it_dies_the_script_runs_at_most_once(tmp_path: Path) -> None:
 def test_wherever_it_dies_resume_runs_it_to_its_end_and_never_twice_at_once(
     tmp_path: Path,
 ) -> None:
-    again = {"DTP_RESUME": "yes", "DTP_HEARTBEAT": "1", "DTP_MARGIN": "3"}
+    again = {"DTP_RESUME": "yes", "DTP_HEARTBEAT": "1", "DTP_MARGIN": "6"}
     # 52: a run takes fewer commands, so that the last crash points are runs that nobody kills.
     for attempt, code, runs in sweep(tmp_path, 52, **again):
         assert not (attempt.directory / "overlap").exists(), attempt.root
@@ -102,7 +101,7 @@ def test_killed_at_any_moment_it_never_runs_twice_at_once(attempt: Attempt) -> N
         time.sleep(number * 0.012)
         process.send_signal(signal.SIGKILL)
         place.end(process)
-        again = place.run(DTP_RESUME="yes", DTP_HEARTBEAT="1", DTP_MARGIN="3")
+        again = place.run(DTP_RESUME="yes", DTP_HEARTBEAT="1", DTP_MARGIN="6")
         assert again.code in (0, 191)
         return place
 
@@ -119,8 +118,5 @@ def test_while_the_script_of_a_killed_runner_lives_nobody_takes_over(attempt: At
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     attempt.end(process)
-    second = attempt.run(DTP_RESUME="yes", DTP_HEARTBEAT="1", DTP_MARGIN="3")
-    assert (second.code, attempt.runs()) == (191, 1)
-    shutil.rmtree(attempt.state)
-    time.sleep(6)
-    assert attempt.runs() == 2
+    assert attempt.run(DTP_RESUME="yes", DTP_HEARTBEAT="1", DTP_MARGIN="6").code == 0
+    assert (attempt.directory / "ran").read_text().split() == ["x", "over", "x", "over"]

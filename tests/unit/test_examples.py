@@ -1,0 +1,45 @@
+"""The examples are what researchers copy: each is accepted by `dtp check` as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dtp_action.adapters import shells
+from dtp_action.core import catalog, scripts
+from dtp_action.core.model import Severity
+
+JOBS = Path(__file__).parents[2] / "dtp-jobs"
+EXAMPLES = sorted(JOBS.glob("dtp-*/*.sh.example"))
+IMAGES = ", ".join(f"{name}: {{image: example.org/x:1}}" for name in catalog.builtin().protocols)
+HAVE_IMAGES = catalog.parse(
+    f"version: 1\nprotocols: {{{IMAGES}}}\n", "images for all", base=catalog.builtin()
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
+def test_example_is_accepted_as_it_stands(example: Path) -> None:
+    path = f"dtp-jobs/{example.parent.name}/{example.name.removesuffix('.example')}"
+    file = scripts.File(path=path, mode=0o100644, blob="0" * 40, content=example.read_bytes())
+    desired = scripts.discover([file], commit="", catalog=HAVE_IMAGES, settings=None)
+    desired = scripts.reject(desired, shells.syntax_findings(desired))
+    errors = [f for f in scripts.findings(desired) if f.severity is Severity.ERROR]
+    assert not errors
+    assert all(one.script for one in desired.wanted.values())
+    assert desired.wanted
+
+
+def test_every_protocol_has_an_example_and_a_line_for_researchers() -> None:
+    protocols = {f"dtp-{name}" for name in catalog.builtin().protocols}
+    assert {path.parent.name for path in EXAMPLES} == protocols
+    page = (JOBS / "README.md").read_text()
+    assert all(f"({path.relative_to(JOBS)})" in page for path in EXAMPLES)
+
+
+def test_examples_never_run() -> None:
+    names = [str(path.relative_to(JOBS.parent)) for path in EXAMPLES]
+    files = [scripts.File(path=name, mode=0o100644, blob="0" * 40, content=b"x") for name in names]
+    found = scripts.discover(files, commit="", catalog=HAVE_IMAGES, settings=None)
+    assert not found.wanted
+    assert not found.findings

@@ -95,10 +95,10 @@ class Site:
     def open(self) -> Cluster:
         """Return the cluster, reached on its first call."""
         if self.is_local:
-            from dtp_action.adapters.local import LocalCluster
+            from dtp_action.adapters import local
 
             directory = (self.cluster or "").partition(":")[2]
-            return LocalCluster(Path(directory) if directory else LOCAL)
+            return local.connect(Path(directory) if directory else LOCAL)
         from dtp_action.adapters import kube
 
         return kube.connect(

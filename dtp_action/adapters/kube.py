@@ -272,11 +272,9 @@ class KubeCluster:
                     raise
                 raise StaleError(f"{name} changed since it was read") from error
             except LostError:
-                there = self._get("configmaps", name)
-            if (
-                there
-                and metadata["annotations"].items() <= there["metadata"]["annotations"].items()
-            ):
+                there = self._get("configmaps", name) or {"metadata": {}}
+            written = there["metadata"].get("annotations", {})
+            if metadata["annotations"].items() <= written.items():
                 return there
         raise UnavailableError(f"{name} could not be changed: no answer came back")
 

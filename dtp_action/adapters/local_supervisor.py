@@ -1,153 +1,206 @@
-"""One detached process per Job of the embedded cluster: slot, run limit, TERM then KILL, outcome.
+"""Job controller and node of the embedded cluster, as a detached process for each Job.
 
-`python -m dtp_action.adapters.local_supervisor FOLDER`: what is to be done stands in its run.json;
-what it did it writes there too, each file whole. Decides nothing about attempts: like a Kubernetes'
-Job controller it starts again only after an exit code that counts as transient.
+`python -m dtp_action.adapters.local_supervisor DIRECTORY JOB SLOTS`: waits for a slot, runs the
+script with the Job's limits, TERM then KILL, and tells it in the Job's status and its Pods', as
+Kubernetes would. Decides nothing about attempts.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from dtp_action.adapters import local_store
+from dtp_action.adapters.local_store import Wire
 
 PAUSE = 0.1  # seconds between looks
 GRACE = 30.0  # seconds from TERM to KILL, as in a Pod
 BACKOFF = 1.0  # seconds before a start after a transient exit code
+TERMINATED, KILLED = 128 + signal.SIGTERM, 128 + signal.SIGKILL  # exit codes
+PREPARED = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+RUNNER = Path(__file__).parents[1] / "runner" / "run.sh"
 
 
-def main(folder: Path) -> None:
-    """Run the Job of a folder, unless somebody does already or did."""
-    with (folder / "alive").open("a") as alive:
-        try:
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        if (folder / "end.json").exists() or list(folder.glob("pod-*.json")):
-            return
+def main(root: Path, name: str, slots: int) -> None:
+    """Run a Job to its end, unless somebody does already or did."""
+    for _ in range(2):  # who looks whether the lock is taken has it for an instant
+        if alive := local_store.take(root / "runs" / name / "alive"):
+            break
+        time.sleep(PAUSE)
+    job = local_store.read(root / "jobs" / f"{name}.json")
+    if alive and job and "status" not in job:
         os.set_inheritable(alive.fileno(), True)  # the runner holds it on, should we be killed
-        _run(folder, json.loads((folder / "run.json").read_text()), alive.fileno())
+        Supervisor(root, job, alive).run(slots)
 
 
-def _run(folder: Path, told: dict[str, Any], alive: int) -> None:
-    slot = _slot(folder, Path(told["slots"]), told["slot_count"])
-    if slot is None:
-        _end(folder, reason="DeadlineExceeded", message="ended before it started")
-        return
-    with slot:
-        for start in range(1, told["retries"] + 2):
-            pod = _pod(folder, start)
-            code, late = _once(folder, told, pod, alive)
-            stopped = (folder / "stop").exists()
-            if code == 0 and not late:
-                _end(folder, succeeded=True, reason="CompletionsReached", message="")
-                return
-            if stopped or late or code not in told["transient"]:
-                break
-            time.sleep(BACKOFF)
-    reason = "DeadlineExceeded" if stopped else "PodFailurePolicy"
-    _end(folder, reason=reason, message=f"the script ended with {code}")
+class Supervisor:
+    """One Job on its way from its first Pod to its end."""
 
+    def __init__(self, root: Path, job: Wire, alive: IO[str]) -> None:
+        self._root = root
+        self._name = job["metadata"]["name"]
+        self._path = root / "jobs" / f"{self._name}.json"
+        self._job = job
+        self._spec = job["spec"]["template"]["spec"]
+        self._run = root / "runs" / self._name
+        self._alive = alive
 
-def _slot(folder: Path, slots: Path, count: int) -> IO[str] | None:
-    """Wait for one of the slots and hold it; None when the Job is stopped before."""
-    while not (folder / "stop").exists():
-        for number in range(count):
-            slot = (slots / str(number)).open("a")
-            try:
-                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                slot.close()
-            else:
-                return slot
-        time.sleep(PAUSE)
-    return None
+    def run(self, slots: int) -> None:
+        """Start the script, unless one before us did; write how the Job ended."""
+        pods = sorted((self._root / "pods").glob(f"{self._name}-*.json"))
+        begun = [(pod, state) for pod in pods if (state := _state(pod))]
+        self._end(self._left(*begun[-1]) if begun else self._start(slots))
 
+    def _start(self, slots: int) -> int | None:
+        """Run Pods as often as the Job allows; return the last exit code, None where none ran."""
+        rules = self._job["spec"]["podFailurePolicy"]["rules"]
+        counted = [rule["onExitCodes"]["values"] for rule in rules if rule["action"] == "Count"]
+        slot = self._slot(slots)
+        if not slot:
+            return None
+        with slot:
+            code = self._once(self._pod(1))
+            for start in range(2, self._job["spec"]["backoffLimit"] + 2):
+                if not any(code in codes for codes in counted) or self._over():
+                    break
+                time.sleep(BACKOFF)
+                code = self._once(self._pod(start))
+        return code
 
-def _pod(folder: Path, start: int) -> dict[str, Any]:
-    """Return a Pod's form: the fields of core.model.PodView, `job` those of ContainerView."""
-    name = f"{folder.name}-pod-{start}"
-    created = _now()
-    return {"name": name, "uid": str(uuid.uuid4()), "job_name": folder.name, "created": created}
+    def _slot(self, slots: int) -> IO[str] | None:
+        """Wait for a slot and hold it; None when the Job's deadline passes before."""
+        full = f"0/1 nodes are available: Insufficient slots, all {slots} in use"
+        waits = {"type": "PodScheduled", "status": "False", "message": full}
+        _tell(self._pod(1), "Pending", conditions=[waits])
+        while not self._over():
+            for number in range(slots):
+                if slot := local_store.take(self._root / "slots" / str(number)):
+                    return slot
+            time.sleep(PAUSE)
+        return None
 
+    def _over(self) -> bool:
+        """Tell whether the Job's deadline passed, or the Job was removed."""
+        job = local_store.read(self._path)
+        if not job:
+            return True
+        created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+        limit = timedelta(seconds=job["spec"]["activeDeadlineSeconds"])
+        return datetime.now(UTC) - created > limit
 
-def _once(folder: Path, told: dict[str, Any], pod: dict[str, Any], alive: int) -> tuple[int, bool]:
-    """Start the runner once; return its exit code and whether it ran over its limit."""
-    environment = os.environ | told["environment"] | {"DTP_UID": pod["uid"]}
-    number = pod["name"].rpartition("-")[2]
-    for path in ("DTP_DIRECTORY", "DTP_STATE"):
-        Path(environment[path]).mkdir(parents=True, exist_ok=True)
-    job: dict[str, Any] = {"state": "running", "started": _now()}
-    _write(folder / f"pod-{number}.json", pod | {"phase": "Running", "job": job})
-    with (folder / f"pod-{number}.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 our runner
-            ["/bin/sh", told["runner"]],
-            env=environment,
-            cwd=environment["DTP_DIRECTORY"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[alive],
+    # --- a Pod ---
+
+    def _pod(self, start: int) -> Path:
+        """Make a Pod, unless it is there."""
+        path = self._root / "pods" / f"{self._name}-{start}.json"
+        labels = self._job["metadata"]["labels"] | {"batch.kubernetes.io/job-name": self._name}
+        local_store.create(path, {"metadata": {"name": path.stem, "labels": labels}})
+        return path
+
+    def _left(self, pod: Path, state: Wire) -> int:
+        """Return the exit code of a Pod that one before us started; one that nobody saw is lost."""
+        if began := state.get("running"):
+            lost = {"exitCode": KILLED, "reason": "ContainerStatusUnknown"}
+            state = {"terminated": began | lost | {"finishedAt": local_store.now()}}
+            _tell(pod, "Failed", state)
+        return int(state["terminated"]["exitCode"])
+
+    def _once(self, pod: Path) -> int:
+        """Run the script in a Pod; return its exit code, TERM's for one that we had to end."""
+        environment = self._environment(pod)
+        for path in ("DTP_DIRECTORY", "DTP_STATE"):
+            Path(environment[path]).mkdir(parents=True, exist_ok=True)
+        entry = local_store.read(self._root / "configmaps" / f"{self._name}.json") or {}
+        Path(environment["DTP_SCRIPT"]).write_text(entry["data"]["script"], newline="")
+        began = {"startedAt": local_store.now()}
+        _tell(pod, "Running", {"running": began})
+        with (self._run / f"{pod.stem}.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 our runner
+                ["/bin/sh", str(RUNNER)],
+                env=environment,
+                cwd=environment["DTP_DIRECTORY"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[self._alive.fileno()],
+            )
+            forced = self._watch(process)
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        message = Path(environment["DTP_TERMINATION"])
+        ended = began | {
+            "exitCode": code,
+            "reason": "Error" if code else "Completed",
+            "message": message.read_text(errors="replace")[:4096] if message.exists() else "",
+            "finishedAt": local_store.now(),
+        }
+        late = forced and not self._over()
+        reason = "DeadlineExceeded" if late else ""
+        _tell(
+            pod, "Failed" if code or forced else "Succeeded", {"terminated": ended}, reason=reason
         )
-        late = _watch(folder, process, told["time"])
-    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    job |= {"state": "terminated", "exit_code": code, "finished": _now()}
-    job["reason"] = "Error" if code else "Completed"
-    job["message"] = _message(Path(environment["DTP_TERMINATION"]))
-    reason = {"reason": "DeadlineExceeded"} if late else {}
-    phase = "Succeeded" if code == 0 and not late else "Failed"
-    _write(folder / f"pod-{number}.json", pod | reason | {"phase": phase, "job": job})
-    return code, late
+        return code or (TERMINATED if forced else 0)
+
+    def _environment(self, pod: Path) -> dict[str, str]:
+        """Return what the runner is told, with the places that mounts would give it."""
+        uid = (local_store.read(pod) or {})["metadata"]["uid"]
+        told = {one["name"]: one.get("value", "") for one in self._spec["containers"][0]["env"]}
+        places = {
+            "DTP_DIRECTORY": f"{self._root}{told['DTP_DIRECTORY']}",
+            "DTP_STATE": str(self._root / "workspace" / ".dtp" / "state" / self._name),
+            "DTP_SCRIPT": str(self._run / "script"),
+            "DTP_TERMINATION": str(self._run / "termination"),
+            "HOME": os.environ.get("HOME", "/"),
+            "TMPDIR": tempfile.gettempdir(),
+        }
+        return os.environ | told | places | {"DTP_TOOLS": "", "DTP_SECRETS": "", "DTP_UID": uid}
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait for the end; TERM at the limit or when stopped, KILL after the grace: True then."""
+        limit, kill_at = time.monotonic() + self._spec["activeDeadlineSeconds"], None
+        while process.poll() is None:
+            now = time.monotonic()
+            if kill_at and now > kill_at:
+                os.killpg(process.pid, signal.SIGKILL)
+            elif not kill_at and (now > limit or self._over()):
+                kill_at = now + GRACE
+                process.send_signal(signal.SIGTERM)
+            time.sleep(PAUSE)
+        return kill_at is not None
+
+    def _end(self, code: int | None) -> None:
+        """Write the Job's end."""
+        ended = {
+            "type": "Failed" if code or code is None else "Complete",
+            "status": "True",
+            "reason": "DeadlineExceeded" if self._over() else "PodFailurePolicy",
+            "message": f"its last exit code: {code}",
+            "lastTransitionTime": local_store.now(),
+        }
+        local_store.amend(self._path, {"status": {"conditions": [ended]}})
 
 
-def _watch(folder: Path, process: subprocess.Popen[bytes], limit: float) -> bool:
-    """Wait for the end; TERM at the limit or when stopped, KILL after the grace."""
-    end = time.monotonic() + limit
-    killed_at: float | None = None
-    late = False
-    while process.poll() is None:
-        now = time.monotonic()
-        if killed_at is None and (now > end or (folder / "stop").exists()):
-            late = now > end
-            process.send_signal(signal.SIGTERM)
-            killed_at = now + GRACE
-        elif killed_at is not None and now > killed_at:
-            os.killpg(process.pid, signal.SIGKILL)
-        time.sleep(PAUSE)
-    return late
+def _tell(pod: Path, phase: str, state: Wire | None = None, **more: object) -> None:
+    """Write a Pod's status; `state` is that of its container, when it has begun."""
+    status = {"phase": phase, "conditions": []} | more
+    if state:
+        status["initContainerStatuses"] = [{"name": "prep", "state": PREPARED}]
+        status["containerStatuses"] = [{"name": "job", "state": state}]
+    local_store.amend(pod, {"status": status})
 
 
-def _message(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")[:4096]
-    except OSError:
-        return ""
-
-
-def _end(folder: Path, *, succeeded: bool = False, reason: str, message: str) -> None:
-    end = {"succeeded": succeeded, "reason": reason, "message": message, "at": _now()}
-    _write(folder / "end.json", end)
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(value))
-    new.replace(path)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _state(pod: Path) -> Wire | None:
+    """Return the state of a Pod's container, None before it began."""
+    status = (local_store.read(pod) or {}).get("status", {})
+    return status["containerStatuses"][0]["state"] if "containerStatuses" in status else None
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

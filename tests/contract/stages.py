@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from dtp_action.adapters.local import LocalCluster
+from dtp_action.adapters import local, local_store
+from dtp_action.adapters.kube import KubeCluster
 from dtp_action.core import ledger
-from dtp_action.core.model import Entry, PodView, Recorded, Refused
+from dtp_action.core.model import Entry, PodView, Refused
 from dtp_action.dispatch import Cluster
-from tests import builders
 from tests.admin import Namespace, wait_for
 from tests.fakes import FakeCluster, World
 
@@ -95,14 +93,11 @@ class LocalStage:
 
     root: Path
 
-    def connect(self) -> LocalCluster:
-        return LocalCluster(self.root)
+    def connect(self) -> KubeCluster:
+        return local.connect(self.root)
 
     def somebody_makes_job(self, name: str) -> None:
-        folder = self.root / "jobs" / name
-        folder.mkdir(parents=True)
-        job = {"uid": "theirs", "entry_uid": "", "created": "2030-01-01T00:00:00Z", "deadline": 9}
-        (folder / "job.json").write_text(json.dumps(job))
+        assert local_store.create(self._object("jobs", name), {"metadata": {"name": name}})
 
     def fill_quota(self) -> None:
         raise AssertionError("the embedded cluster has no quota")
@@ -111,26 +106,30 @@ class LocalStage:
         raise AssertionError("the embedded cluster has no policies")
 
     def remove_job(self, name: str) -> None:
-        (self.root / "jobs" / name / "stop").touch()
-        wait_for(lambda: self.connect().jobs()[0].end, "the Job to end")
-        shutil.rmtree(self.root / "jobs" / name)
+        self._object("jobs", name).unlink()
 
     def run_job(self, entry: Entry, exit_code: int) -> PodView:
-        script = f"#!/bin/sh\necho hello\nexit {exit_code}\n".encode()
-        self.connect().start(entry, Recorded(entry=entry, script=script, spec=builders.a_spec()))
+        data = {ledger.SCRIPT_KEY: f"#!/bin/sh\necho hello\nexit {exit_code}\n"}
+        local_store.amend(self._object("configmaps", entry.name), {"data": data})
+        self.connect().start(entry)
         wait_for(lambda: any(job.end for job in self.connect().jobs()), "the Job to end")
         return self.connect().pods()[0]
 
     def strand_job(self, entry: Entry) -> PodView:
-        full = LocalCluster(self.root, slots=0)
+        full = local.connect(self.root, slots=0)
         full.start(entry)
+        wait_for(full.pods, "the supervisor to say why")
         return full.pods()[0]
 
     def stop_all(self) -> None:
         """Let no process outlive the test."""
-        for job in (self.root / "jobs").glob("*/run.json"):
-            (job.parent / "stop").touch()
-        wait_for(lambda: all(job.end for job in self.connect().jobs()), "the Jobs to end")
+        for job in (self.root / "jobs").glob("*.json"):
+            job.unlink()
+        locks = list((self.root / "runs").glob("*/alive"))
+        wait_for(lambda: not any(map(local_store.taken, locks)), "the Jobs to end")
+
+    def _object(self, resource: str, name: str) -> Path:
+        return self.root / resource / f"{name}.json"
 
 
 @dataclass

@@ -1,0 +1,126 @@
+"""The embedded cluster beside the contract: slots, limits, and processes that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtp_action.core.model import ContainerView, Entry, JobEnd, PodView
+from tests import builders
+from tests.admin import wait_for
+from tests.contract.stages import LocalStage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[LocalStage]:
+    local = LocalStage(tmp_path / "cluster")
+    yield local
+    local.stop_all()
+
+
+def start(stage: LocalStage, script: str, ref: str = "dtp-local/job", **spec: Any) -> Entry:
+    cluster = stage.connect()
+    entry = cluster.record(
+        builders.a_draft(ref, content=script.encode(), spec=builders.a_spec(**spec))
+    )
+    cluster.start(entry)
+    return entry
+
+
+def pods(stage: LocalStage) -> tuple[PodView, ...]:
+    return stage.connect().pods()
+
+
+def ended(stage: LocalStage) -> JobEnd:
+    end: JobEnd = wait_for(lambda: stage.connect().jobs()[0].end, "the Job to end")
+    return end
+
+
+def container(pod: PodView) -> ContainerView:
+    assert pod.job
+    return pod.job
+
+
+def kill_supervisor(stage: LocalStage, entry: Entry) -> None:
+    listed = subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True)
+    (found,) = [
+        line
+        for line in listed.stdout.splitlines()
+        if "local_supervisor" in line and f"{stage.root} {entry.name} " in line
+    ]
+    os.kill(int(found.split()[0]), signal.SIGKILL)
+
+
+def test_exit_code_that_counts_as_transient_starts_another_pod(stage: LocalStage) -> None:
+    start(
+        stage, "#!/bin/sh\ntest -e again || { touch again; exit 75; }\n", retries=2, transient=(75,)
+    )
+    assert ended(stage).succeeded
+    assert [container(pod).exit_code for pod in pods(stage)] == [75, 0]
+
+
+def test_exit_code_that_does_not_count_ends_the_job(stage: LocalStage) -> None:
+    start(stage, "#!/bin/sh\nexit 3\n", retries=2, transient=(75,))
+    assert not ended(stage).succeeded
+    assert len(pods(stage)) == 1
+
+
+def test_script_over_its_run_limit_is_ended_and_told(stage: LocalStage) -> None:
+    start(stage, "#!/bin/sh\nsleep 60\n", time=1)
+    assert not ended(stage).succeeded
+    (pod,) = pods(stage)
+    assert (pod.phase, pod.reason) == ("Failed", "DeadlineExceeded")
+    assert container(pod).exit_code == 143
+
+
+def test_stopped_job_ends_by_its_deadline(stage: LocalStage) -> None:
+    entry = start(stage, "#!/bin/sh\nsleep 60\n")
+    wait_for(lambda: any(pod.running for pod in pods(stage)), "the script to run")
+    stage.connect().stop(entry)
+    assert ended(stage).reason == "DeadlineExceeded"
+    assert (pods(stage)[0].phase, pods(stage)[0].reason) == ("Failed", "")
+
+
+def test_jobs_beyond_the_slots_wait_and_say_why(stage: LocalStage) -> None:
+    for number in range(5):
+        start(stage, "#!/bin/sh\nsleep 60\n", f"dtp-local/job{number}")
+    wait_for(lambda: [pod.running for pod in pods(stage)].count(True) == 4, "four to run")
+    wait_for(lambda: len(pods(stage)) == 5, "the fifth to say why")
+    (waiting,) = [pod for pod in pods(stage) if not pod.running]
+    assert "nodes are available" in waiting.unscheduled
+
+
+def test_job_whose_supervisor_is_killed_runs_on_and_is_told_as_lost(stage: LocalStage) -> None:
+    entry = start(stage, "#!/bin/sh\nsleep 2\necho the end\n")
+    wait_for(lambda: any(pod.running for pod in pods(stage)), "the script to run")
+    kill_supervisor(stage, entry)
+    assert stage.connect().jobs()[0].end is None
+    assert not ended(stage).succeeded
+    (pod,) = pods(stage)
+    assert (container(pod).reason, container(pod).exit_code) == ("ContainerStatusUnknown", 137)
+    log = stage.connect().pod_log(pod, lines=100) or ""
+    assert "the end\n" in log
+
+
+def test_job_whose_supervisor_dies_before_it_began_is_started_by_the_next_look(
+    stage: LocalStage,
+) -> None:
+    entry = stage.connect().record(builders.a_draft())
+    stage.strand_job(entry)
+    kill_supervisor(stage, entry)
+    assert ended(stage).succeeded
+    assert len(pods(stage)) == 1
+
+
+def test_job_is_removed_when_its_time_to_live_is_over(stage: LocalStage) -> None:
+    entry = start(stage, "#!/bin/sh\ntrue\n")
+    ended(stage)
+    stage.connect().retire(entry, 0)
+    assert stage.connect().jobs() == ()
+    assert pods(stage) == ()

@@ -39,10 +39,13 @@ def kubeconfig() -> str:
 
 @pytest.fixture(scope="session")
 def cluster_facts(kubeconfig: str) -> dict[str, str]:
-    """Return what `tests/cluster/cluster env` tells; nothing for a cluster from outside."""
+    """Return what `tests/cluster/cluster env` tells; of a cluster from outside, what is given."""
     env = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=False)
     facts = dict(line.split("=", 1) for line in env.stdout.splitlines())
-    return facts if facts.get("KUBECONFIG") == kubeconfig else {}
+    if facts.get("KUBECONFIG") == kubeconfig:
+        return facts
+    shared = os.environ.get("DTP_TEST_VOLUMES")  # a folder that the nodes have too
+    return {"VOLUMES": shared} if shared else {}
 
 
 @pytest.fixture(scope="session")

@@ -34,12 +34,16 @@ piece() {
 build_all() {
   need_programs
   piece tools "$(key "${TOOLS[@]}" "$(declare -f build_tools)")" build_tools; tools=$piece
-  piece programs "$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go)" build_programs; programs=$piece
   piece daemons "$(daemons_key)" build_daemons; daemons=$piece
   piece s3 "$(s3_key)" build_s3; s3=$piece
-  piece awscli "$(awscli_key)" build_awscli; awscli=$piece
+  build_parts_of_images
   build_images
   prune
+}
+
+build_parts_of_images() {
+  piece programs "$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go)" build_programs; programs=$piece
+  piece awscli "$(awscli_key)" build_awscli; awscli=$piece
 }
 
 # The pieces of this checkout, without building: for `env`, `kubectl` and `down`.

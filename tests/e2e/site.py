@@ -183,6 +183,11 @@ class Site:
         """Dispatch as a schedule would, until a job is told to be in this phase."""
         return _polled(lambda: self.dispatch().rows, ref, phase, reason, seconds)
 
+    def has_come_to_rest(self) -> bool:
+        """Tell whether, after one more run, there is nothing left to do."""
+        self.dispatch()
+        return not self.dispatch().actions
+
     # --- the claim ---
 
     @property

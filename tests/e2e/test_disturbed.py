@@ -24,7 +24,7 @@ def test_a_drained_node_is_told_and_nothing_runs_again(site: Site, watch: Watch)
     ended = site.dispatch_until(REF, "ERRORED")
     watch.told("drained, no resume", ended)
     assert ended["reason"].startswith("its node was drained or lost")
-    assert site.dispatch().actions == []
+    assert site.has_come_to_rest()
     assert _starts(site) == ["1"]
 
 
@@ -71,7 +71,7 @@ def test_a_pod_deleted_by_hand_is_told_and_nothing_runs_again(site: Site, watch:
         "its Pod was deleted while it ran (exit 143)",
         "terminated (exit 143), by whom cannot be told",
     )
-    assert site.dispatch().actions == []
+    assert site.has_come_to_rest()
     assert _starts(site) == ["1"]
 
 

@@ -6,14 +6,13 @@ A new protocol is one row of `catalog.yaml`: nothing here knows one by name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 
 from dtp_action.core import cluster_settings, directives, documents
 from dtp_action.core.cluster_settings import ClusterSettings, Visible, image_reference
 from dtp_action.core.documents import Field, choice, mapping, several, text, whole
 from dtp_action.core.model import Finding, Mount, Script, Spec
-from dtp_action.errors import UsageError
 
 SITE_FILE = "dtp-jobs/catalog.yaml"
 SHELLS = ("sh", "bash")  # the runner brings both to every image
@@ -88,8 +87,10 @@ FIELDS: Mapping[str, Field] = {
         several(_program), "list of names", "what a shebang may name beside sh and bash"
     ),
     "secretKeys": Field(several(_line), "list of names", "keys of Secret `dtp-<protocol>`"),
-    "aliases": Field(several(_protocol), "list", "other names of the folder"),
-    "off": Field(choice({"true": True, "false": False}), "`true`", "its scripts are rejected"),
+    "aliases": Field(
+        several(_protocol), "list", "other names of the folder, where no row has them"
+    ),
+    "off": choice({"true": True, "false": False}, "whether its scripts are rejected"),
 }
 _TOP = {
     "version": documents.version,
@@ -112,18 +113,7 @@ def parse(content: str | bytes, where: str, base: Catalog | None = None) -> Cata
     rows = dict(base.rows) if base else {}
     for protocol, values in documents.read(content, where, read).get("protocols", {}).items():
         rows[protocol] = replace(rows.get(protocol, Row(protocol=protocol)), **values)
-    _check_aliases(where, rows)
     return Catalog(rows=dict(sorted(rows.items())))
-
-
-def _check_aliases(where: str, rows: Mapping[str, Row]) -> None:
-    owners = {name: name for name in rows}
-    for row in rows.values():
-        for alias in row.aliases:
-            if alias in owners:
-                place = f"{where}: protocols: {row.protocol}: aliases"
-                raise UsageError(f"{place}: `{alias}` names `{owners[alias]}` already")
-            owners[alias] = row.protocol
 
 
 # --- one attempt ---------------------------------------------------------------------------------
@@ -140,13 +130,11 @@ def resolve(
     refused = tuple(refusals(script, catalog=catalog, settings=settings))
     if refused or row is None or row.image is None:
         return refused
-    ungranted = [
-        secret for secret in script.directives.secrets if not settings.grants_to(secret, author)
-    ]
+    named = script.directives.secrets
+    ungranted = [secret for secret in named if not settings.grants_to(secret, author)]
     whom = author or "a script without a pull request whose author is known"
-    if ungranted:
-        return tuple(_ungranted(script, secret, whom) for secret in ungranted)
-    return _spec(script, row, row.image, settings)
+    refused = tuple(_ungranted(script, secret, whom) for secret in ungranted)
+    return refused or _spec(script, row, row.image, settings)
 
 
 def refusals(
@@ -176,16 +164,16 @@ def refusals(
 
 
 def _over(script: Script, key: str, cap: str) -> Finding:
-    place = directives.stated(script.content.decode(errors="replace"), f"{key}=")
-    message = f"`{place.word or key}` is over this cluster's cap of {cap}"
-    fix = place.line.replace(place.word, f"{key}={cap}") if place.word else ""
-    return Finding(path=script.ref.path, line=place.number, code="cap", message=message, fix=fix)
+    number, line, word = directives.stated(script.content.decode(), f"{key}=")
+    message = f"`{word}` is over this cluster's cap of {cap}"
+    fix = line.replace(word, f"{key}={cap}")
+    return Finding(path=script.ref.path, line=number, code="cap", message=message, fix=fix)
 
 
 def _ungranted(script: Script, secret: str, whom: str) -> Finding:
-    place = directives.stated(script.content.decode(errors="replace"), f"secret={secret}")
+    number, *_ = directives.stated(script.content.decode(), f"secret={secret}")
     message = f"Secret {secret} is not granted to {whom}: ask the cluster's admin (`grants`)"
-    return Finding(path=script.ref.path, line=place.number, code="secret-grant", message=message)
+    return Finding(path=script.ref.path, line=number, code="secret-grant", message=message)
 
 
 def _unusable(protocol: str, catalog: Catalog) -> str:
@@ -200,28 +188,23 @@ def _unusable(protocol: str, catalog: Catalog) -> str:
 
 def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Spec:
     ask, caps = script.directives, settings.caps
+    # A row's default is no request of the author's: it gives way to the cap.
+    amounts = {
+        name: getattr(ask, name) or min(getattr(row, name), getattr(caps, name))
+        for name in ("cpu_millis", "memory", "disk", "time")
+    }
+    # What a Spec and the settings both have is the admin's to say.
+    names = [one.name for one in fields(Spec) if hasattr(settings, one.name)]
     root = (Mount(path=""),) if settings.visible is Visible.ALL else ()
     return Spec(
         image=image,
         uid=row.uid,
-        # A row's default is no request of the author's: it gives way to the cap.
-        cpu_millis=ask.cpu_millis or min(row.cpu_millis, caps.cpu_millis),
-        memory=ask.memory or min(row.memory, caps.memory),
-        disk=ask.disk or min(row.disk, caps.disk),
-        time=ask.time or min(row.time, caps.time),
         retries=ask.retries,
         resume=ask.resume,
         transient=tuple(sorted(row.transient)),
         env=dict(row.env),
         secrets=(f"dtp-{row.protocol}", *ask.secrets),
-        claim=settings.claim,
         mounts=(*root, *(Mount(path=path, read_only=False) for path in settings.writable)),
-        runner_image=settings.runner_image,
-        service_account=settings.service_account,
-        groups=settings.groups,
-        queue_allowance=settings.queue_allowance,
-        node_selector=settings.node_selector,
-        tolerations=settings.tolerations,
-        dns_policy=settings.dns_policy,
-        queue=settings.queue,
+        **amounts,
+        **{name: getattr(settings, name) for name in names},
     )

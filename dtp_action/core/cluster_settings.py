@@ -87,9 +87,9 @@ CAPS: Mapping[str, Field] = {
 }
 _TOLERATION = {
     "key": Field(_any),
-    "operator": Field(text("Exists|Equal", "`Exists` or `Equal`")),
+    "operator": choice({word: word for word in ("Exists", "Equal")}),
     "value": Field(_any),
-    "effect": Field(text("(Prefer)?NoSchedule|NoExecute", "a taint's effect")),
+    "effect": choice({word: word for word in ("NoSchedule", "PreferNoSchedule", "NoExecute")}),
 }
 
 
@@ -97,48 +97,29 @@ def _caps(value: Any) -> Caps:
     return Caps(**documents.record(CAPS)(value))
 
 
+_group = whole(1, 2**31 - 1)
+_toleration = documents.record(_TOLERATION)
 FIELDS: Mapping[str, Field] = {
     "version": documents.version,
     "claim": Field(name, "name", "the PersistentVolumeClaim that holds the workspace"),
     "runnerImage": Field(image_reference, "image", "the project's runner, best with its digest"),
-    "visible": Field(
-        choice({one.value: one for one in Visible}),
-        "`all` or `own`",
-        "what a job sees beside its own directory: the whole workspace, read-only, or nothing",
-    ),
+    "visible": choice({one.value: one for one in Visible}, "what jobs see of the workspace"),
     "writable": Field(several(_path), "list of paths", "workspace paths all jobs may write to"),
     "serviceAccount": Field(name, "name", "the account of all Pods; it needs no permission"),
-    "images": Field(
-        several(_prefix),
-        "list of prefixes",
-        "the images that may run: a registry, a repository or a whole reference; none: any image",
-    ),
+    "images": Field(several(_prefix), "list of prefixes", "the images that may run; none: any"),
     "caps": Field(_caps, "mapping", "the most that a script may ask for, see below"),
-    "grants": Field(
-        mapping(name, several(_user)),
-        "Secret: list of users",
-        "who, by GitHub user name, may use a Secret with `secret=`",
-    ),
-    "groups": Field(
-        several(whole(1, 2**31 - 1)), "list of numbers", "supplemental groups of all jobs"
-    ),
+    "grants": Field(mapping(name, several(_user)), "Secret: users", "who may name it in `secret=`"),
+    "groups": Field(several(_group), "list of numbers", "supplemental groups of all jobs"),
     "nodeSelector": Field(mapping(_any, _any), "label: value", "the nodes that jobs run on"),
-    "tolerations": Field(
-        several(documents.record(_TOLERATION)),
-        "list",
-        "taints of nodes that jobs tolerate: `key`, `operator`, `value`, `effect`",
-    ),
-    "dnsPolicy": Field(
-        text("ClusterFirst|Default", "`ClusterFirst` or `Default`"),
-        "`ClusterFirst` or `Default`",
+    "tolerations": Field(several(_toleration), "list", "taints of nodes that jobs tolerate"),
+    "dnsPolicy": choice(
+        {word: word for word in ("ClusterFirst", "Default")},
         "how jobs look up names; `Default` hides the cluster's own",
     ),
     "queue": Field(name, "name", "the Kueue queue of all jobs; none: no queue"),
     "retention": amount(TIME, "how long an ended Job stays in the cluster to be looked at"),
     "queueAllowance": amount(TIME, "how long an attempt may wait before it starts"),
-    "stuckLimit": amount(
-        TIME, "how long it may wait for what does not mend itself, such as a wrong image name"
-    ),
+    "stuckLimit": amount(TIME, "how long it may wait for what does not mend itself"),
 }
 
 

@@ -21,23 +21,18 @@ KEYS: Mapping[str, Field] = {
     "disk": amount(MEMORY, "scratch at `$TMPDIR`"),
     "time": amount(TIME, "run limit"),
     "retries": Field(whole(0, 5), "0–5", "run again after an exit code the row calls transient"),
-    "resume": Field(
-        choice({"yes": True, "no": False}),
-        "`yes`, `no`",
+    "resume": choice(
+        {"yes": True, "no": False},
         "start again after a node was drained or lost, up to 5 times: say yes if the script can",
     ),
     "attempt": Field(whole(1, 9999), "1, 2, …", "ask for another run by pull request"),
     "secret": Field(
         documents.name,
         "name, may repeat",
-        "a Secret that the cluster settings grant to the pull request's author",
+        "a Secret that is granted to the pull request's author",
         "secrets",
     ),
-    "notify": Field(
-        choice({one.value: one for one in Notify}),
-        "`end`, `fail`, `never`",
-        "when the author is mentioned",
-    ),
+    "notify": choice({one.value: one for one in Notify}, "when the author is mentioned"),
 }
 
 LONGEST = 1000  # characters of a directive's line
@@ -61,36 +56,28 @@ class _Line(NamedTuple):
 
 def parse(text: str, path: str) -> tuple[Directives, tuple[Finding, ...]]:
     """Read a script's directives; `path` is for the findings."""
-    values: dict[str, Any] = {}
-    lines: dict[str, int] = {}
+    taken: dict[str, tuple[int, Any]] = {}  # line and value, by key
     findings: list[Finding] = []
     for line in _lines(text):
-        problems = list(_take(line, values, lines))
-        fix = _repair(line) if problems else ""
+        problems = list(_take(line, taken))
+        fix = _repair(line) if problems and len(line.text) <= LONGEST else ""
         findings += [
             Finding(path=path, line=line.number, column=column, code=code, message=message, fix=fix)
             for column, code, message in problems
         ]
         if len(findings) >= MOST:
             break
+    values = {documents.attribute(key, KEYS[key]): value for key, (_, value) in taken.items()}
     return Directives(**values), tuple(findings)
 
 
-class Stated(NamedTuple):
-    """Where a script sets a directive: line number, the whole line, the word `key=value` in it."""
-
-    number: int = 0
-    line: str = ""
-    word: str = ""
-
-
-def stated(text: str, prefix: str) -> Stated:
-    """Find the word that begins with `prefix` (`cpu=`) among the directives."""
+def stated(text: str, prefix: str) -> tuple[int, str, str]:
+    """Find where a directive is set: line number, line, and the word that begins with `prefix`."""
     for line in _lines(text):
         for word in WORD.findall(line.body):
             if word.startswith(prefix):
-                return Stated(line.number, line.text, word)
-    return Stated()
+                return line.number, line.text, word
+    return 0, "", ""
 
 
 def _lines(text: str) -> Iterator[_Line]:
@@ -105,10 +92,8 @@ def _lines(text: str) -> Iterator[_Line]:
             yield _Line(number, line, body, exact is not None, leading)
 
 
-def _take(
-    line: _Line, values: dict[str, Any], lines: dict[str, int]
-) -> Iterator[tuple[int, str, str]]:
-    """Put the settings of one line into `values`; yield column, code, message of what is wrong."""
+def _take(line: _Line, taken: dict[str, tuple[int, Any]]) -> Iterator[tuple[int, str, str]]:
+    """Take in the settings of one line; yield column, code and message of what is wrong with it."""
     if len(line.text) > LONGEST:
         yield 1, "directive-form", f"is longer than {LONGEST} characters"
     elif not line.leading:
@@ -120,37 +105,33 @@ def _take(
     else:
         start = len(line.text) - len(line.body) + 1
         for match in WORD.finditer(line.body):
-            for code, message in _set(match[0], line.number, values, lines):
+            for code, message in _set(match[0], line.number, taken):
                 yield start + match.start(), code, message
 
 
-def _set(
-    word: str, number: int, values: dict[str, Any], lines: dict[str, int]
-) -> Iterator[tuple[str, str]]:
+def _set(word: str, number: int, taken: dict[str, tuple[int, Any]]) -> Iterator[tuple[str, str]]:
     name, equals, text = word.partition("=")
+    number_before, before = taken.get(name, (0, ()))
     if not equals:
         yield "directive-form", f"`{word[:60]}` is not key=value"
     elif name not in KEYS:
         near = documents.closest(name, KEYS)
         yield "directive-unknown", f"`{name[:60]}` is no directive{near}"
-    elif name in lines and name != "secret":
-        yield "directive-repeated", f"`{name}` is set on line {lines[name]} already"
+    elif number_before and name != "secret":
+        yield "directive-repeated", f"`{name}` is set on line {number_before} already"
     else:
-        lines[name] = number
         try:
             value = documents.at(name, KEYS[name].read, text)
         except ValueError as error:
             yield "directive-value", str(error)
-        else:
-            if name == "secret":
-                value = tuple(dict.fromkeys((*values.get("secrets", ()), value)))
-            values[documents.attribute(name, KEYS[name])] = value
+            return
+        if name == "secret":
+            value = tuple(dict.fromkeys((*before, value)))
+        taken[name] = number, value
 
 
 def _repair(line: _Line) -> str:
     """Return the line as it was probably meant, or '' where that cannot be told."""
-    if len(line.text) > LONGEST:
-        return ""
     plain = re.sub(r"\s*[=:]\s*", "=", re.sub(r"[\"'`]", "", line.body))
     words = [_repair_word(word) for word in re.split(r"[\s,;]+", plain.strip()) if word]
     fixed = f"#DTP {' '.join(words)}" if words and all(words) else ""

@@ -147,10 +147,11 @@ def whole(low: int, high: int) -> Reader:
     return read
 
 
-def choice(allowed: Mapping[str, Any]) -> Reader:
-    """Read one of a few words into the value it stands for."""
-    word = text("|".join(allowed), " or ".join(f"`{word}`" for word in allowed))
-    return lambda value: allowed[word(value)]
+def choice(allowed: Mapping[str, Any], meaning: str = "") -> Field:
+    """Return the key for one of a few words, each with the value that it stands for."""
+    form = " or ".join(f"`{word}`" for word in allowed)
+    word = text("|".join(allowed), form)
+    return Field(lambda value: allowed[word(value)], form, meaning)
 
 
 def amount(kind: Kind, meaning: str, attribute: str = "") -> Field:
@@ -162,7 +163,7 @@ name = text(
     r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?",
     "a Kubernetes name: lower case letters, digits, `-` and `.`",
 )
-version = Field(choice({"1": 1}), "`1`", "the form of this document")
+version = choice({"1": 1}, "the form of this document")
 
 
 def closest(word: str, known: Iterable[str]) -> str:

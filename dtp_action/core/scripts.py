@@ -153,7 +153,8 @@ def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | No
         typed = _typed(text, ref.path, row.protocol if row else ref.protocol)
         for remarks in (typed, _paths(text, ref)):
             findings += islice(remarks, directives.MOST)
-    refused = catalogs.refusals(script, catalog=catalog, settings=settings)
+    said = replace(script, content=text.encode())
+    refused = catalogs.refusals(said, catalog=catalog, settings=settings)
     wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script, content=plain)
     return _judged(wanted, [*findings, *refused])
 
@@ -204,16 +205,13 @@ def _program(shebang: str) -> str | None:
 
 
 def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
-    """Yield the credentials that stand in the text, one a line, without their value."""
-    seen: set[int] = set()
+    """Yield the credentials that stand in the text, without their value."""
     for hit in secrets.find(text):
         line = text.count("\n", 0, hit.start) + 1
-        if line not in seen:
-            seen.add(line)
-            message = f"looks like {hit.rule.what}: revoke it, and keep its successor in the "
-            message += f"Secret dtp-{protocol}"
-            column = hit.start - text.rfind("\n", 0, hit.start)
-            yield _finding(path, f"secret-{hit.rule.name}", message, line, column)
+        column = hit.start - text.rfind("\n", 0, hit.start)
+        message = f"looks like {hit.rule.what}: revoke it, and keep its successor in the Secret "
+        message += f"dtp-{protocol}"
+        yield _finding(path, f"secret-{hit.rule.name}", message, line, column)
 
 
 def _paths(text: str, ref: Ref) -> Iterator[Finding]:

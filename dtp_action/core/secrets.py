@@ -57,11 +57,10 @@ _SHAPES = (
         r"([\s\S]{0,9000}?(?=-----END)|[\s\S]{0,9000})",
     ),
     ("token", "a token", rf"\b({'|'.join(_MARKED)})"),
-    ("azure-key", "an Azure storage key", r"AccountKey=([A-Za-z0-9+/]{80,100}={0,2})"),
     (
-        "signed-url",
-        "a signed URL",
-        r"[?&](?:X-(?:Amz|Goog)-Signature|sig)=([\w%/+=-]{30,1000})",
+        "storage-key",
+        "a signed URL or a storage key",
+        r"(?:AccountKey|[?&](?:X-(?:Amz|Goog)-Signature|sig))=([\w%/+=-]{30,1000})",
     ),
     (
         "authorization",

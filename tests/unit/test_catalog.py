@@ -139,6 +139,12 @@ def test_a_site_switches_a_protocol_off_and_with_it_its_aliases() -> None:
     assert "gcp" not in rows.protocols
 
 
+def test_a_row_of_its_own_goes_before_an_alias() -> None:
+    row = site("  google: {memory: 1Gi}\n").row("google")
+    assert row is not None
+    assert (row.protocol, row.memory) == ("google", 2**30)
+
+
 def test_an_empty_site_file_changes_nothing() -> None:
     assert catalog.parse("version: 1\n", "x", base=BUILTIN) == BUILTIN
     assert catalog.parse("version: 1\nprotocols:\n", "x", base=BUILTIN) == BUILTIN
@@ -173,8 +179,6 @@ def test_an_empty_site_file_changes_nothing() -> None:
             "  AWS: {}\n",
             "protocols: `AWS` is not lower case letters, digits and, between them, `-`, at most 31",
         ),
-        ("  ftp: {aliases: [aws]}\n", "protocols: ftp: aliases: `aws` names `aws` already"),
-        ("  google: {}\n", "protocols: gcp: aliases: `google` names `google` already"),
         ("  aws: [x]\n", "protocols: aws: a list is not a mapping (key: value)"),
     ],
 )

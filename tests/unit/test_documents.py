@@ -107,7 +107,7 @@ DIGIT = documents.whole(1, 9)
         (DIGIT, "10", "`10` is not a whole number from 1 to 9"),
         (DIGIT, "true", "`true` is not a whole number from 1 to 9"),
         (DIGIT, ["5"], "a list is not a whole number from 1 to 9"),
-        (documents.choice({"all": 1, "own": 2}), "some", "`some` is not `all` or `own`"),
+        (documents.choice({"all": 1, "own": 2}).read, "some", "`some` is not `all` or `own`"),
         (documents.several(DIGIT), {}, "a mapping is not a list"),
         (LETTERS, "ab", "`ab` is not letters a"),
         (documents.record({}), [], "a list is not a mapping (key: value)"),

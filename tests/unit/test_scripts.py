@@ -425,6 +425,14 @@ def test_caps_hold_where_the_cluster_is_known_and_are_unchecked_elsewhere() -> N
     assert [one.message for one in wanted.findings] == ["`cpu=4` is over this cluster's cap of 2"]
 
 
+def test_a_cap_is_told_with_its_line_whatever_else_is_wrong_with_the_bytes() -> None:
+    file = a_file("dtp-jobs/dtp-aws/a.sh", b"\xef\xbb\xbf#DTP cpu=99\r\n# g\xe9nome\r\n")
+    settings = cluster_settings.parse(LEAST, "x")
+    wanted = discover(file, settings=settings).wanted[Ref("aws", "a")]
+    (finding,) = (one for one in wanted.findings if one.code == "cap")
+    assert (finding.line, finding.fix) == (1, "#DTP cpu=8")
+
+
 def test_whom_a_secret_is_granted_to_is_not_asked_before_the_author_is_known() -> None:
     file = a_file("dtp-jobs/dtp-aws/a.sh", b"#!/bin/sh\n#DTP secret=lab-key\necho\n")
     settings = cluster_settings.parse(LEAST + "grants: {lab-key: [ada]}\n", "x")

@@ -5,6 +5,7 @@ Knows the runner's contract (docs/explanation/runner.md) and no cluster.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -42,35 +43,28 @@ def run(script: Path, workspace: Path | None) -> int:
 
 def _ref(script: Path) -> Ref:
     """Return the job that a script's place names; `dtp-local` where it stands elsewhere."""
-    try:
-        return Ref.parse(f"{script.resolve().parent.name}/{script.name}")
-    except ValueError:
-        pass
-    try:
-        return Ref.parse(f"dtp-local/{script.name}")
-    except ValueError as error:
-        hint = "rename the script: letters, digits, `.`, `_` and `-`"
-        raise UsageError(f"{script.name} cannot name a job", hint=hint) from error
+    for folder in (script.resolve().parent.name, "dtp-local"):
+        with contextlib.suppress(ValueError):
+            return Ref.parse(f"{folder}/{script.name}")
+    hint = "rename the script: letters, digits, `.`, `_` and `-`"
+    raise UsageError(f"{script.name} cannot name a job", hint=hint)
 
 
 def _environment(script: Path, ref: Ref, root: Path) -> dict[str, str]:
     """Return the runner's variables beside the caller's own; each run is an attempt of its own."""
     start = uuid.uuid4().hex
     state = root / ".dtp" / "state" / start
-    return os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DTP_")}
+    return inherited | {
         "DTP_REF": str(ref),
         "DTP_NAME": naming.attempt_name(ref, 1),
         "DTP_ATTEMPT": "1",
         "DTP_RETRIES": "0",
         "DTP_RESUME": "no",
-        "DTP_TRANSIENT": "",
-        "DTP_COMMIT": "",
         "DTP_DIRECTORY": str(root / ref.directory),
         "DTP_STATE": str(state),
         "DTP_SCRIPT": str(script.resolve()),
-        "DTP_TOOLS": "",
-        "DTP_SECRETS": "",
         "DTP_UID": start,
         "DTP_TERMINATION": str(state / "termination"),
-        "TMPDIR": os.environ.get("TMPDIR", tempfile.gettempdir()),
+        "TMPDIR": tempfile.gettempdir(),
     }

@@ -44,7 +44,7 @@ lint: setup ## ruff, mypy, import layers, shellcheck
 .PHONY: test
 test: lint ## everything, with real Pods on a real Kubernetes (skipped loudly where there is none)
 	kubeconfig=$$($(CLUSTER) up) || { code=$$?; [ $$code = 3 ] || exit $$code; kubeconfig=; }; \
-	DTP_TEST_KUBECONFIG=$$kubeconfig $(RUN)/python -m pytest tests -n $(JOBS) --dist=loadgroup --durations=15
+	DTP_PROPERTIES=full DTP_TEST_KUBECONFIG=$$kubeconfig $(RUN)/python -m pytest tests -n $(JOBS) --dist=loadgroup --durations=15
 
 .PHONY: bench
 bench: setup ## all benchmarks, one after the other (half an hour; figures: docs/explanation/performance.md)

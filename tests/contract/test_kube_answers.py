@@ -366,7 +366,7 @@ def test_silent_server_is_not_waited_for(line: Line) -> None:
     start = time.monotonic()
     with pytest.raises(UnavailableError, match="timed out"):
         line.cluster.jobs()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25  # and not five times 30 s
 
 
 def test_server_that_is_not_there_is_named() -> None:

@@ -86,7 +86,7 @@ def test_children_that_hold_the_log_are_ended(attempt: Attempt) -> None:
     )
     began = time.monotonic()
     ended = attempt.run()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40  # and not the 60 s or more that they would sleep
     assert (ended.code, ended.lines, ended.result["warnings"]) == (3, ["bye"], [])
 
 
@@ -94,7 +94,7 @@ def test_children_that_ignore_term_are_killed(attempt: Attempt) -> None:
     attempt.script("#!/bin/bash\ntrap '' TERM\nsleep 60 &\nset -m\nsleep 60 &\nexit 3")
     began = time.monotonic()
     ended = attempt.run()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40  # and not the 60 s or more that they would sleep
     assert (ended.code, ended.result["warnings"]) == (3, [])
 
 
@@ -143,7 +143,7 @@ def test_as_pid_1_what_ignores_term_is_killed_in_time_for_the_result(pod: Attemp
     began = time.monotonic()
     os.kill(child_of(process), signal.SIGTERM)
     ended = pod.end(process)
-    assert 18 < time.monotonic() - began < 28
+    assert 18 < time.monotonic() - began < 60
     assert (ended.code, ended.result["exit"], ended.result["warnings"]) == (137, 137, [])
 
 
@@ -151,7 +151,7 @@ def test_as_pid_1_children_in_other_sessions_do_not_hold_the_result(pod: Attempt
     pod.script("#!/bin/bash\ntrap '' TERM\nfor i in 1 2 3; do setsid sleep 99 & done\nexit 3")
     began = time.monotonic()
     ended = pod.run()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40  # and not the 60 s or more that they would sleep
     assert (ended.code, ended.result["warnings"]) == (3, [])
 
 

@@ -1,6 +1,7 @@
 """How hard the property tests look, and golden files.
 
-Properties are quick and the same each time; DTP_PROPERTIES=long digs.
+Properties are quick and the same each time; `make test` looks harder (DTP_PROPERTIES=full), and
+DTP_PROPERTIES=long digs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import pytest
 import yaml
 from hypothesis import settings
 
-settings.register_profile("quick", derandomize=True, deadline=None, database=None)
+quick = settings(derandomize=True, deadline=None, database=None)
+settings.register_profile("quick", quick, max_examples=25)
+settings.register_profile("full", quick, max_examples=100)
 settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("DTP_PROPERTIES", "quick"))
 

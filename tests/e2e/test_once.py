@@ -190,13 +190,22 @@ def test_of_two_pods_at_the_same_moment_one_runs_the_script(site: Site, watch: W
 
 @contextmanager
 def held_back(site: Site) -> Iterator[None]:
-    """Let the site's Pods wait for a label of the node, which they get at the end."""
+    """Let the site's Pods wait for a label of the node, which it has at the end for a moment."""
     label = f"dtp-tests/{site.namespace.name}"
     site.namespace.settle_settings(nodeSelector={label: "go"})
     yield
+    _label_node(site, label, "go")
+    wait_for(lambda: _all_have_a_node(site), "the Pods to be let go")
+    _label_node(site, label, None)
+
+
+def _label_node(site: Site, label: str, value: str | None) -> None:
     node = site.admin.call("GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
-    body: Row = {"metadata": {"labels": {label: "go"}}}
-    site.admin.call("PATCH", f"/api/v1/nodes/{node}", body)
+    site.admin.call("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"labels": {label: value}}})
+
+
+def _all_have_a_node(site: Site) -> bool:
+    return all("nodeName" in pod["spec"] for pod in site.admin.list("Pod", site.namespace.name))
 
 
 def _second_pod(site: Site, name: str, *, waits: bool = False) -> str:

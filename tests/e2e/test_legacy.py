@@ -38,5 +38,6 @@ def test_the_same_bytes_under_seven_protocols_are_seven_jobs(site: Site, watch: 
         assert (site.place(ref) / "test.txt").read_text().startswith("The test ran on ")
         log = (site.place(ref) / "test.log").read_text()
         assert f"/workspace/dtp-jobs/{ref}\n" in log
-        assert "Test job" in site.logs(ref)
+        assert "Test job\n" in log
+    assert "Test job" in site.logs(refs[0])
     assert site.dispatch().actions == []

@@ -103,6 +103,9 @@ class Cluster(Protocol):
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
         """Write into the entry that its Job was seen. Raises StaleError."""
 
+    def hold_back(self, entry: Entry, reason: str) -> Entry:
+        """Write into the entry why it has no Job yet. Raises StaleError."""
+
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         """Write the intent to end an attempt and keep its log's tail. Raises StaleError."""
 
@@ -257,6 +260,8 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
             cluster.settle(cluster.intend(entry, intent, ""), outcome, "")
             return [Settle(entry=entry, outcome=outcome, reason=outcome.reason)]
         case Refused(reason=reason) | Taken(reason=reason):
+            if entry.waiting != reason:
+                cluster.hold_back(entry, reason)
             return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
         case _:
             assert_never(answer)

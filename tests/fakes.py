@@ -249,6 +249,9 @@ class FakeCluster:
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
         return self._patch(entry, job_uid=job_uid)
 
+    def hold_back(self, entry: Entry, reason: str) -> Entry:
+        return self._patch(entry, waiting=reason)
+
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:
             self._keep(self.world.tails, entry, "tail", tail)

@@ -192,6 +192,9 @@ class KubeCluster:
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
         return self._amend_entry(entry, {"annotations": {ledger.JOB_UID: job_uid}})
 
+    def hold_back(self, entry: Entry, reason: str) -> Entry:
+        return self._amend_entry(entry, {"annotations": {ledger.WAITING: reason}})
+
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:
             kept = ledger.companion(entry, "tail", {ledger.TAIL_KEY: tail})

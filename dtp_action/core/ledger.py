@@ -35,6 +35,7 @@ PROTOCOL = PREFIX + "protocol"  # label
 REF = PREFIX + "ref"
 ATTEMPT = PREFIX + "attempt"
 ORIGIN = PREFIX + "origin"  # JSON: what the entry was made from
+WAITING = PREFIX + "waiting"
 JOB_UID = PREFIX + "job-uid"
 INTENT = PREFIX + "intent"  # JSON
 OUTCOME = PREFIX + "outcome"  # JSON
@@ -52,6 +53,7 @@ KEYS = {
     REF: ("entry, Job, Pod", "annotation", "at creation", "the job: dtp-<protocol>/<job>"),
     ATTEMPT: ("entry, Job, Pod", "annotation", "at creation", "the attempt's number"),
     ORIGIN: ("entry", "annotation", "at creation", "JSON: blob, commit, pull request, author"),
+    WAITING: ("entry", "annotation", "start refused", "why the cluster would not have its Job yet"),
     JOB_UID: ("entry", "annotation", "confirm", "UID of the Job that was seen"),
     INTENT: ("entry", "annotation", "end, cancel", "JSON: why, by whom and when it is ended"),
     OUTCOME: ("entry", "annotation", "settle", "JSON: phase, reason, exit code, times, bytes"),
@@ -204,6 +206,7 @@ def load_entry(metadata: dict[str, Any]) -> Entry:
         run=origin.get("run", ""),
         request=origin.get("request", ""),
         adopted=origin.get("adopted", False),
+        waiting=notes.get(WAITING, ""),
         job_uid=notes.get(JOB_UID),
         intent=load_intent(notes[INTENT]) if INTENT in notes else None,
         outcome=load_outcome(notes[OUTCOME]) if OUTCOME in notes else None,

@@ -271,6 +271,7 @@ class Entry:
     run: str = ""  # which run of dtp recorded it: told apart by chance, never decided upon alone
     request: str = ""
     adopted: bool = False
+    waiting: str = ""  # why the cluster would not have its Job, when it was last asked
     job_uid: str | None = None  # the Job was seen: from then on, its absence means loss
     intent: Intent | None = None
     outcome: Outcome | None = None  # None: the attempt is open

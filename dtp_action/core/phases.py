@@ -120,7 +120,8 @@ def without_job(entry: Entry) -> Status:
         return replace(ended_by(entry.intent), before_start=False, warnings=gone)
     if entry.job_uid:
         return lost()
-    return Status(phase=Phase.WAITING, reason="recorded; not handed to the cluster yet")
+    reason = entry.waiting or "recorded; not handed to the cluster yet"
+    return Status(phase=Phase.WAITING, reason=_short(reason))
 
 
 def _active(intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str, ...]) -> Status:

@@ -130,6 +130,13 @@ def test_confirm_writes_the_jobs_uid(cluster: Cluster) -> None:
     assert cluster.ledger().entries == (confirmed,)
 
 
+def test_why_an_attempt_has_no_job_yet_is_kept(cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.hold_back(entry, "the quota is full")
+    (listed,) = cluster.ledger().entries
+    assert listed.waiting == "the quota is full"
+
+
 def test_write_on_an_old_reading_is_stale(stage: Stage, cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     confirmed = stage.connect().confirm(entry, "uid-1")

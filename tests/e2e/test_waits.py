@@ -114,6 +114,7 @@ def test_a_full_quota_of_jobs_is_told_and_the_next_run_starts_it(site: Site, wat
     held = [row["reason"] for row in refused.json["actions"] if row["action"] == "hold"]
     assert len(held) == 1
     assert held[0].startswith("the namespace's quota is full: ")
+    assert site.job("dtp-local/hello")["reason"].startswith("the namespace's quota is full: ")
 
     site.admin.delete("ResourceQuota", "full", site.namespace.name)
 

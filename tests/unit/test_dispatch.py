@@ -265,6 +265,7 @@ def test_row_12_refused_for_now_waits_and_is_told_and_tried_again() -> None:
     assert isinstance(hold, Hold)
     assert hold.reason == "the namespace's quota is full"
     assert world.entries[NAME].outcome is None
+    assert world.entries[NAME].waiting == hold.reason
     world.refusals.clear()
     assert [type(a) for a in run(FakeCluster(world)).actions] == [Start]
     assert world.jobs_made[NAME] == 1

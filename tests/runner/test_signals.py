@@ -100,10 +100,10 @@ def test_children_that_ignore_term_are_killed(attempt: Attempt) -> None:
 
 def test_term_before_the_script_started_runs_nothing(attempt: Attempt) -> None:
     (attempt.starts / "1").mkdir(parents=True)
-    process = attempt.script("#!/bin/sh\necho no").begin(DTP_RESUME="yes")
-    until(lambda: b"watching" in (attempt.root / "pod-1.err").read_bytes())
+    process = attempt.script("#!/bin/sh\necho no").begin(DTP_RESUME="yes", DTP_MARGIN="60")
+    until(lambda: b"waiting for its end" in (attempt.root / "pod-1.err").read_bytes())
     process.terminate()
-    ended = attempt.end(process, timeout=5)
+    ended = attempt.end(process, timeout=30)
     assert (ended.code, ended.log) == (143, b"")
     assert "before the script started" in ended.termination["error"]
 

@@ -7,6 +7,7 @@ that needs them, so that `dtp --help` and `dtp check` pay for no SDK.
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -586,7 +587,7 @@ def print_json(**document: Any) -> None:
     """Print one versioned document."""
     from dtp_action.core.report import VERSION
 
-    click.echo(json.dumps({"version": VERSION, **document}, indent=2))
+    click.echo(json.dumps({"version": VERSION, **document}))
 
 
 # --- the boundary --------------------------------------------------------------------------------
@@ -594,6 +595,7 @@ def print_json(**document: Any) -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave with a documented exit code."""
+    gc.set_threshold(100_000)  # a large ledger is many small objects, and none of them is garbage
     sys.exit(_run())
 
 

@@ -227,17 +227,16 @@ class KubeCluster:
                 raise
             return None
 
-    def _list(self, resource: str, selector: str, accept: str = JSON) -> list[Wire]:
-        """Return a list of one version: all of its pages, or none."""
+    def _list(self, resource: str, selector: str, accept: str = JSON) -> Iterator[Wire]:
+        """Yield a list of one version, page by page; it is whole when it ends without an error."""
         query: dict[str, str | int] = {"labelSelector": selector, "limit": PAGE}
-        found: list[Wire] = []
         while True:
             page = self._ask("list", resource, query=query, accept=accept)
             if not str(page.get("kind")).endswith("List"):
                 raise UnavailableError(f"The list of {resource} is no list: {page.get('kind')}")
-            found += page.get("items") or ()
+            yield from page.get("items") or ()
             if not (mark := page["metadata"].get("continue")):
-                return found
+                return
             query["continue"] = mark
 
     def _create(self, resource: str, manifest: Wire) -> Wire:

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from dtp_action.core import naming
+from dtp_action.core.logs import without_heartbeats
 from dtp_action.core.model import Ref
 from dtp_action.errors import UsageError
 
@@ -32,13 +33,17 @@ def run(script: Path, workspace: Path | None) -> int:
         Path(environment[path]).mkdir(parents=True, exist_ok=True)
     print(f"running {ref} in {environment['DTP_DIRECTORY']}", file=sys.stderr)  # noqa: T201
     with resources.as_file(resources.files("dtp_action") / "runner") as runner:
-        ended = subprocess.run(  # noqa: S603 our runner; the script is a file it reads
+        process = subprocess.Popen(  # noqa: S603 our runner; the script is a file it reads
             [shell, str(runner / "run.sh")],
             env=environment,
             cwd=environment["DTP_DIRECTORY"],
-            check=False,
+            stdout=subprocess.PIPE,
         )
-    return ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+        with process:
+            for text in without_heartbeats(process.stdout or ()):
+                sys.stdout.buffer.write(text)
+                sys.stdout.buffer.flush()
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 def _ref(script: Path) -> Ref:

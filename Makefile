@@ -30,7 +30,7 @@ demo: setup ## the whole product on this machine, in under a minute
 
 .PHONY: unit
 unit: setup ## unit tests: seconds, needs nothing
-	$(RUN)/python -m pytest tests/unit -q
+	$(RUN)/python -m pytest tests/unit -q -n 2
 
 .PHONY: lint
 lint: setup ## ruff, mypy, import layers, shellcheck

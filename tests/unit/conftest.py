@@ -16,7 +16,7 @@ import yaml
 from hypothesis import settings
 
 quick = settings(derandomize=True, deadline=None, database=None)
-settings.register_profile("quick", quick, max_examples=25)
+settings.register_profile("quick", quick, max_examples=10)
 settings.register_profile("full", quick, max_examples=100)
 settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("DTP_PROPERTIES", "quick"))

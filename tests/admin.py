@@ -116,7 +116,7 @@ class Admin:
 
 @dataclass(frozen=True, kw_only=True)
 class Namespace:
-    """A namespace set up as the chart would, and the dispatcher's own kubeconfig for it."""
+    """A namespace set up as docs/how-to/namespace.yaml does, and the dispatcher's kubeconfig."""
 
     name: str
     admin: Admin

@@ -160,19 +160,19 @@ class HttpApi:
         if code == HTTPStatus.UNAUTHORIZED:
             return (
                 f"The cluster did not accept the credential of {self._user} (401).",
-                "It may have expired: make a new one with `dtp kubeconfig`, or correct"
+                "It may have expired: make a new one (`kubectl create token`), or correct"
                 " --kubeconfig or --context.",
             )
         if code == HTTPStatus.NOT_FOUND and said.startswith("namespaces "):
             return (
                 f"Namespace {self.namespace} is not there (404).",
-                "Create it and install the chart there, or correct --namespace.",
+                "Prepare it (docs/how-to/prepare-a-namespace.md), or correct --namespace.",
             )
         if rbac := re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', said):
             user, verb, resource = rbac.groups()
             return (
                 f"{user} may not {verb} {resource} in namespace {self.namespace} (403).",
-                "Install the chart there, which grants this, or correct --namespace or"
+                "docs/how-to/namespace.yaml grants this: apply it, or correct --namespace or"
                 " --kubeconfig.",
             )
         return (

@@ -270,14 +270,14 @@ def test_missing_permission_names_who_what_and_where(line: Line) -> None:
     assert caught.value.message == (
         "system:serviceaccount:dtp:dtp-dispatch may not create jobs in namespace dtp (403)."
     )
-    assert "chart" in caught.value.hint
+    assert "docs/how-to/namespace.yaml" in caught.value.hint
 
 
 def test_expired_credential_says_what_to_do(line: Line) -> None:
     line.stub.play(UNAUTHORIZED)
     with pytest.raises(ClusterRefusedError, match=r"credential of tester \(401\)") as caught:
         line.cluster.namespace_uid()
-    assert "dtp kubeconfig" in caught.value.hint
+    assert "kubectl create token" in caught.value.hint
 
 
 def test_credential_that_expires_half_way_decides_nothing(line: Line) -> None:

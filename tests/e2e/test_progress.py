@@ -1,0 +1,62 @@
+"""Waiting shows what goes on: a live table on a terminal, one quiet line per change elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DTP = str(Path(sys.executable).with_name("dtp"))
+WAIT = [DTP, "dispatch", "--wait", "60"]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Return a repository with one job of a few seconds."""
+    script = tmp_path / "dtp-jobs" / "dtp-local" / "slow.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\nsleep 3\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "dtp-jobs"], [*who, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def environment(repository: Path) -> dict[str, str]:
+    return os.environ | {"DTP_CLUSTER": f"local:{repository}.cluster", "TERM": "xterm"}
+
+
+def test_elsewhere_each_change_is_one_line(repository: Path) -> None:
+    ended = subprocess.run(
+        WAIT,
+        cwd=repository,
+        env=environment(repository),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = [line for line in ended.stderr.splitlines() if line.startswith("dtp-local/slow #1 ")]
+    assert told[-2:] == ["dtp-local/slow #1 running", "dtp-local/slow #1 done"]
+    assert "\x1b" not in ended.stderr
+
+
+def test_on_a_terminal_a_table_is_drawn_anew(repository: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        WAIT, cwd=repository, env=environment(repository), stdout=subprocess.DEVNULL, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:  # how Linux says that nobody holds the other end any more
+        pass
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert b"running" in shown
+    assert b"\x1b[2K" in shown  # a line is cleared to be drawn again

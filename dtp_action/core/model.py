@@ -121,11 +121,16 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where an attempt's bytes came from. Number and author are None where no PR is known."""
+    """Where an attempt's bytes came from. What is None is not known.
+
+    `asked` tells that GitHub was asked: no pull request is then a direct push.
+    """
 
     commit: str
     pull_request: int | None = None
     author: str | None = None
+    merged_by: str | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +140,18 @@ class Desired:
     commit: str
     wanted: dict[Ref, Wanted]
     findings: tuple[Finding, ...] = ()  # about paths that name no job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A job that the branch asks for and that does not run: `state` is "held" or "rejected"."""
+
+    ref: str
+    state: str
+    reason: str
+    path: str = ""
+    line: int = 0
+    fix: str = ""
 
 
 # --- the ledger ----------------------------------------------------------------------------------

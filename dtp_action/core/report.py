@@ -63,6 +63,9 @@ def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
         "blob": entry.blob,
         "pull_request": entry.origin.pull_request,
         "author": entry.origin.author,
+        "merged_by": entry.origin.merged_by,
+        "before_start": status.before_start,
+        "why": status.why.value if status.why else None,
     }
 
 

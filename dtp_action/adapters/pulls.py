@@ -8,15 +8,17 @@ one patience for the whole run, and looks before it writes again.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import github
 import requests
@@ -29,6 +31,7 @@ from dtp_action.core.pulls import (
     CommitStatus,
     Edit,
     Mark,
+    OpenPull,
     Permission,
     Remove,
     Say,
@@ -47,19 +50,22 @@ TRIES = 5
 FIRST_PAUSE = 1.0
 SECONDARY_PAUSE = 60.0  # what GitHub asks for where a secondary limit names no time
 COMMITS, PULLS = 50, 20  # in one query
+PACKED_LIMIT, LIMIT = 16 * 2**20, 64 * 2**20  # bytes of a status document, and of its artifact
 
 LINKED = """... on Commit { associatedPullRequests(first: 10) { nodes {
-  number merged baseRefName headRefOid author { login } mergeCommit { oid }
-  baseRepository { nameWithOwner }
+  number merged baseRefName headRefOid mergeCommit { oid }
+  author { __typename login } mergedBy { __typename login } baseRepository { nameWithOwner }
   commits(last: 100) { nodes { commit { authoredDate parents(first: 2) { totalCount } } } }
 } } }"""
 COMMENTS = """nodes { fullDatabaseId viewerDidAuthor body url }
   pageInfo { hasNextPage endCursor }"""
 ASKED = """query($id: ID!) { node(id: $id) { ... on IssueComment {
   fullDatabaseId body lastEditedAt author { __typename login } repository { nameWithOwner }
-  pullRequest { number merged author { login } }
+  pullRequest { number merged baseRefName author { __typename login } }
 } } }"""
-
+OPEN = """pullRequests(headRefName: $branch, states: OPEN, first: 100,
+  orderBy: { field: UPDATED_AT, direction: DESC }) {
+  nodes { number baseRefName headRefOid author { __typename login } } }"""
 
 LOOK = "contents: read, pull-requests: read, statuses: read"
 COMMENT = "pull-requests: write"
@@ -96,6 +102,7 @@ class GitHubPulls:
     ) -> None:
         self.repository = repository
         self._api_url = api_url
+        self._timeout = timeout
         self._left = patience
         self._clock = clock
         self._sleep = sleep
@@ -125,13 +132,16 @@ class GitHubPulls:
     def shown(self, numbers: Iterable[int], commits: Iterable[str], context: str) -> Shown:
         comments: dict[int, tuple[Comment, ...]] = {}
         statuses: dict[str, CommitStatus] = {}
+        public = True
         pages = [(number, "") for number in sorted(set(numbers))]
         shas = sorted(set(commits))
         name = json.dumps(context, ensure_ascii=False)
         while pages or shas:
-            parts = [_comments(number, after) for number, after in pages[:PULLS]]
+            parts = ["visibility"]
+            parts += [_comments(number, after) for number, after in pages[:PULLS]]
             parts += [_status(i, sha, name) for i, sha in enumerate(shas[:COMMITS])]
             data = self._read("read comments and statuses", parts)
+            public = data["visibility"] == "PUBLIC"
             more = []
             for number, _ in pages[:PULLS]:
                 if page := (data[f"p{number}"] or {}).get("comments"):
@@ -144,7 +154,7 @@ class GitHubPulls:
                 if there and there["state"] in State.__members__:
                     statuses[sha] = _commit_status(context, there)
             pages, shas = more + pages[PULLS:], shas[COMMITS:]
-        return Shown(comments=comments, statuses=statuses)
+        return Shown(comments=comments, statuses=statuses, public=public)
 
     def permission(self, login: str) -> Permission:
         path = f"/collaborators/{quote(login, safe='')}/permission"
@@ -158,17 +168,45 @@ class GitHubPulls:
         node = self._query("read the comment", ASKED, {"id": node_id})["node"]
         if not node or not self._here(node["repository"]):
             return None
-        author, pull = node["author"] or {}, node["pullRequest"] or {}
+        pull = node["pullRequest"] or {}
         return Asked(
             id=int(node["fullDatabaseId"]),
-            author=author.get("login"),
-            human=author.get("__typename") == "User",
+            author=_login(node["author"]),
+            human=(node["author"] or {}).get("__typename") == "User",
             edited=node["lastEditedAt"] is not None,
             body=node["body"],
             number=pull.get("number"),
-            pull_author=(pull.get("author") or {}).get("login"),
+            pull_author=_login(pull.get("author")),
+            base=pull.get("baseRefName"),
             merged=bool(pull.get("merged")),
         )
+
+    def open_pull(self, head: str, branch: str) -> OpenPull | None:
+        does = "look for the open pull request"
+        nodes = self._read(does, [OPEN], branch=branch)["pullRequests"]["nodes"]
+        found = [node for node in nodes if node["headRefOid"] == head]
+        if len(found) != 1:
+            return None
+        (pull,) = found
+        author = _login(pull["author"])
+        return OpenPull(number=pull["number"], base=pull["baseRefName"], author=author)
+
+    def status_document(self, artifact: str) -> bytes | None:
+        does, needs = "list the artifacts", "actions: read"
+        path = f"/actions/artifacts?name={quote(artifact, safe='')}&per_page=100"
+        listed = self._rest(does, "GET", path, needs=needs)["artifacts"]
+        ours = [there for there in listed if _ours(there)]
+        if not ours:
+            return None
+        newest = max(ours, key=lambda there: str(there["created_at"]))
+
+        def once() -> bytes:
+            url = f"{self._root}/actions/artifacts/{newest['id']}/zip"
+            headers, _ = self._requester.requestJsonAndCheck("GET", url)
+            return self._fetch(headers["location"])
+
+        packed = self._ask(f"hand out the artifact {artifact}", needs, once)
+        return _unpacked(packed, artifact)
 
     # --- writing ---
 
@@ -214,16 +252,21 @@ class GitHubPulls:
 
     # --- how ---
 
+    @property
+    def _root(self) -> str:
+        return f"/repos/{quote(self.repository)}"
+
     def _here(self, repository: Wire | None) -> bool:
         """Tell whether it is this repository: forks share commits with it."""
         return str((repository or {}).get("nameWithOwner")).lower() == self.repository.lower()
 
-    def _read(self, does: str, parts: Sequence[str]) -> Wire:
+    def _read(self, does: str, parts: Sequence[str], **given: str) -> Wire:
         """Return what a query about the repository finds; what is not there is None."""
-        head = "query($owner: String!, $name: String!)"
-        query = f"{head} {{ repository(owner: $owner, name: $name) {{ {' '.join(parts)} }} }}"
         owner, _, name = self.repository.partition("/")
-        return dict(self._query(does, query, {"owner": owner, "name": name})["repository"])
+        variables = {"owner": owner, "name": name, **given}
+        head = f"query({', '.join(f'${variable}: String!' for variable in variables)})"
+        query = f"{head} {{ repository(owner: $owner, name: $name) {{ {' '.join(parts)} }} }}"
+        return dict(self._query(does, query, variables)["repository"])
 
     def _query(self, does: str, query: str, variables: Wire) -> Wire:
         def once() -> Wire:
@@ -248,13 +291,33 @@ class GitHubPulls:
         found: Callable[[], Wire | None] = lambda: None,
     ) -> Wire:
         def once() -> Wire:
-            url = f"/repos/{quote(self.repository)}{path}"
-            _, answer = self._requester.requestJsonAndCheck(verb, url, input=body)
+            _, answer = self._requester.requestJsonAndCheck(verb, self._root + path, input=body)
             if answer and "data" in answer:  # PyGithub's wrapping of what is no JSON
                 raise ValueError(answer["data"])
             return answer or {}
 
         return self._ask(does, needs, once, found)
+
+    def _fetch(self, url: str) -> bytes:
+        """Return a file that GitHub keeps on another host, which must not see the token.
+
+        What is told of an error names no address: it opens the file to anybody.
+        """
+        host, ends = urlsplit(url).hostname, self._clock() + self._left
+        content = bytearray()
+        try:
+            with requests.get(url, stream=True, timeout=self._timeout, auth=_bare) as answer:
+                if answer.status_code != HTTPStatus.OK:
+                    raise NotNowError(f"{host} answered HTTP {answer.status_code}")
+                for piece in answer.iter_content(2**16):
+                    content += piece
+                    if len(content) > PACKED_LIMIT:
+                        raise UnavailableError(f"{host} holds too large an artifact.")
+                    if self._clock() > ends:
+                        raise NotNowError(f"{host} is too slow")
+        except requests.RequestException as error:
+            raise NotNowError(f"{host}: {type(error).__name__}") from error
+        return bytes(content)
 
     def _ask(
         self,
@@ -374,13 +437,21 @@ def _candidate(node: Wire) -> Candidate:
     plain = [commit for commit in commits if commit["parents"]["totalCount"] < 2]
     return Candidate(
         number=node["number"],
-        author=(node["author"] or {}).get("login"),
+        author=_login(node["author"]),
+        merged_by=_login(node["mergedBy"]),
         merged=node["merged"],
         base=node["baseRefName"],
         head=node["headRefOid"],
         merge_commit=(node["mergeCommit"] or {}).get("oid"),
         authored=tuple(_seconds(commit["authoredDate"]) for commit in plain),
     )
+
+
+def _login(actor: Wire | None) -> str | None:
+    """Return an account's name as REST and events have it: GraphQL leaves out a bot's `[bot]`."""
+    if not actor:
+        return None
+    return f"{actor['login']}{'[bot]' * (actor['__typename'] == 'Bot')}"
 
 
 def _seconds(time_stamp: str) -> int:
@@ -393,6 +464,33 @@ def _whole_but_for_missing(answer: Any) -> bool:
         return False
     _, types = _said(answer)
     return types == {"NOT_FOUND"} and answer["data"].get("repository", True) is not None
+
+
+def _ours(artifact: Wire) -> bool:
+    """Tell whether it can be had, and a run for this repository's own commit made it."""
+    run = artifact.get("workflow_run") or {}
+    here = run.get("repository_id")
+    return not artifact["expired"] and here is not None and run.get("head_repository_id") == here
+
+
+def _unpacked(packed: bytes, artifact: str) -> bytes:
+    """Return the status document in a zip, which may be any bytes."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive, archive.open("status.json") as member:
+            content = member.read(LIMIT + 1)
+    except Exception as error:  # each way of packing has errors of its own
+        raise UnavailableError(
+            f"The artifact {artifact} cannot be read: {_short(error)}",
+            hint="The next dispatch uploads another one.",
+        ) from error
+    if len(content) > LIMIT:
+        raise UnavailableError(f"The artifact {artifact} is too large: over {LIMIT} bytes.")
+    return content
+
+
+def _bare(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add no credentials, not those of ~/.netrc either."""
+    return request
 
 
 def _said(data: Any) -> tuple[str, set[str]]:

@@ -44,11 +44,12 @@ class Candidate:
     """A pull request that GitHub links with a commit.
 
     `authored` are the author times of its commits that are no merges, oldest first: merging by
-    rebase keeps them. `author` is None where the account is gone.
+    rebase keeps them. A login is None where the account is gone; a bot's ends with `[bot]`.
     """
 
     number: int
     author: str | None
+    merged_by: str | None
     merged: bool
     base: str  # the branch it was merged into
     head: str  # its last commit
@@ -67,8 +68,14 @@ def origin(
         found = [pull for pull in found if pull.head in parents]
     found = found or [pull for pull in merged if commit in _rebased(pull, line)]
     if len(found) != 1:
-        return Origin(commit=commit)
-    return Origin(commit=commit, pull_request=found[0].number, author=found[0].author)
+        return Origin(commit=commit, asked=True)
+    return Origin(
+        commit=commit,
+        pull_request=found[0].number,
+        author=found[0].author,
+        merged_by=found[0].merged_by,
+        asked=True,
+    )
 
 
 def _rebased(pull: Candidate, line: Sequence[Step]) -> set[str]:
@@ -133,11 +140,12 @@ class CommitStatus:
 class Shown:
     """What we show now: our comments by pull request, oldest first, and our status by commit.
 
-    A pull request that is not there is missing.
+    A pull request that is not there is missing. `public` is also true where nobody asked.
     """
 
     comments: Mapping[int, tuple[Comment, ...]] = field(default_factory=dict)
     statuses: Mapping[str, CommitStatus] = field(default_factory=dict)
+    public: bool = True  # anybody may read the repository
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +240,7 @@ class Permission(StrEnum):
 class Asked:
     """A comment that may hold a command, as GitHub has it now. Its text is anybody's.
 
-    `number` is None on an issue that is no pull request.
+    `number`, `base` and `pull_author` are None on an issue that is no pull request.
     """
 
     id: int
@@ -242,7 +250,17 @@ class Asked:
     body: str
     number: int | None
     pull_author: str | None
+    base: str | None  # the branch that the pull request is for
     merged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenPull:
+    """An open pull request."""
+
+    number: int
+    base: str
+    author: str | None
 
 
 class Pulls(Protocol):
@@ -272,3 +290,15 @@ class Pulls(Protocol):
 
     def acknowledge(self, asked: Asked) -> None:
         """Put 👀 on a comment; a second time changes nothing."""
+
+    def open_pull(self, head: str, branch: str) -> OpenPull | None:
+        """Return the one open pull request whose last commit is `head`, on a branch so named.
+
+        The branch may lie in any fork. None also where more than one fits.
+        """
+
+    def status_document(self, artifact: str) -> bytes | None:
+        """Return `status.json` of the newest artifact of this name; None where there is none.
+
+        Those of runs for a fork are passed over: anybody can make them.
+        """

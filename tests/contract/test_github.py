@@ -426,6 +426,7 @@ def test_candidates_carry_what_decides(github: GitHub, us: GitHubPulls) -> None:
             pulls.Candidate(
                 number=7,
                 author="ada",
+                merged_by="grace",
                 merged=True,
                 base="cluster",
                 head=a_sha("head"),
@@ -483,6 +484,7 @@ def test_a_comment_is_read_with_what_a_command_must_know(github: GitHub, us: Git
         body="/dtp retry dtp-aws/genome",
         number=7,
         pull_author="ada",
+        base="main",
         merged=True,
     )
 

@@ -51,9 +51,11 @@ def whole(there: Branches, branch: str, *paths: str) -> dict[str, Origin]:
 
 
 def test_a_merge_commit(there: Branches) -> None:
-    pull = there.pull(7, {A: "1"}, {B: "1"}, author="grace")
+    pull = there.pull(7, {A: "1"}, {B: "1"})
     merge = there.merge(pull)
-    assert whole(there, "main", A) == {A: Origin(commit=merge, pull_request=7, author="grace")}
+    assert whole(there, "main", A) == {
+        A: Origin(commit=merge, pull_request=7, author="ada", merged_by="grace", asked=True)
+    }
     assert origins(there, A, B) == {A: 7, B: 7}
 
 
@@ -126,7 +128,7 @@ def test_a_direct_push(there: Branches) -> None:
     there.squash(there.pull(7, {A: "1"}))
     pushed = there.commit({B: "1"})
     assert origins(there, A, B) == {A: 7, B: None}
-    assert whole(there, "main", B)[B] == Origin(commit=pushed)
+    assert whole(there, "main", B)[B] == Origin(commit=pushed, asked=True)
 
 
 def test_a_direct_push_of_the_bytes_of_an_open_pull_request(there: Branches) -> None:
@@ -153,7 +155,7 @@ def test_the_initial_commit(tmp_path: Path) -> None:
         (there.root / A).write_text("1")
         there.git("add", "--all")
         there.git("commit", "--quiet", "--amend", "--no-edit")
-        assert whole(there, "main", A) == {A: Origin(commit=there.head())}
+        assert whole(there, "main", A) == {A: Origin(commit=there.head(), asked=True)}
 
 
 def test_a_revert_and_a_second_landing(there: Branches) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for GitHub on loopback: one repository, its pull requests, comments and statuses.
+"""A stand-in for GitHub on loopback: one repository and what is said and kept there.
 
 Stateful, and strict where GitHub is: every request and every answer is held against GitHub's
 official description (`description`), and the limits that the description leaves out are kept.
@@ -8,12 +8,14 @@ Trouble is switched on by the test. What broke the description stands in `wrong`
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import re
 import threading
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +34,7 @@ REPOSITORY = "lab/requests"
 US = "github-actions[bot]"
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 BODY_LIMIT = 65_536
+STORAGE = "/storage/"
 DOCS = "https://docs.github.com/rest"
 STATES = ("error", "failure", "pending", "success")
 
@@ -49,17 +52,26 @@ class Authored:
 
 @dataclass(kw_only=True)
 class Pull:
-    """A pull request."""
+    """A pull request: `branch` of `fork` ('' is this repository) shall come into `base`."""
 
     number: int
     author: str | None = "ada"
     base: str = "main"
     head: str = "a" * 40
+    branch: str = "patch-1"
+    fork: str = ""
     commits: tuple[Authored, ...] = ()
     merged: bool = False
+    merged_by: str | None = None
     merge_commit: str | None = None
+    closed: bool = False
     locked: bool = False
     repository: str = REPOSITORY
+
+    @property
+    def state(self) -> str:
+        """Where it stands, in GraphQL's words."""
+        return "MERGED" if self.merged else "CLOSED" if self.closed else "OPEN"
 
 
 @dataclass(kw_only=True)
@@ -77,6 +89,17 @@ class Comment:
     def node(self) -> str:
         """Its node id."""
         return f"IC_{self.id}"
+
+
+@dataclass(kw_only=True)
+class Artifact:
+    """What a run uploaded; `fork` is the repository whose commit it ran for, '' this one."""
+
+    id: int
+    name: str
+    content: bytes
+    fork: str = ""
+    expired: bool = False
 
 
 # --- trouble -------------------------------------------------------------------------------------
@@ -154,9 +177,11 @@ class GitHub:
     linked: dict[str, list[Pull]] = field(default_factory=dict)  # by commit
     comments: list[Comment] = field(default_factory=list)
     statuses: dict[str, list[Wire]] = field(default_factory=dict)  # by commit, newest last
+    artifacts: list[Artifact] = field(default_factory=list)  # newest last
+    visibility: str = "public"
     permissions: dict[str, str] = field(default_factory=dict)
     reactions: list[tuple[int, str]] = field(default_factory=list)
-    denied: set[str] = field(default_factory=set)  # "pull-requests", "statuses"
+    denied: set[str] = field(default_factory=set)  # "pull-requests", "statuses", "actions"
     troubles: list[Trouble] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -167,15 +192,15 @@ class GitHub:
     # --- for tests ---
 
     def pull(self, number: int, **facts: Any) -> Pull:
-        """Open a pull request."""
+        """Open a pull request; facts are the fields of `Pull`."""
         pull = Pull(number=number, **facts)
         if pull.repository == REPOSITORY:
             self.pulls[number] = pull
         return pull
 
-    def merge(self, pull: Pull, merge_commit: str, *brought: str) -> None:
+    def merge(self, pull: Pull, merge_commit: str, *brought: str, by: str | None = "grace") -> None:
         """Merge it; the commits it brought, beside the merge commit, are linked with it too."""
-        pull.merged, pull.merge_commit = True, merge_commit
+        pull.merged, pull.merged_by, pull.merge_commit = True, by, merge_commit
         for sha in {merge_commit, *brought}:
             self.linked.setdefault(sha, []).append(pull)
 
@@ -184,6 +209,16 @@ class GitHub:
         comment = Comment(id=next(self.ids), number=number, author=author, body=body)
         self.comments.append(comment)
         return comment
+
+    def upload(self, name: str, files: Mapping[str, bytes] | bytes, *, fork: str = "") -> Artifact:
+        """Keep files as the artifact of a run, of a pull request's from a fork if one is named.
+
+        Bytes are kept as they are, in place of a zip.
+        """
+        content = files if isinstance(files, bytes) else zipped(files)
+        artifact = Artifact(id=next(self.ids), name=name, content=content, fork=fork)
+        self.artifacts.append(artifact)
+        return artifact
 
     def on(self, number: int, author: str = US) -> list[str]:
         """Return the bodies of somebody's comments on a pull request."""
@@ -203,7 +238,7 @@ class GitHub:
     # --- REST ---
 
     def rest(self, method: str, path: str, body: Wire) -> tuple[int, Any]:
-        """Carry out a request of the REST API."""
+        """Carry out a request of the REST API; the body of one that has none is its query."""
         root = f"/repos/{REPOSITORY}"
         if not path.startswith(f"{root}/"):
             raise Answer(404, _error("Not Found"))
@@ -221,6 +256,8 @@ class GitHub:
             ("POST", r"/issues/comments/(\d+)/reactions", self._react),
             ("POST", r"/statuses/([0-9a-f]{40})", self._status),
             ("GET", r"/collaborators/([^/]+)/permission", self._permission),
+            ("GET", r"/actions/artifacts", self._artifacts),
+            ("GET", r"/actions/artifacts/(\d+)/zip", self._zip),
         ]
 
     def _create(self, number: str, body: Wire) -> tuple[int, Any]:
@@ -274,6 +311,45 @@ class GitHub:
         who = _user(unquote(login)) | {"role_name": level}
         return 200, {"permission": level, "role_name": level, "user": who}
 
+    def _artifacts(self, query: Wire) -> tuple[int, Any]:
+        self._needs("actions")
+        named = [a for a in self.artifacts if query.get("name") in (None, a.name)]
+        size = int(query.get("per_page", 30))
+        assert 1 <= size <= 100, f"GitHub lists 100 artifacts at most, not {size}"
+        newest = named[::-1][:size]
+        return 200, {"total_count": len(named), "artifacts": [self._listed(a) for a in newest]}
+
+    def _zip(self, ident: str, query: Wire) -> tuple[int, Any]:
+        self._needs("actions")
+        artifact = next((a for a in self.artifacts if a.id == int(ident)), None)
+        if not artifact:
+            raise Answer(404, _error("Not Found"))
+        if artifact.expired:
+            raise Answer(410, _error("Artifact has expired"))
+        return 302, f"{self.url}{STORAGE}{ident}?sig=opens-it"
+
+    def stored(self, ident: str) -> bytes:
+        """Return what the storage holds, which is another host."""
+        return next(a.content for a in self.artifacts if a.id == int(ident))
+
+    def _listed(self, artifact: Artifact) -> Wire:
+        address = f"https://api.github.com/repos/{REPOSITORY}/actions/artifacts/{artifact.id}"
+        created = _stamp(artifact.id - 2**32)
+        run = {"id": 1, "repository_id": 42, "head_repository_id": 43 if artifact.fork else 42}
+        return {
+            "id": artifact.id,
+            "node_id": "A_1",
+            "name": artifact.name,
+            "size_in_bytes": len(artifact.content),
+            "url": address,
+            "archive_download_url": f"{address}/zip",
+            "expired": artifact.expired,
+            "created_at": created,
+            "updated_at": created,
+            "expires_at": _stamp(90 * 86_400),
+            "workflow_run": run | {"head_branch": "main", "head_sha": a_sha("head")},
+        }
+
     def _needs(self, permission: str) -> None:
         if permission in self.denied:
             raise Answer(403, _error("Resource not accessible by integration"))
@@ -325,6 +401,8 @@ class GitHub:
             raise RefusedError(text, "NOT_FOUND")
         return {
             "nameWithOwner": REPOSITORY,
+            "visibility": self.visibility.upper(),
+            "pullRequests": self._pull_requests,
             "object": lambda _info, oid: self._commit(oid),
             "pullRequest": self._pull_request,
         }
@@ -334,6 +412,13 @@ class GitHub:
             text = f"Could not resolve to a PullRequest with the number of {number}."
             raise RefusedError(text, "NOT_FOUND")
         return self._pull_node(self.pulls[number])
+
+    def _pull_requests(self, info: Any, *, states: list[str], first: int, **given: Any) -> Wire:
+        assert given.pop("orderBy") == {"field": "UPDATED_AT", "direction": "DESC"}
+        branch = given.pop("headRefName")
+        fitting = [p for p in self.pulls.values() if p.branch == branch and p.state in states]
+        nodes = [self._pull_node(pull) for pull in reversed(fitting)]
+        return _pages("pullRequests", nodes)(info, first=first, **given)
 
     def _node(self, _info: Any, *, id: str) -> Wire:  # noqa: A002 (GitHub's name for it)
         for comment in self.comments:
@@ -389,6 +474,7 @@ class GitHub:
             "baseRefName": pull.base,
             "headRefOid": pull.head,
             "merged": pull.merged,
+            "mergedBy": _actor(pull.merged_by),
             "mergeCommit": {"oid": pull.merge_commit} if pull.merge_commit else None,
             "baseRepository": {"nameWithOwner": pull.repository},
             "commits": _pages("commits", commits),
@@ -455,6 +541,15 @@ def _invalid(message: str) -> Wire:
     return _error("Validation Failed") | {"errors": [error | {"message": message}]}
 
 
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip of these files."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
 def _actor(login: str | None) -> Wire | None:
     kind = "Bot" if login and login.endswith("[bot]") else "User"
     # GraphQL names a bot without the brackets that REST adds.
@@ -519,6 +614,15 @@ def serve() -> Iterator[GitHub]:
     assert not there.wrong, "\n".join(there.wrong)
 
 
+def _encoded(answer: Any) -> tuple[bytes, str]:
+    """Return a body and its kind."""
+    if isinstance(answer, bytes):
+        return answer, "application/zip"
+    if isinstance(answer, str):
+        return answer.encode(), "text/html"
+    return b"" if answer is None else json.dumps(answer).encode(), "application/json; charset=utf-8"
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -530,7 +634,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = re.sub("^/api/(v3/)?", "/", urlsplit(self.path).path)
         line = f"{self.command} {path}"
         with there.lock:
-            there.asked.append(line)
+            there.asked += [] if path.startswith(STORAGE) else [line]
             trouble = next((t for t in there.troubles if t.times and re.search(t.on, line)), None)
             status, answer = 0, None
             if trouble is None or trouble.effect:
@@ -541,13 +645,19 @@ class _Handler(BaseHTTPRequestHandler):
             there.over.wait(trouble.silence)
             self.close_connection = True
             return
-        headers = {}
+        headers: dict[str, str] = {}
+        if status == 302:
+            headers, answer = {"Location": str(answer)}, ""
         if trouble:
             status, answer, headers = trouble.status, trouble.body, trouble.headers
         with suppress(ConnectionError):  # nobody waits for it any more
             self._send(status, answer, headers)
 
     def _answer(self, there: GitHub, path: str, raw: bytes) -> tuple[int, Any]:
+        if path.startswith(STORAGE):
+            if self.headers.get("Authorization"):
+                there.wrong.append("the storage was shown the token")
+            return 200, there.stored(path.removeprefix(STORAGE))
         if self.headers.get("Authorization") != f"token {there.token}":
             return 401, _error("Bad credentials")
         body = json.loads(raw) if raw else {}
@@ -557,28 +667,27 @@ class _Handler(BaseHTTPRequestHandler):
             query = dict(parse_qsl(urlsplit(self.path).query))
             request = description.check_request(self.command, path, query, raw)
             try:
-                status, answer = there.rest(self.command, path, body)
+                status, answer = there.rest(self.command, path, body or query)
             except Answer as other:
                 status, answer = other.status, other.body
-            description.check_answer(request, status, answer)
+            description.check_answer(request, status, None if status == 302 else answer)
         except AssertionError as error:
             there.wrong.append(str(error))
             return 599, _error(str(error))
         return status, answer
 
     def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
-        text = answer if isinstance(answer, str) else "" if answer is None else json.dumps(answer)
-        kind = "text/html" if isinstance(answer, str) else "application/json; charset=utf-8"
+        content, kind = _encoded(answer)
         self.send_response_only(status)
         for name, value in {
             "Date": format_datetime(NOON, usegmt=True),
             "Content-Type": kind,
-            "Content-Length": str(len(text.encode())),
+            "Content-Length": str(len(content)),
             **headers,
         }.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(text.encode())
+        self.wfile.write(content)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 

@@ -33,6 +33,7 @@ def a_step(sha: str, authored: int = 0, *parents: str) -> Step:
 def a_candidate(number: int = 7, **facts: Any) -> Candidate:
     defaults: dict[str, Any] = {
         "author": "ada",
+        "merged_by": "grace",
         "merged": True,
         "base": "main",
         "head": f"head-{number}",
@@ -50,14 +51,15 @@ def chosen(*candidates: Candidate, commit: str = "c", line: Sequence[Step] = ())
 
 def test_the_one_whose_merge_commit_it_is() -> None:
     found = pulls.origin("c", "main", [a_candidate(6, merge_commit="b"), a_candidate(7)], ())
-    assert found == Origin(commit="c", pull_request=7, author="ada")
+    assert found == Origin(commit="c", pull_request=7, author="ada", merged_by="grace", asked=True)
 
 
 @pytest.mark.parametrize(
     "facts", [{"merged": False}, {"base": "other"}, {"merge_commit": None}, {"merge_commit": "d"}]
 )
 def test_none_that_was_not_merged_here_by_this_commit(facts: dict[str, Any]) -> None:
-    assert pulls.origin("c", "main", [a_candidate(**facts)], ()) == Origin(commit="c")
+    found = pulls.origin("c", "main", [a_candidate(**facts)], ())
+    assert found == Origin(commit="c", asked=True)
 
 
 def test_no_candidates_is_a_direct_push() -> None:

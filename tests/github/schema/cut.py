@@ -44,10 +44,12 @@ OPERATIONS = (
     ("post", "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions"),
     ("post", "/repos/{owner}/{repo}/statuses/{sha}"),
     ("get", "/repos/{owner}/{repo}/collaborators/{username}/permission"),
+    ("get", "/repos/{owner}/{repo}/actions/artifacts"),
+    ("get", "/repos/{owner}/{repo}/actions/artifacts/{artifact_id}/{archive_format}"),
 )
 FIELDS = {
     "Query": "node repository",
-    "Repository": "nameWithOwner object pullRequest",
+    "Repository": "nameWithOwner object pullRequest pullRequests visibility",
     "Node": "id",
     "GitObject": "oid",
     "Actor": "login",
@@ -58,7 +60,7 @@ FIELDS = {
     "Status": "context",
     "StatusContext": "description state targetUrl",
     "PullRequest": "author baseRefName baseRepository comments commits headRefOid id mergeCommit"
-    " merged number",
+    " merged mergedBy number",
     "PullRequestConnection": "nodes",
     "PullRequestCommit": "commit",
     "PullRequestCommitConnection": "nodes",

@@ -210,11 +210,11 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
             cluster.confirm(entry, uid)
         case End(entry=entry, intent=intent):
             if intent and intent != entry.intent:
-                cluster.intend(entry, intent, _tail(cluster, entry, observed))
+                cluster.intend(entry, intent, tail(cluster, entry, observed))
             cluster.stop(entry)
         case Settle(entry=entry, outcome=outcome):
-            tail = _tail(cluster, entry, observed)
-            cluster.settle(entry, outcome if tail else _without_log(outcome), tail)
+            kept = tail(cluster, entry, observed)
+            cluster.settle(entry, outcome if kept else _without_log(outcome), kept)
         case Retire(entry=entry, ttl=ttl):
             cluster.retire(entry, ttl)
         case _:
@@ -267,7 +267,7 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
             assert_never(answer)
 
 
-def _tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
+def tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
     """Return the end of the log, fit to be kept and shown; '' where there is none."""
     pod = phases.telling(observed.pods.get(entry.name, ()))
     text = cluster.pod_log(pod, lines=TAIL_LINES) if pod and pod.job else None

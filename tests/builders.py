@@ -104,8 +104,8 @@ def desired(*wanted: Wanted | str, commit: str = COMMIT) -> Desired:
 def a_policy(**changes: Any) -> planner.Policy:
     """Return the bounds of a run; every script resolves to the default settings."""
     defaults: dict[str, Any] = {
-        "resolve": lambda script: a_spec(retries=script.directives.retries),
-        "origin": lambda ref: an_origin(),
+        "resolve": lambda script, author: a_spec(retries=script.directives.retries),
+        "origins": lambda refs: {ref: an_origin() for ref in refs},
         "stuck_limit": 1800,
         "queue_allowance": 3600,
         "retention": 86400,

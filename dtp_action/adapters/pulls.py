@@ -331,6 +331,8 @@ class GitHubPulls:
         Where an answer was lost, `found` tells whether the request took effect; one that may be
         made again without looking needs none.
         """
+        if self._left <= 0:
+            raise self._unavailable(does, "the time that GitHub may cost one run is used up")
         pause = FIRST_PAUSE
         for left in reversed(range(TRIES)):
             try:
@@ -338,7 +340,7 @@ class GitHubPulls:
             except NotNowError as error:
                 wait = max(pause, error.pause)
                 if not left or wait >= self._left:
-                    raise self._unavailable(does, error) from error
+                    raise self._unavailable(does, error, error.pause) from error
                 self._timed(partial(self._sleep, wait))
                 if error.sent and (there := found()):
                     return there
@@ -393,10 +395,10 @@ class GitHubPulls:
             return GitHubRefusedError(message, hint=hint)
         return GitHubRefusedError(message, hint="No job is affected. If it stays, report it to us.")
 
-    def _unavailable(self, does: str, error: NotNowError) -> UnavailableError:
-        asks = f" It asks to wait {error.pause:.0f} s." if error.pause else ""
+    def _unavailable(self, does: str, why: object, pause: float = 0.0) -> UnavailableError:
+        asks = f" It asks to wait {pause:.0f} s." if pause else ""
         return UnavailableError(
-            f"GitHub at {self._api_url} could not {does}: {error}.{asks}",
+            f"GitHub at {self._api_url} could not {does}: {why}.{asks}",
             hint="No job is affected, and the next run tells what this one could not.",
         )
 
@@ -509,7 +511,8 @@ def _passing(error: github.GithubException) -> NotNowError | None:
     headers = error.headers or {}
     pause = headers.get("retry-after", "")
     limited = github.Requester.Requester.isRateLimitError(said) or "RATE_LIMITED" in types
-    if limited or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+    told = error.status == HTTPStatus.FORBIDDEN and pause  # in whatever words
+    if limited or told or error.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = float(pause) if pause.isdigit() else _until_reset(headers)
         return NotNowError(said, pause=wait, sent=False)
     # A query that took too long comes back as an error without a type.

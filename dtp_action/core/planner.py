@@ -6,7 +6,7 @@ again ends with nothing to do. The rules stand in the order in which they are as
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -49,10 +49,14 @@ HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in t
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What bounds a run: `max_new` new jobs at once, and the limits of the cluster."""
+    """What bounds a run: `max_new` new jobs at once, and the limits of the cluster.
 
-    resolve: Callable[[Script], Spec | tuple[Finding, ...]]
-    origin: Callable[[Ref], Origin]
+    `resolve` takes the script and the author of its pull request; `origins` is asked once, for all
+    jobs about to run. `only`: nothing is done about other jobs.
+    """
+
+    resolve: Callable[[Script, str | None], Spec | tuple[Finding, ...]]
+    origins: Callable[[Iterable[Ref]], Mapping[Ref, Origin]]
     stuck_limit: int
     queue_allowance: int
     retention: int
@@ -61,6 +65,7 @@ class Policy:
     adopt: bool = False
     by: str = "dispatch"
     run: str = ""
+    only: Ref | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +80,7 @@ def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
     """Return what to do now, for every job that the branch or the ledger knows."""
     steps: list[_Step] = []
     by_ref = _by_ref(observed.entries)
-    for ref in sorted({*desired.wanted, *by_ref}):
+    for ref in sorted({*desired.wanted, *by_ref} if policy.only is None else {policy.only}):
         entries = by_ref.get(ref, ())
         steps += _for_job(desired.wanted.get(ref), ref, entries, observed, policy)
     opened, rejected = _resolve(steps, policy, observed.now)
@@ -319,28 +324,36 @@ def _resolve(
     """Turn openings into drafts; what cannot be resolved is rejected and never recorded."""
     actions: list[Action] = []
     rejected: list[Finding] = []
+    openings = [step.ref for step in steps if isinstance(step, _Opening)]
+    origins = policy.origins(openings) if openings else {}
     for step in steps:
         if not isinstance(step, _Opening):
             actions.append(step)
             continue
-        spec = policy.resolve(step.script)
+        origin = origins[step.ref]
+        spec = policy.resolve(step.script, origin.author)
         if isinstance(spec, tuple):
             rejected += spec
         else:
-            draft = _draft(step, spec, policy, now)
+            draft = _draft(step, spec, origin, policy, now)
             kind = Adopt if draft.adopted else Open
             actions.append(kind(draft=draft, reason=step.reason))
     return actions, rejected
 
 
 def _draft(
-    opening: _Opening, spec: Spec, policy: Policy, now: datetime, request: str = ""
+    opening: _Opening,
+    spec: Spec,
+    origin: Origin,
+    policy: Policy,
+    now: datetime,
+    request: str = "",
 ) -> Draft:
     return Draft(
         ref=opening.ref,
         attempt=opening.attempt,
         blob=opening.script.blob,
-        origin=policy.origin(opening.ref),
+        origin=origin,
         notify=opening.script.directives.notify,
         script=opening.script.content,
         spec=spec,
@@ -406,16 +419,16 @@ def retry(
         raise ConflictError(f"attempt {last.attempt} of {ref} has not ended", hint=hint)
     if _busy(entries, observed):
         raise ConflictError(f"the Job of {ref} has not ended yet", hint="try again in a minute")
-    spec = policy.resolve(wanted.script)
+    origin = policy.origins([ref])[ref]
+    spec = policy.resolve(wanted.script, origin.author)
     if isinstance(spec, tuple):
         raise ConflictError(f"{ref} is rejected: {spec[0].message}", hint=spec[0].fix)
     attempt = max(last.attempt + 1, wanted.script.directives.attempt or 0)
     opening = _opening(wanted.script, attempt, "retry", observed)
     if isinstance(opening, Hold):
         raise ConflictError(f"{ref} cannot run: {opening.reason}")
-    return Open(
-        draft=_draft(opening, spec, policy, observed.now, request), reason="retry asked for"
-    )
+    draft = _draft(opening, spec, origin, policy, observed.now, request)
+    return Open(draft=draft, reason="retry asked for")
 
 
 def _rejection(wanted: Wanted) -> str:

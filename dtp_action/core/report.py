@@ -36,6 +36,11 @@ def jobs(
     entries.sort(key=lambda entry: (entry.ref, entry.attempt))
     if not every:
         entries = list({entry.ref: entry for entry in entries}.values())
+    return rows(entries, observed)
+
+
+def rows(entries: Iterable[Entry], observed: Observed) -> list[dict[str, Any]]:
+    """Return a row per attempt, in the order given."""
     return [_row(entry, observed) for entry in entries]
 
 

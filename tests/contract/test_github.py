@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -259,6 +260,17 @@ def test_a_github_that_stays_away_ends_in_time_and_the_next_run_heals(
     assert github.on(7) == [say().body]
 
 
+def test_a_slow_github_is_asked_no_more_when_patience_has_run_out(
+    github: GitHub, us: GitHubPulls, time: Time
+) -> None:
+    github.pull(7)
+    us.shown([7], (), "")
+    us._left -= 200  # as answers do that take their time
+    with pytest.raises(UnavailableError, match="used up"):
+        us.shown([7], (), "")
+    assert github.count() == {"queries": 1}
+
+
 def test_patience_is_one_for_the_whole_run(github: GitHub, us: GitHubPulls, time: Time) -> None:
     github.troubles = [fake.secondary_limit("POST", retry_after=None, times=50)]
     for _ in range(3):
@@ -270,12 +282,24 @@ def test_patience_is_one_for_the_whole_run(github: GitHub, us: GitHubPulls, time
 # --- limits --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("retry_after", "pause"), [(30, 30), (None, 60)])
+@pytest.mark.parametrize(
+    ("limit", "pause"),
+    [
+        (fake.secondary_limit(CREATE, retry_after=30), 30),
+        (fake.secondary_limit(CREATE, retry_after=None), 60),
+        (
+            fake.secondary_limit(CREATE, retry_after=30, message="You triggered abuse detection."),
+            30,
+        ),
+        (fake.secondary_limit(CREATE, retry_after=None, status=429, message="Slow down."), 60),
+    ],
+    ids=["with its time", "without", "in other words", "as 429"],
+)
 def test_a_secondary_limit_is_waited_for_and_the_comment_written_once(
-    github: GitHub, us: GitHubPulls, time: Time, retry_after: int | None, pause: int
+    github: GitHub, us: GitHubPulls, time: Time, limit: fake.Trouble, pause: int
 ) -> None:
     github.pull(7)
-    github.troubles = [fake.secondary_limit(CREATE, retry_after=retry_after)]
+    github.troubles = [replace(limit)]
     us.write(say())
     assert time.naps == [pause]
     assert github.on(7) == [say().body]
@@ -384,6 +408,22 @@ def test_no_message_holds_the_token(github: GitHub, us: GitHubPulls) -> None:
     assert fake.TOKEN not in caught.value.message + caught.value.hint
 
 
+# --- who reads it ---
+
+
+@pytest.mark.parametrize(
+    ("visibility", "public"), [("public", True), ("private", False), ("internal", False)]
+)
+def test_what_is_shown_tells_whether_anybody_may_read_it(
+    github: GitHub, us: GitHubPulls, visibility: str, public: bool
+) -> None:
+    github.visibility = visibility
+    github.pull(7)
+    assert us.shown([7], (), "").public is public
+    assert us.shown((), (), "").public  # nobody asked: the careful answer
+    assert github.count() == {"queries": 1}
+
+
 # --- commit statuses -----------------------------------------------------------------------------
 
 
@@ -453,6 +493,126 @@ def test_a_pull_request_of_a_fork_that_shares_the_commit_is_not_ours(
 def test_an_author_whose_account_is_gone_is_nobody(github: GitHub, us: GitHubPulls) -> None:
     github.merge(github.pull(7, author=None), MERGE)
     assert us.candidates([MERGE])[MERGE][0].author is None
+
+
+def test_a_bot_keeps_the_brackets_of_its_name(github: GitHub, us: GitHubPulls) -> None:
+    github.merge(github.pull(7, author="renovate[bot]"), MERGE, by="github-merge-queue[bot]")
+    (found,) = us.candidates([MERGE])[MERGE]
+    assert (found.author, found.merged_by) == ("renovate[bot]", "github-merge-queue[bot]")
+
+
+# --- which open pull request? --------------------------------------------------------------------
+
+HEAD, BRANCH = a_sha("head"), 'patch-1") { x } #'
+
+
+def test_the_open_pull_request_is_found_by_its_last_commit(github: GitHub, us: GitHubPulls) -> None:
+    github.pull(6, head=a_sha("other"), branch=BRANCH, fork="ada/requests")
+    github.pull(7, head=HEAD, branch=BRANCH, fork="mallory/requests", author="mallory", base="b")
+    assert us.open_pull(HEAD, BRANCH) == pulls.OpenPull(number=7, base="b", author="mallory")
+    assert github.count() == {"queries": 1}
+
+
+@pytest.mark.parametrize(
+    "facts", [{"closed": True}, {"merged": True}, {"branch": "patch-2"}, {"head": a_sha("newer")}]
+)
+def test_one_that_is_not_open_or_went_on_is_not_found(
+    github: GitHub, us: GitHubPulls, facts: dict[str, Any]
+) -> None:
+    github.pull(7, **{"head": HEAD, "branch": BRANCH} | facts)
+    assert us.open_pull(HEAD, BRANCH) is None
+
+
+def test_two_with_the_same_last_commit_are_not_chosen_between(
+    github: GitHub, us: GitHubPulls
+) -> None:
+    for number in (7, 8):
+        github.pull(number, head=HEAD, branch=BRANCH, base=f"cluster-{number}")
+    assert us.open_pull(HEAD, BRANCH) is None
+
+
+def test_it_is_found_among_hundreds_of_branches_with_the_usual_name(
+    github: GitHub, us: GitHubPulls
+) -> None:
+    for number in range(1, 250):
+        github.pull(number, branch="patch-1", head=a_sha(number), fork=f"ada-{number}/requests")
+    found = us.open_pull(a_sha(249), "patch-1")
+    assert found
+    assert found.number == 249
+
+
+# --- the last dispatch's status document ---------------------------------------------------------
+
+NAME = "dtp-status-main"
+
+
+def test_the_newest_status_document_is_read(github: GitHub, us: GitHubPulls) -> None:
+    github.upload(NAME, {"status.json": b'"old"'})
+    github.upload(NAME, {"status.json": b'"new"'})
+    github.upload("dtp-status-main-2", {"status.json": b'"of another cluster"'})
+    assert us.status_document(NAME) == b'"new"'
+    assert github.count() == {"reads": 2}
+
+
+def test_what_a_run_for_a_fork_uploaded_is_passed_over(github: GitHub, us: GitHubPulls) -> None:
+    github.upload(NAME, {"status.json": b'"ours"'})
+    github.upload(NAME, {"status.json": b'"forged"'}, fork="mallory/requests")
+    assert us.status_document(NAME) == b'"ours"'
+
+
+def test_an_expired_status_document_is_none(github: GitHub, us: GitHubPulls) -> None:
+    github.upload(NAME, {"status.json": b"1"}).expired = True
+    assert us.status_document(NAME) is None
+
+
+def test_without_an_artifact_there_is_no_status_document(github: GitHub, us: GitHubPulls) -> None:
+    assert us.status_document("any name & more") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no zip",
+        fake.zipped({"other.json": b"1"}),
+        fake.zipped({"status.json": b"1" * 5000})[:-40],
+        fake.zipped({"status.json": b"0" * (64 * 2**20 + 1)}),
+        b"0" * (16 * 2**20 + 1),
+    ],
+    ids=["nothing", "no zip", "without it", "cut off", "a bomb", "too large"],
+)
+def test_a_broken_status_document_is_told(github: GitHub, us: GitHubPulls, content: bytes) -> None:
+    github.upload(NAME, content)
+    with pytest.raises(UnavailableError, match="artifact"):
+        us.status_document(NAME)
+
+
+def test_a_storage_that_fails_is_tried_again_and_never_named_with_what_opens_it(
+    github: GitHub, us: GitHubPulls
+) -> None:
+    github.upload(NAME, {"status.json": b"1"})
+    github.troubles = [fake.bad_gateway("GET /storage", effect=False)]
+    assert us.status_document(NAME) == b"1"
+    github.troubles = [fake.bad_gateway("GET /storage", effect=False, times=50)]
+    with pytest.raises(UnavailableError, match="answered HTTP 502") as caught:
+        us.status_document(NAME)
+    assert "opens-it" not in caught.value.message
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["closes", "hangs"])
+def test_a_storage_without_a_word_costs_bounded_time(
+    github: GitHub, time: Time, silent: bool
+) -> None:
+    github.upload(NAME, {"status.json": b"1"})
+    github.troubles = [fake.silence("GET /storage", effect=False, seconds=1.5 - silent)]
+    assert connect(github, time, timeout=1).status_document(NAME) == b"1"
+
+
+def test_a_missing_permission_to_read_artifacts_is_named(github: GitHub, us: GitHubPulls) -> None:
+    github.denied = {"actions"}
+    with pytest.raises(GitHubRefusedError) as caught:
+        us.status_document(NAME)
+    assert "`permissions: actions: read`" in caught.value.hint
 
 
 # --- commands ------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ US = "github-actions[bot]"
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 BODY_LIMIT = 65_536
 STORAGE = "/storage/"
+BUSY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 DOCS = "https://docs.github.com/rest"
 STATES = ("error", "failure", "pending", "success")
 
@@ -132,13 +133,12 @@ def silence(on: str, *, effect: bool, seconds: float = 1.5) -> Trouble:
     return Trouble(on=on, effect=effect, silence=seconds)
 
 
-def secondary_limit(on: str, *, retry_after: int | None, times: int = 1) -> Trouble:
+def secondary_limit(
+    on: str, *, retry_after: int | None, times: int = 1, status: int = 403, message: str = BUSY
+) -> Trouble:
     """Return what GitHub says to who is too busy."""
-    message = (
-        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
-    )
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Trouble(on=on, status=403, body=_error(message), headers=headers, times=times)
+    return Trouble(on=on, status=status, body=_error(message), headers=headers, times=times)
 
 
 def primary_limit(on: str, *, resets_in: int) -> Trouble:

@@ -411,7 +411,7 @@ def test_a_rejected_script_gets_no_entry_and_its_findings_are_told() -> None:
 
 def test_what_cannot_be_resolved_is_rejected_and_the_rest_goes_on() -> None:
     finding = Finding(path=b.a_ref(REF).path, code="cap", message="memory is over the cap")
-    policy = b.a_policy(resolve=lambda s: (finding,) if str(s.ref) == REF else b.a_spec())
+    policy = b.a_policy(resolve=lambda s, author: (finding,) if str(s.ref) == REF else b.a_spec())
     planned = planner.plan(b.desired(REF, "dtp-irods/other"), b.observed(), policy)
     assert [type(action) for action in planned.actions] == [Open]
     assert planned.rejected == (finding,)
@@ -570,7 +570,7 @@ def test_retry_is_refused(
 
 
 def test_retry_over_a_cap_is_refused_with_the_remedy() -> None:
-    policy = b.a_policy(resolve=lambda _script: (CAP,))
+    policy = b.a_policy(resolve=lambda script, author: (CAP,))
     with refused(ConflictError, Exit.CONFLICT, "over the cap", "#DTP memory=1Gi"):
         planner.retry(b.a_ref(REF), SAME, b.observed([DONE]), policy, "")
 

@@ -62,6 +62,9 @@ def test_a_settled_attempt_as_a_row() -> None:
         "blob": b.a_blob(),
         "pull_request": 7,
         "author": "ada",
+        "merged_by": None,
+        "before_start": False,
+        "why": None,
     }
 
 

@@ -8,6 +8,7 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin
 JOBS ?= 4
 CLUSTER := tests/cluster/cluster
+WORKFLOWS := $(wildcard .github/workflows/*.yml docs/examples/*/*.yml)
 
 .PHONY: help
 help: ## list the tasks
@@ -33,12 +34,16 @@ unit: setup ## unit tests: seconds, needs nothing
 	$(RUN)/python -m pytest tests/unit -q -n 2
 
 .PHONY: lint
-lint: setup ## ruff, mypy, import layers, shellcheck
+lint: setup ## ruff, mypy, import layers, shellcheck, workflow linters
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/shellcheck --norc -S style dtp_action/runner/*.sh
+	PATH=$(RUN):$$PATH $(RUN)/actionlint -ignore cache-call-unrestricted $(WORKFLOWS)
+	$(RUN)/zizmor --quiet --offline --strict-collection action.yml $(WORKFLOWS)
+	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	$(RUN)/shellcheck --norc -x .ci/run tests/cluster/cluster tests/cluster/requirements.sh tests/cluster/lib/*.sh
 
 .PHONY: test

@@ -12,7 +12,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -50,6 +50,7 @@ TRIES = 5
 FIRST_PAUSE = 1.0
 SECONDARY_PAUSE = 60.0  # what GitHub asks for where a secondary limit names no time
 COMMITS, PULLS = 50, 20  # in one query
+DONE = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 PACKED_LIMIT, LIMIT = 16 * 2**20, 64 * 2**20  # bytes of a status document, and of its artifact
 
 LINKED = """... on Commit { associatedPullRequests(first: 10) { nodes {
@@ -195,14 +196,14 @@ class GitHubPulls:
         does, needs = "list the artifacts", "actions: read"
         path = f"/actions/artifacts?name={quote(artifact, safe='')}&per_page=100"
         listed = self._rest(does, "GET", path, needs=needs)["artifacts"]
-        ours = [there for there in listed if _ours(there)]
+        ours = [there for there in listed if there["name"] == artifact and _ours(there)]
         if not ours:
             return None
         newest = max(ours, key=lambda there: str(there["created_at"]))
 
         def once() -> bytes:
-            url = f"{self._root}/actions/artifacts/{newest['id']}/zip"
-            headers, _ = self._requester.requestJsonAndCheck("GET", url)
+            path = f"/actions/artifacts/{newest['id']}/zip"
+            headers, _ = self._send("GET", path, done=(HTTPStatus.FOUND,))
             return self._fetch(headers["location"])
 
         packed = self._ask(f"hand out the artifact {artifact}", needs, once)
@@ -252,10 +253,6 @@ class GitHubPulls:
 
     # --- how ---
 
-    @property
-    def _root(self) -> str:
-        return f"/repos/{quote(self.repository)}"
-
     def _here(self, repository: Wire | None) -> bool:
         """Tell whether it is this repository: forks share commits with it."""
         return str((repository or {}).get("nameWithOwner")).lower() == self.repository.lower()
@@ -265,7 +262,8 @@ class GitHubPulls:
         owner, _, name = self.repository.partition("/")
         variables = {"owner": owner, "name": name, **given}
         head = f"query({', '.join(f'${variable}: String!' for variable in variables)})"
-        query = f"{head} {{ repository(owner: $owner, name: $name) {{ {' '.join(parts)} }} }}"
+        here = "repository(owner: $owner, name: $name, followRenames: false)"
+        query = f"{head} {{ {here} {{ {' '.join(parts)} }} }}"
         return dict(self._query(does, query, variables)["repository"])
 
     def _query(self, does: str, query: str, variables: Wire) -> Wire:
@@ -290,13 +288,20 @@ class GitHubPulls:
         needs: str = COMMENT,
         found: Callable[[], Wire | None] = lambda: None,
     ) -> Wire:
-        def once() -> Wire:
-            _, answer = self._requester.requestJsonAndCheck(verb, self._root + path, input=body)
-            if answer and "data" in answer:  # PyGithub's wrapping of what is no JSON
-                raise ValueError(answer["data"])
-            return answer or {}
+        return self._ask(does, needs, lambda: self._send(verb, path, body)[1], found)
 
-        return self._ask(does, needs, once, found)
+    def _send(
+        self, verb: str, path: str, body: Wire | None = None, *, done: Container[int] = DONE
+    ) -> tuple[Wire, Wire]:
+        """Make one request; return headers and body. PyGithub would take a redirect for done."""
+        url = f"/repos/{quote(self.repository)}{path}"
+        status, headers, text = self._requester.requestJson(verb, url, input=body)
+        answer = json.loads(text) if text.startswith("{") else {}
+        if status not in done:
+            raise github.GithubException(status, answer, headers)
+        if text and not answer:
+            raise ValueError(text)
+        return headers, answer
 
     def _fetch(self, url: str) -> bytes:
         """Return a file that GitHub keeps on another host, which must not see the token.
@@ -390,6 +395,9 @@ class GitHubPulls:
                 hint=f"Grant the workflow's job `permissions: {needs}`. The token of a pull"
                 " request from a fork can only read.",
             )
+        if error.status < HTTPStatus.BAD_REQUEST:
+            hint = "It moved: correct the repository's name, or github-api-url."
+            return GitHubRefusedError(message, hint=hint)
         if "locked" in said:
             hint = "Unlock its conversation: the next run tells there how its jobs stand."
             return GitHubRefusedError(message, hint=hint)

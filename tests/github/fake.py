@@ -31,6 +31,7 @@ from tests.github import description
 Wire = dict[str, Any]
 TOKEN = "token-of-the-job"
 REPOSITORY = "lab/requests"
+FORMER = "lab/former-name"
 US = "github-actions[bot]"
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 BODY_LIMIT = 65_536
@@ -240,6 +241,8 @@ class GitHub:
     def rest(self, method: str, path: str, body: Wire) -> tuple[int, Any]:
         """Carry out a request of the REST API; the body of one that has none is its query."""
         root = f"/repos/{REPOSITORY}"
+        if path.startswith(f"/repos/{FORMER}/"):
+            raise Answer(307, _error("Moved Permanently"))
         if not path.startswith(f"{root}/"):
             raise Answer(404, _error("Not Found"))
         for verb, shape, act in self._routes():
@@ -395,8 +398,9 @@ class GitHub:
         ]
         return {"data": done.data} | ({"errors": errors} if errors else {})
 
-    def _repository(self, _info: Any, *, owner: str, name: str, **_: Any) -> Wire:
-        if f"{owner}/{name}".lower() != REPOSITORY:
+    def _repository(self, _info: Any, *, owner: str, name: str, **how: bool) -> Wire:
+        known = (REPOSITORY, FORMER) if how["followRenames"] else (REPOSITORY,)
+        if f"{owner}/{name}".lower() not in known:
             text = f"Could not resolve to a Repository with the name '{owner}/{name}'."
             raise RefusedError(text, "NOT_FOUND")
         return {

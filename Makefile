@@ -40,8 +40,8 @@ lint: setup ## ruff, mypy, import layers, shellcheck, workflow linters
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/shellcheck --norc -S style dtp_action/runner/*.sh
-	PATH=$(RUN):$$PATH $(RUN)/actionlint -ignore cache-call-unrestricted $(WORKFLOWS)
-	$(RUN)/zizmor --quiet --offline --strict-collection action.yml $(WORKFLOWS)
+	PATH=$(RUN):$$PATH $(RUN)/actionlint -ignore 'no explicit cache access limit' $(WORKFLOWS)
+	$(RUN)/zizmor --quiet --config .github/zizmor.yml --offline --strict-collection action.yml $(WORKFLOWS)
 	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	$(RUN)/shellcheck --norc -x .ci/run tests/cluster/cluster tests/cluster/requirements.sh tests/cluster/lib/*.sh

@@ -89,8 +89,9 @@ def test_a_rebase_of_commits_with_a_merge_among_them(there: Branches) -> None:
 def test_a_merge_queue_with_three(there: Branches) -> None:
     opened = [there.pull(7, {A: "1"}), there.pull(8, {B: "1"}), there.pull(9, {C: "1"})]
     for pull in opened:
-        there.merge(pull)
+        there.merge(pull, by="github-merge-queue[bot]")
     assert origins(there, A, B, C) == {A: 7, B: 8, C: 9}
+    assert whole(there, "main", A)[A].merged_by == "github-merge-queue[bot]"
 
 
 def test_stacked_ones_merged_one_after_the_other(there: Branches) -> None:
@@ -187,10 +188,9 @@ def test_a_renamed_file_came_with_its_new_name(there: Branches) -> None:
 
 
 def test_a_pull_request_from_a_fork_whose_branch_was_deleted(there: Branches) -> None:
-    pull = there.pull(7, {A: "1"}, author="mallory")
-    there.merge(pull)
-    there.git("branch", "--delete", "--force", "pull-7")
-    assert origins(there, A) == {A: 7}
+    there.merge(there.pull(7, {A: "1"}, author="mallory", fork="mallory/requests"))
+    assert "pull-7" not in there.git("branch")
+    assert whole(there, "main", A)[A].author == "mallory"
 
 
 def test_many_scripts_are_one_query(there: Branches) -> None:

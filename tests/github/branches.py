@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.github.fake import Authored, GitHub, Pull
@@ -24,7 +24,6 @@ class Branches:
     root: Path
     github: GitHub
     days: int = 0
-    heads: dict[int, str] = field(default_factory=dict)  # of pull requests: the branch's name
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
@@ -79,33 +78,46 @@ class Branches:
         base: str = "main",
         start: str = "",
         author: str = "ada",
+        fork: str = "",
     ) -> Pull:
-        """Open a pull request with these commits, on a branch that begins at `start`."""
-        self.git("checkout", "--quiet", "-b", f"pull-{number}", start or base)
-        for files in commits:
-            self.commit(files, f"work on {number}")
-        listed = self.git("log", "--reverse", "--format=%at %p", f"{base}..HEAD").splitlines()
-        authored = tuple(
-            Authored(seconds=int(line.split()[0]), parents=len(line.split()) - 1) for line in listed
-        )
-        facts = {"base": base, "head": self.head(), "commits": authored, "author": author}
-        return self.github.pull(number, **facts)
+        """Open a pull request with these commits, on a branch that begins at `start`.
 
-    def merge(self, pull: Pull) -> str:
+        The branch of a fork is not here, only what GitHub keeps of it: `refs/pull/…/head`.
+        """
+        self.git("checkout", "--quiet", "--detach", start or base)
+        pull = self.github.pull(
+            number, base=base, branch=f"pull-{number}", author=author, fork=fork, head=self.head()
+        )
+        self.push(pull, *commits)
+        return pull
+
+    def push(self, pull: Pull, *commits: dict[str, str | None]) -> str:
+        """Add commits to a pull request's branch, and stay there."""
+        self.git("checkout", "--quiet", "--detach", pull.head)
+        for files in commits:
+            self.commit(files, f"work on {pull.number}")
+        listed = self.git("log", "--reverse", "--format=%at %p", f"{pull.base}..HEAD").splitlines()
+        pull.head, pull.commits = self.head(), tuple(_authored(line) for line in listed)
+        self.git("update-ref", f"refs/pull/{pull.number}/head", pull.head)
+        if not pull.fork:
+            self.git("checkout", "--quiet", "-B", pull.branch)
+        return pull.head
+
+    def merge(self, pull: Pull, by: str = "grace") -> str:
         """Merge by a merge commit."""
         self.days += 1
         self.git("checkout", "--quiet", pull.base)
         self.git("merge", "--quiet", "--no-ff", f"--message=Merge #{pull.number}", pull.head)
-        return self._merged(pull)
+        return self._merged(pull, by=by)
 
-    def squash(self, pull: Pull) -> str:
+    def squash(self, pull: Pull, by: str = "grace") -> str:
         """Merge as one new commit."""
         self.git("checkout", "--quiet", pull.base)
         self.git("merge", "--quiet", "--squash", pull.head)
         self.commit_all(f"Squash #{pull.number}")
-        return self._merged(pull)
+        return self._merged(pull, by=by)
 
-    def rebase(self, pull: Pull) -> list[str]:
+    def rebase(self, pull: Pull, by: str = "grace") -> list[str]:
         """Merge as new commits with the old author times; return them, oldest first."""
         self.git("checkout", "--quiet", pull.base)
         fork = self.git("merge-base", pull.base, pull.head)
@@ -115,9 +127,14 @@ class Branches:
             self.git("cherry-pick", "--no-commit", sha)
             authored = int(self.git("show", "--no-patch", "--format=%at", sha))
             brought.append(self.commit_all(f"Rebase #{pull.number}", authored=authored))
-        self._merged(pull, *brought)
+        self._merged(pull, *brought, by=by)
         return brought
 
-    def _merged(self, pull: Pull, *brought: str) -> str:
-        self.github.merge(pull, self.head(), *brought)
+    def _merged(self, pull: Pull, *brought: str, by: str) -> str:
+        self.github.merge(pull, self.head(), *brought, by=by)
         return self.head()
+
+
+def _authored(line: str) -> Authored:
+    seconds, *parents = line.split()
+    return Authored(seconds=int(seconds), parents=len(parents))

@@ -17,14 +17,16 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import responses
 from graphql import GraphQLError, execute_sync
+from responses import CallList
 
 from tests.github import description
 
@@ -38,6 +40,7 @@ BODY_LIMIT = 65_536
 STORAGE = "/storage/"
 BUSY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 DOCS = "https://docs.github.com/rest"
+METHODS = ("GET", "POST", "PATCH", "DELETE")
 STATES = ("error", "failure", "pending", "success")
 
 
@@ -104,6 +107,36 @@ class Artifact:
     expired: bool = False
 
 
+# --- what is answered ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer on its way; with `silence` there is none, and so late."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+    silence: float = 0.0
+
+
+def reply(status: int, answer: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return the answer as GitHub sends it: a page, a file, or JSON."""
+    content, kind = _encoded(answer)
+    usual = {"Date": format_datetime(NOON, usegmt=True), "Content-Type": kind}
+    length = {"Content-Length": str(len(content))}
+    return Reply(status=status, headers=usual | length | dict(headers or {}), content=content)
+
+
+def _encoded(answer: Any) -> tuple[bytes, str]:
+    """Return a body and its kind."""
+    if isinstance(answer, bytes):
+        return answer, "application/zip"
+    if isinstance(answer, str):
+        return answer.encode(), "text/html"
+    return b"" if answer is None else json.dumps(answer).encode(), "application/json; charset=utf-8"
+
+
 # --- trouble -------------------------------------------------------------------------------------
 
 
@@ -121,6 +154,11 @@ class Trouble:
     effect: bool = False
     silence: float = 0.0
     times: int = 1
+
+    @property
+    def reply(self) -> Reply:
+        """What is answered instead."""
+        return replace(reply(self.status, self.body, self.headers), silence=self.silence)
 
 
 def bad_gateway(on: str, *, effect: bool, times: int = 1) -> Trouble:
@@ -236,6 +274,48 @@ class GitHub:
             for line in self.asked
         )
 
+    # --- what anybody asks ---
+
+    def answer(self, method: str, target: str, authorization: str, raw: bytes | None) -> Reply:
+        """Answer a request, whoever brought it here."""
+        # GitHub Enterprise Server has the REST API at /api/v3 and GraphQL at /api/graphql.
+        path = re.sub("^/api/(v3/)?", "/", urlsplit(target).path)
+        line = f"{method} {path}"
+        with self.lock:
+            self.asked += [] if path.startswith(STORAGE) else [line]
+            trouble = next((t for t in self.troubles if t.times and re.search(t.on, line)), None)
+            if trouble:
+                trouble.times -= 1
+            if trouble is None or trouble.effect:
+                query = dict(parse_qsl(urlsplit(target).query))
+                reply = self._reply(method, path, query, authorization, raw or b"")
+        return trouble.reply if trouble else reply
+
+    def _reply(
+        self, method: str, path: str, query: dict[str, str], authorization: str, raw: bytes
+    ) -> Reply:
+        try:
+            if path.startswith(STORAGE):
+                assert not authorization, "the storage was shown the token"
+                return reply(200, self._stored(path.removeprefix(STORAGE)))
+            if authorization != f"token {self.token}":
+                return reply(401, _error("Bad credentials"))
+            if path == "/graphql":
+                return reply(200, self.graphql(json.loads(raw)))
+            request = description.check_request(method, path, query, raw)
+            try:
+                status, answer = self.rest(method, path, json.loads(raw) if raw else query)
+            except Answer as other:
+                status, answer = other.status, other.body
+            headers = {}
+            if status == 302:
+                headers, answer = {"Location": answer}, None
+            description.check_answer(request, status, answer)
+            return reply(status, answer, headers)
+        except AssertionError as error:
+            self.wrong.append(str(error))
+            return reply(599, _error(str(error)))
+
     # --- REST ---
 
     def rest(self, method: str, path: str, body: Wire) -> tuple[int, Any]:
@@ -331,7 +411,7 @@ class GitHub:
             raise Answer(410, _error("Artifact has expired"))
         return 302, f"{self.url}{STORAGE}{ident}?sig=opens-it"
 
-    def stored(self, ident: str) -> bytes:
+    def _stored(self, ident: str) -> bytes:
         """Return what the storage holds, which is another host."""
         return next(a.content for a in self.artifacts if a.id == int(ident))
 
@@ -596,12 +676,12 @@ def a_sha(text: object) -> str:
     return hashlib.sha1(str(text).encode(), usedforsecurity=False).hexdigest()
 
 
-# --- the server ----------------------------------------------------------------------------------
+# --- how it is reached ---------------------------------------------------------------------------
 
 
 @contextmanager
 def serve() -> Iterator[GitHub]:
-    """Yield a running stand-in; raises at the end what broke the description."""
+    """Yield a stand-in that is a server; raises at the end what broke the description."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     there = GitHub(url=f"http://127.0.0.1:{server.server_port}")
@@ -618,13 +698,22 @@ def serve() -> Iterator[GitHub]:
     assert not there.wrong, "\n".join(there.wrong)
 
 
-def _encoded(answer: Any) -> tuple[bytes, str]:
-    """Return a body and its kind."""
-    if isinstance(answer, bytes):
-        return answer, "application/zip"
-    if isinstance(answer, str):
-        return answer.encode(), "text/html"
-    return b"" if answer is None else json.dumps(answer).encode(), "application/json; charset=utf-8"
+@contextmanager
+def in_process(storage: str = "https://storage.example") -> Iterator[tuple[GitHub, CallList]]:
+    """Yield a stand-in that answers at every address, without a server, and what reached it."""
+    there = GitHub(url=storage)
+
+    def answer(request: Any) -> tuple[int, dict[str, str], bytes]:
+        authorization = request.headers.get("Authorization", "")
+        reply = there.answer(request.method, request.path_url, authorization, request.body)
+        return reply.status, reply.headers, reply.content
+
+    with responses.RequestsMock() as reached:
+        for method in METHODS:
+            reached.add_callback(method, re.compile(""), answer)
+        reached.assert_all_requests_are_fired = False
+        yield there, reached.calls
+    assert not there.wrong, "\n".join(there.wrong)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -634,64 +723,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         there: GitHub = self.server.github  # type: ignore[attr-defined]
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        # GitHub Enterprise Server has the REST API at /api/v3 and GraphQL at /api/graphql.
-        path = re.sub("^/api/(v3/)?", "/", urlsplit(self.path).path)
-        line = f"{self.command} {path}"
-        with there.lock:
-            there.asked += [] if path.startswith(STORAGE) else [line]
-            trouble = next((t for t in there.troubles if t.times and re.search(t.on, line)), None)
-            status, answer = 0, None
-            if trouble is None or trouble.effect:
-                status, answer = self._answer(there, path, raw)
-            if trouble:
-                trouble.times -= 1
-        if trouble and trouble.silence:
-            there.over.wait(trouble.silence)
+        authorization = self.headers.get("Authorization", "")
+        reply = there.answer(self.command, self.path, authorization, raw)
+        if reply.silence:
+            there.over.wait(reply.silence)
             self.close_connection = True
             return
-        headers: dict[str, str] = {}
-        if status == 302:
-            headers, answer = {"Location": str(answer)}, ""
-        if trouble:
-            status, answer, headers = trouble.status, trouble.body, trouble.headers
         with suppress(ConnectionError):  # nobody waits for it any more
-            self._send(status, answer, headers)
-
-    def _answer(self, there: GitHub, path: str, raw: bytes) -> tuple[int, Any]:
-        if path.startswith(STORAGE):
-            if self.headers.get("Authorization"):
-                there.wrong.append("the storage was shown the token")
-            return 200, there.stored(path.removeprefix(STORAGE))
-        if self.headers.get("Authorization") != f"token {there.token}":
-            return 401, _error("Bad credentials")
-        body = json.loads(raw) if raw else {}
-        try:
-            if path == "/graphql":
-                return 200, there.graphql(body)
-            query = dict(parse_qsl(urlsplit(self.path).query))
-            request = description.check_request(self.command, path, query, raw)
-            try:
-                status, answer = there.rest(self.command, path, body or query)
-            except Answer as other:
-                status, answer = other.status, other.body
-            description.check_answer(request, status, None if status == 302 else answer)
-        except AssertionError as error:
-            there.wrong.append(str(error))
-            return 599, _error(str(error))
-        return status, answer
-
-    def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
-        content, kind = _encoded(answer)
-        self.send_response_only(status)
-        for name, value in {
-            "Date": format_datetime(NOON, usegmt=True),
-            "Content-Type": kind,
-            "Content-Length": str(len(content)),
-            **headers,
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+            self.send_response_only(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.content)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 

@@ -6,7 +6,7 @@ carries out; what to do is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
@@ -68,16 +68,24 @@ FOR_NOW = {
 NOT_ABOUT_THE_JOB = ("cannot create resource", "being terminated")
 
 
-def connect(*, kubeconfig: str | None, context: str | None, namespace: str | None) -> KubeCluster:
-    """Return the cluster that a kubeconfig (path or text; None: as kubectl) leads to.
+def connect(
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    strict: bool = False,
+    mask: Callable[[str], None] = lambda _secret: None,
+) -> KubeCluster:
+    """Return the cluster that a kubeconfig leads to; the arguments are `kube_login.login`'s.
 
     Raises UsageError; asks nothing of the cluster yet.
     """
     from dtp_action.adapters import kube_login
 
-    return KubeCluster(
-        kube_login.login(kubeconfig=kubeconfig, context=context, namespace=namespace)
+    api = kube_login.login(
+        kubeconfig=kubeconfig, context=context, namespace=namespace, strict=strict, mask=mask
     )
+    return KubeCluster(api)
 
 
 class KubeCluster:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import json
+import os
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from kubernetes.config import kube_config
 
 from dtp_action.adapters import kube, kube_http
-from dtp_action.errors import UnavailableError, UsageError
+from dtp_action.adapters.actions import Runner, runner
+from dtp_action.errors import Exit, UnavailableError, UsageError
 from tests.api_stub import Answer, Stub, serve
 
 NAMESPACE = Answer(body={"kind": "Namespace", "metadata": {"uid": "u"}})
@@ -28,6 +45,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the machine's own: no kubeconfig, no Pod, no proxy."""
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("RUNNER_TEMP", raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -115,8 +133,8 @@ def test_no_proxy_is_honoured(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> No
         ("apiVersion: v1\nkind: Config\n", "current-context"),
         ("a: [1\nb", "the kubeconfig cannot be used"),
         ("just\ntext", "the kubeconfig cannot be used"),
-        ("\n", "the kubeconfig cannot be used"),
-        ("[1, 2]\n", "the kubeconfig cannot be used"),
+        ("{a: 1", "the kubeconfig cannot be used"),
+        ("- 1\n- 2\n", "the kubeconfig cannot be used: it is no kubeconfig"),
     ],
 )
 def test_kubeconfig_that_cannot_be_used_is_a_usage_error(kubeconfig: str, words: str) -> None:
@@ -156,3 +174,354 @@ def test_no_kubeconfig_outside_a_pod_says_what_to_give() -> None:
     with pytest.raises(UsageError, match="no kubeconfig") as caught:
         kube.connect(kubeconfig=None, context=None, namespace=None)
     assert "--kubeconfig" in caught.value.hint
+
+
+# --- the forms that it is given in ----------------------------------------------------------------
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "one line": encoded,
+    "no padding": lambda text: encoded(text).rstrip("="),
+    "wrapped": lambda text: base64.encodebytes(text.encode()).decode(),
+    "wrapped as Windows does": lambda text: (
+        base64.encodebytes(text.encode()).decode().replace("\n", "\r\n")
+    ),
+}
+
+
+@pytest.mark.parametrize("extra", ["", "#", "##"])  # every length of padding
+@pytest.mark.parametrize("form", FORMS)
+def test_kubeconfig_may_be_base64(stub: Stub, form: str, extra: str) -> None:
+    given = FORMS[form](a_kubeconfig(stub.url) + extra)
+    assert asked_namespace(stub, kubeconfig=given) == "own"
+
+
+def test_kubeconfig_in_the_environment_may_be_base64(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", encoded(a_kubeconfig(stub.url)) + "\n")
+    assert asked_namespace(stub) == "own"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", " \r\n\t"])
+def test_blank_kubeconfig_is_not_given(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", a_kubeconfig(stub.url))
+    assert asked_namespace(stub, kubeconfig=blank) == "own"
+
+
+SECRET = "t0ken-that-nobody-may-see"
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        encoded(SECRET * 9),
+        encoded(SECRET * 9)[:-5],
+        encoded(f"users: [{SECRET}"),
+        SECRET,
+        SECRET * 400,
+        f"apiVersion: v1 users: - user: token: {SECRET}",
+        f"users:\n- {SECRET}\n\tx",
+        f"users: &a [*{SECRET}]\n",
+        f"users: !{SECRET} x\n",
+        f"{{users: {SECRET}",
+        f"users:\n- user: {{token: {SECRET}}}\n",
+        f"current-context: c\nusers: [{{token: {SECRET}}}]\ncontexts: [{{name: c}}]\n",
+        f"current-context: c\nusers: {SECRET}\ncontexts: {{{SECRET}: 1}}\n",
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_error_never_shows_what_was_given(malformed: str, strict: bool, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(malformed)
+    for given in (malformed, str(path)):
+        with pytest.raises(UsageError) as caught:
+            kube.connect(kubeconfig=given, context=None, namespace=None, strict=strict)
+        assert "cannot be used" in caught.value.message
+        told = caught.value.message + caught.value.hint
+        assert not any(secret in told for secret in (SECRET, encoded(SECRET * 9)[:20]))
+
+
+def test_error_about_a_file_never_shows_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    config = yaml.safe_load(a_kubeconfig("https://127.0.0.1:9", token=SECRET))
+    config["users"][0].pop("user")
+    config["users"][0]["token"] = SECRET
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UsageError, match="Expected key user") as caught:
+        kube.connect(kubeconfig=str(path), context=None, namespace=None)
+    assert SECRET not in caught.value.message
+
+
+# --- what a workflow takes ------------------------------------------------------------------------
+
+FAR = "https://127.0.0.1:9"
+
+
+def strictly(kubeconfig: str | None, **how: Any) -> kube.KubeCluster:
+    return kube.connect(
+        **{"kubeconfig": kubeconfig, "context": None, "namespace": None, "strict": True} | how
+    )
+
+
+def with_cluster(**cluster: Any) -> str:
+    config = yaml.safe_load(a_kubeconfig(FAR))
+    config["clusters"][0]["cluster"] |= cluster
+    return yaml.safe_dump(config)
+
+
+UNSAFE = {
+    "exec": a_kubeconfig(FAR, exec={"command": "/bin/true"}),
+    "auth-provider": a_kubeconfig(FAR, **{"auth-provider": {"name": "gcp"}}),
+    "tokenFile": a_kubeconfig(FAR, tokenFile="/etc/token"),
+    "client-certificate": a_kubeconfig(FAR, **{"client-certificate": "/etc/crt"}),
+    "client-key": a_kubeconfig(FAR, **{"client-key": "/etc/key"}),
+    "certificate-authority": with_cluster(**{"certificate-authority": "/etc/ca"}),
+    "insecure-skip-tls-verify": with_cluster(**{"insecure-skip-tls-verify": True}),
+    "proxy-url": with_cluster(**{"proxy-url": "http://127.0.0.1:9"}),
+    "server": with_cluster(server="http://127.0.0.1:9"),
+}
+
+
+@pytest.mark.parametrize("key", UNSAFE)
+def test_unsafe_kubeconfig_is_refused_with_the_key_and_what_to_do(key: str) -> None:
+    with pytest.raises(UsageError, match=f"has `{key}`, which") as caught:
+        strictly(encoded(UNSAFE[key]))
+    assert caught.value.hint
+    assert caught.value.exit_code is Exit.USAGE
+
+
+def test_unsafe_part_is_refused_though_the_context_does_not_use_it() -> None:
+    config = yaml.safe_load(a_kubeconfig(FAR))
+    config["users"].append({"name": "other", "user": {"exec": {"command": "/bin/true"}}})
+    with pytest.raises(UsageError, match="its user other has `exec`"):
+        strictly(yaml.safe_dump(config))
+
+
+@pytest.mark.parametrize("server", [None, "", "127.0.0.1:9", "HTTP://x", "file:///x", 7])
+def test_server_without_tls_is_refused(server: Any) -> None:
+    with pytest.raises(UsageError, match="`server`"):
+        strictly(with_cluster(server=server))
+
+
+def test_nothing_is_run_of_a_kubeconfig_that_is_refused(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch"}
+    with pytest.raises(UsageError, match="exec"):
+        strictly(a_kubeconfig(FAR, exec=plugin | {"args": [str(ran)]}))
+    assert not ran.exists()
+
+
+def test_unsafe_file_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(UNSAFE["exec"])
+    with pytest.raises(UsageError, match="its user ada has `exec`"):
+        strictly(str(path))
+
+
+def test_key_that_says_no_is_no_reason() -> None:
+    assert strictly(with_cluster(**{"insecure-skip-tls-verify": False}))
+
+
+def test_home_directory_of_the_machine_is_not_for_workflows(tmp_path: Path) -> None:
+    home = tmp_path / "home" / ".kube" / "config"
+    home.parent.mkdir(parents=True)
+    home.write_text(a_kubeconfig(FAR))
+    assert kube.connect(kubeconfig=None, context=None, namespace=None)
+    with pytest.raises(UsageError, match="no kubeconfig"):
+        strictly("")
+
+
+def test_workflow_without_kubeconfig_is_told_where_secrets_are_empty() -> None:
+    with pytest.raises(UsageError, match="no kubeconfig") as caught:
+        strictly(" \n")
+    for words in ("secret KUBECONFIG", "environment dtp", "fork"):
+        assert words in caught.value.hint
+
+
+# --- credentials ----------------------------------------------------------------------------------
+
+
+@cache
+def a_pair(name: str, days: int) -> tuple[str, str]:
+    """Return certificate and key, as PEM, signed by itself; `days` may be over already."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    end = datetime.now(UTC) + timedelta(days=days)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(end - timedelta(days=30))
+        .not_valid_after(end)
+        .add_extension(here, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .add_extension(
+            x509.KeyUsage(True, False, False, False, False, True, False, False, False), True
+        )
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return certificate.public_bytes(pem).decode(), key.private_bytes(pem, form, plain).decode()
+
+
+def with_certificate(days: int = 1, **more: Any) -> dict[str, Any]:
+    certificate, key = a_pair("ada", days)
+    return {
+        "client-certificate-data": encoded(certificate),
+        "client-key-data": encoded(key),
+    } | more
+
+
+def a_token(**claims: Any) -> str:
+    parts = ({"alg": "none"}, claims)
+    head, body = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+    )
+    return f"{head}.{body}.c2ln"
+
+
+def test_each_credential_is_masked_in_each_form_it_may_be_seen_in() -> None:
+    masked: list[str] = []
+    user = with_certificate(token="t0ken-of-ada", username="ada", password="pass-word")
+    given = encoded(a_kubeconfig(FAR, **user))
+    strictly(given, mask=masked.append)
+    certificate, key = a_pair("ada", 1)
+    assert {given, "t0ken-of-ada", "pass-word", encoded("ada:pass-word")} <= set(masked)
+    assert {certificate, key, encoded(certificate), encoded(key)} <= set(masked)
+
+
+def test_credentials_of_a_refused_kubeconfig_are_masked_first() -> None:
+    masked: list[str] = []
+    with pytest.raises(UsageError, match="proxy-url"):
+        strictly(UNSAFE["proxy-url"], mask=masked.append)
+    assert masked == ["t0ken"]
+
+
+def test_runner_hides_the_credentials_and_leaves_the_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here = runner({"GITHUB_ACTIONS": "true"})
+    assert isinstance(here, Runner)
+    strictly(a_kubeconfig(FAR, **with_certificate(token="t0ken-of-ada")), mask=here.mask)
+    masks = [line.removeprefix("::add-mask::") for line in capsys.readouterr().err.splitlines()]
+    key = a_pair("ada", 1)[1].splitlines()
+    assert "t0ken-of-ada" in masks
+    assert set(key[1:-1]) <= set(masks)
+    assert not any(words in masks for words in (key[0], key[-1], "kind: Config", "ada"))
+
+
+@pytest.mark.parametrize("credential", [with_certificate(days=-2), {"token": a_token(exp=1e9)}])
+@pytest.mark.parametrize("strict", [False, True])
+def test_credential_that_has_expired_is_told_without_asking(
+    credential: dict[str, Any], strict: bool
+) -> None:
+    with pytest.raises(UsageError, match=r"expired on 20\d\d-.*Z: mint a new one") as caught:
+        kube.connect(
+            kubeconfig=a_kubeconfig(FAR, **credential), context=None, namespace=None, strict=strict
+        )
+    assert caught.value.exit_code is Exit.USAGE
+    assert "Nothing is lost" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        with_certificate(),
+        {"token": a_token(exp=1e10)},
+        {"token": a_token()},
+        {"token": a_token(exp="soon")},
+        {"token": a_token(exp=1e300)},
+        {"token": "a.b.c"},
+        {"token": "e30.e30.e30"},
+        {"token": 1234567890},
+        {"username": "ada", "password": "a.b.c"},
+        {},
+    ],
+)
+def test_credential_that_may_still_be_good_is_tried(credential: dict[str, Any]) -> None:
+    assert strictly(a_kubeconfig(FAR, **credential or {"as": "ada"}))
+
+
+def test_one_credential_that_is_good_is_enough() -> None:
+    assert strictly(a_kubeconfig(FAR, **with_certificate(days=-2, token=a_token(exp=1e10))))
+
+
+def test_files_of_certificates_are_private_and_in_the_runners_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_config, "_temp_files", {})
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path / "temp"))
+    strictly(a_kubeconfig(FAR, **with_certificate()))
+    files = list((tmp_path / "temp").iterdir())
+    assert len(files) == 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    kube_config._cleanup_temp_files()
+
+
+def test_no_file_of_a_certificate_stays_behind(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from dtp_action.adapters import kube
+kube.connect(kubeconfig=sys.stdin.read(), context=None, namespace=None, strict=True)
+assert len(os.listdir(os.environ["RUNNER_TEMP"])) == 2
+sys.exit(2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=a_kubeconfig(FAR, **with_certificate()),
+        env=os.environ | {"RUNNER_TEMP": str(tmp_path), "TMPDIR": str(tmp_path)},
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+class OverTls(BaseHTTPRequestHandler):
+    """Answers with the namespace; tells what came through the handshake."""
+
+    callers: ClassVar[list[tuple[Any, str | None]]] = []
+
+    def do_GET(self) -> None:
+        certificate = self.connection.getpeercert()
+        self.callers.append((certificate["subject"], self.headers["Authorization"]))
+        data = json.dumps(NAMESPACE.body).encode()
+        self.send_response_only(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+
+def test_base64_alone_is_enough_for_mutual_tls(tmp_path: Path) -> None:
+    certificate, key = a_pair("server", 1)
+    (tmp_path / "server").write_text(certificate + key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "server")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(cadata=a_pair("ada", 1)[0])
+    with ThreadingHTTPServer(("127.0.0.1", 0), OverTls) as server:
+        server.daemon_threads = True
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        config = yaml.safe_load(a_kubeconfig(f"https://127.0.0.1:{server.server_port}"))
+        config["clusters"][0]["cluster"]["certificate-authority-data"] = encoded(certificate)
+        config["users"][0]["user"] = with_certificate()
+        assert strictly(encoded(yaml.safe_dump(config))).namespace_uid() == "u"
+        server.shutdown()
+    assert OverTls.callers == [(((("commonName", "ada"),),), None)]

@@ -56,7 +56,7 @@ PACKED_LIMIT, LIMIT = 16 * 2**20, 64 * 2**20  # bytes of a status document, and 
 LINKED = """... on Commit { associatedPullRequests(first: 10) { nodes {
   number merged baseRefName headRefOid mergeCommit { oid }
   author { __typename login } mergedBy { __typename login } baseRepository { nameWithOwner }
-  commits(last: 100) { nodes { commit { authoredDate parents(first: 2) { totalCount } } } }
+  commits(last: 100) { nodes { commit { authoredDate } } }
 } } }"""
 COMMENTS = """nodes { fullDatabaseId viewerDidAuthor body url }
   pageInfo { hasNextPage endCursor }"""
@@ -443,8 +443,6 @@ def _commit_status(context: str, node: Wire) -> CommitStatus:
 
 
 def _candidate(node: Wire) -> Candidate:
-    commits = [link["commit"] for link in node["commits"]["nodes"]]
-    plain = [commit for commit in commits if commit["parents"]["totalCount"] < 2]
     return Candidate(
         number=node["number"],
         author=_login(node["author"]),
@@ -453,7 +451,7 @@ def _candidate(node: Wire) -> Candidate:
         base=node["baseRefName"],
         head=node["headRefOid"],
         merge_commit=(node["mergeCommit"] or {}).get("oid"),
-        authored=tuple(_seconds(commit["authoredDate"]) for commit in plain),
+        authored=tuple(_seconds(n["commit"]["authoredDate"]) for n in node["commits"]["nodes"]),
     )
 
 

@@ -43,8 +43,9 @@ class History:
 class Candidate:
     """A pull request that GitHub links with a commit.
 
-    `authored` are the author times of its commits that are no merges, oldest first: merging by
-    rebase keeps them. A login is None where the account is gone; a bot's ends with `[bot]`.
+    `authored` are the author times of its commits, oldest first: merging by rebase keeps them, and
+    leaves out commits that are merges or have become empty. A login is None where the account is
+    gone; a bot's ends with `[bot]`.
     """
 
     number: int
@@ -90,7 +91,7 @@ def _rebased(pull: Candidate, line: Sequence[Step]) -> set[str]:
         if step.authored not in left or len(step.parents) > 1:
             break
         found.add(step.sha)
-        while left.pop() != step.authored:  # a commit that was empty after the rebase is dropped
+        while left.pop() != step.authored:  # those left out
             pass
     return found
 

@@ -22,7 +22,7 @@ from dtp_action.core.pulls import (
 )
 from dtp_action.errors import DtpError, Exit, GitHubRefusedError, UnavailableError
 from tests.github import description, fake
-from tests.github.fake import REPOSITORY, US, Authored, GitHub, a_sha
+from tests.github.fake import REPOSITORY, US, GitHub, a_sha
 
 MARKER = pulls.marker("status", "main")
 MERGE = a_sha("merge")
@@ -468,8 +468,8 @@ def test_a_context_may_be_any_text(github: GitHub, us: GitHubPulls) -> None:
 
 
 def test_candidates_carry_what_decides(github: GitHub, us: GitHubPulls) -> None:
-    commits = (Authored(seconds=100), Authored(seconds=200, parents=2), Authored(seconds=300))
-    pull = github.pull(7, author="ada", base="cluster", head=a_sha("head"), commits=commits)
+    authored = (100, 200, 300)
+    pull = github.pull(7, author="ada", base="cluster", head=a_sha("head"), authored=authored)
     github.merge(pull, MERGE)
     assert us.candidates([MERGE]) == {
         MERGE: (
@@ -481,7 +481,7 @@ def test_candidates_carry_what_decides(github: GitHub, us: GitHubPulls) -> None:
                 base="cluster",
                 head=a_sha("head"),
                 merge_commit=MERGE,
-                authored=(100, 300),
+                authored=(100, 200, 300),
             ),
         )
     }
@@ -724,6 +724,7 @@ def test_fifty_new_scripts_of_ten_pull_requests_cost_two_queries_and_two_writes_
         for step in pulls.mark(merges[5 * number - 1], DONE, shown):
             us.write(step)
     assert github.count() == {"queries": 2, "writes": 20}
+    assert github.points <= 10  # of the 1,000 that a workflow's token has each hour
 
 
 def test_more_than_one_query_can_hold_are_asked_for_in_turn(

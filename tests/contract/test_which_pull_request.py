@@ -77,11 +77,8 @@ def test_a_rebase_of_commits_with_a_merge_among_them(there: Branches) -> None:
     there.commit({"README.md": "meanwhile"})
     there.git("checkout", "--quiet", "pull-7")
     there.git("merge", "--quiet", "--no-ff", "--message=catch up", "main")
-    pull.commits += (fake.Authored(seconds=1, parents=2), fake.Authored(seconds=1_999_999_999))
-    there.days += 1
-    (there.root / B).write_text("1")
-    there.commit_all(authored=1_999_999_999)
     pull.head = there.head()
+    there.push(pull, {B: "1"})
     there.rebase(pull)
     assert origins(there, A, B) == {A: 7, B: 7}
 

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.github.fake import Authored, GitHub, Pull
+from tests.github.fake import GitHub, Pull
 
 DAY = 86_400
 BEGIN = 1_900_000_000  # seconds since 1970
@@ -96,8 +96,8 @@ class Branches:
         self.git("checkout", "--quiet", "--detach", pull.head)
         for files in commits:
             self.commit(files, f"work on {pull.number}")
-        listed = self.git("log", "--reverse", "--format=%at %p", f"{pull.base}..HEAD").splitlines()
-        pull.head, pull.commits = self.head(), tuple(_authored(line) for line in listed)
+        listed = self.git("log", "--reverse", "--format=%at", f"{pull.base}..HEAD").split()
+        pull.head, pull.authored = self.head(), tuple(int(seconds) for seconds in listed)
         self.git("update-ref", f"refs/pull/{pull.number}/head", pull.head)
         if not pull.fork:
             self.git("checkout", "--quiet", "-B", pull.branch)
@@ -133,8 +133,3 @@ class Branches:
     def _merged(self, pull: Pull, *brought: str, by: str) -> str:
         self.github.merge(pull, self.head(), *brought, by=by)
         return self.head()
-
-
-def _authored(line: str) -> Authored:
-    seconds, *parents = line.split()
-    return Authored(seconds=int(seconds), parents=len(parents))

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from graphql import DocumentNode, GraphQLSchema, build_schema, parse, validate
+from graphql import DocumentNode, GraphQLSchema, build_schema, parse, print_ast, validate
+from graphql.language import FieldNode, InlineFragmentNode, OperationDefinitionNode
 from openapi_core import Config, OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.templating.responses.exceptions import ResponseNotFound
@@ -21,6 +22,7 @@ from openapi_core.testing import MockRequest, MockResponse
 SCHEMA = Path(__file__).parent / "schema"
 HOST = "https://api.github.com"
 JSON = "application/json"
+Selecting = OperationDefinitionNode | FieldNode | InlineFragmentNode
 SCALARS = {
     "DateTime": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),
     "GitObjectID": re.compile(r"[0-9a-f]{40}"),
@@ -60,6 +62,30 @@ def check_query(query: str) -> DocumentNode:
     errors = validate(graphql(), document)
     assert not errors, f"GitHub would not understand the query: {errors}\n{query}"
     return document
+
+
+def cost(query: DocumentNode) -> int:
+    """Return the points that a query costs, by GitHub's formula; it must not ask for too much.
+
+    https://docs.github.com/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
+    """
+    connections, nodes = _asks_for(query.definitions[0], 1)  # type: ignore[arg-type]
+    assert nodes <= 500_000, f"GitHub returns at most 500,000 nodes, not {nodes}"
+    return max(1, round(connections / 100))
+
+
+def _asks_for(part: Selecting, times: int) -> tuple[int, int]:
+    """Return how many connections a part of a query opens at most, and how many nodes they have."""
+    connections = nodes = 0
+    for selected in part.selection_set.selections if part.selection_set else ():
+        assert isinstance(selected, FieldNode | InlineFragmentNode)
+        given = (selected.arguments or ()) if isinstance(selected, FieldNode) else ()
+        sizes = [int(print_ast(a.value)) for a in given if a.name.value in ("first", "last")]
+        inside = times * (sizes[0] if sizes else 1)
+        more = _asks_for(selected, inside)
+        connections += more[0] + times * bool(sizes)
+        nodes += more[1] + inside * bool(sizes)
+    return connections, nodes
 
 
 def check_request(method: str, path: str, query: Mapping[str, str], body: bytes) -> MockRequest:

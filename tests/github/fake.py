@@ -47,14 +47,6 @@ STATES = ("error", "failure", "pending", "success")
 # --- what there is -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Authored:
-    """A commit of a pull request: when it was written, and how many parents it has."""
-
-    seconds: int
-    parents: int = 1
-
-
 @dataclass(kw_only=True)
 class Pull:
     """A pull request: `branch` of `fork` ('' is this repository) shall come into `base`."""
@@ -65,7 +57,7 @@ class Pull:
     head: str = "a" * 40
     branch: str = "patch-1"
     fork: str = ""
-    commits: tuple[Authored, ...] = ()
+    authored: tuple[int, ...] = ()  # when each of its commits was written
     merged: bool = False
     merged_by: str | None = None
     merge_commit: str | None = None
@@ -223,6 +215,7 @@ class GitHub:
     denied: set[str] = field(default_factory=set)  # "pull-requests", "statuses", "actions"
     troubles: list[Trouble] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    points: int = 0  # what the queries cost: a workflow's token has 1,000 an hour
     wrong: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
@@ -466,6 +459,7 @@ class GitHub:
     def graphql(self, body: Wire) -> Wire:
         """Carry out a query; errors come with HTTP 200."""
         query = description.check_query(body["query"])
+        self.points += description.cost(query)
         root = {"repository": self._repository, "node": self._node}
         variables = body.get("variables")
         done = execute_sync(description.graphql(), query, root, variable_values=variables)
@@ -542,15 +536,7 @@ class GitHub:
         }
 
     def _pull_node(self, pull: Pull) -> Wire:
-        commits = [
-            {
-                "commit": {
-                    "authoredDate": _utc(commit.seconds),
-                    "parents": _pages("parents", [{}] * commit.parents),
-                }
-            }
-            for commit in pull.commits
-        ]
+        commits = [{"commit": {"authoredDate": _utc(seconds)}} for seconds in pull.authored]
         comments = [c for c in self.comments if c.number == pull.number]
         return {
             "number": pull.number,

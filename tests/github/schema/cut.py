@@ -55,8 +55,7 @@ FIELDS = {
     "Actor": "login",
     "User": "id login",
     "Bot": "id login",
-    "Commit": "associatedPullRequests authoredDate id oid parents status",
-    "CommitConnection": "nodes totalCount",
+    "Commit": "associatedPullRequests authoredDate id oid status",
     "Status": "context",
     "StatusContext": "description state targetUrl",
     "PullRequest": "author baseRefName baseRepository comments commits headRefOid id mergeCommit"

@@ -10,14 +10,19 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from threading import Timer
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from dtp_action.core.catalog import SITE_FILE
 from dtp_action.core.pulls import History, Step
 from dtp_action.core.scripts import FOLDER, MAX_BYTES, File
 from dtp_action.errors import UsageError
+
+if TYPE_CHECKING:
+    from dtp_action.core.preview import Merge
 
 SUBMODULE = 0o160000
 TIMEOUT = 120  # seconds; reading a commit takes milliseconds
@@ -56,13 +61,61 @@ HINTS = (
 def committed(directory: Path, revision: str) -> tuple[str, list[File]]:
     """Return the commit that a revision names and all that it holds under `dtp-jobs/`.
 
-    The content of links, submodules, too large files and what is no `.sh` is not loaded.
+    The content of links, submodules, too large files and what is neither `.sh` nor the branch's
+    catalog is not loaded.
     """
     commit = _commit(directory, revision)
-    files = _tree(directory, commit, FOLDER)
-    wanted = {file.blob for file in files if _loaded(file) and file.path.endswith(".sh")}
-    contents = _blobs(directory, sorted(wanted))
-    return commit, [_with(file, contents.get(file.blob, b"")) for file in files]
+    return commit, _filled(directory, _tree(directory, commit, FOLDER))
+
+
+def merged(directory: Path, base: str, revision: str) -> Merge:
+    """Return what is under `dtp-jobs/` before and after a commit is merged into a base.
+
+    A path that changed since the two parted is as the commit has it, any other as the base has it:
+    of a merge commit and its first parent these are just both trees. Raises UsageError where it
+    cannot be told when they parted.
+    """
+    from dtp_action.core.preview import Merge  # with all that it needs, which `check` does not
+
+    before, commit = _commit(directory, base), _commit(directory, revision)
+    ancestor, old, new = (
+        {file.path: file for file in _tree(directory, one, FOLDER)}
+        for one in (_parted(directory, before, commit), before, commit)
+    )
+    changed = {path for path in ancestor | new if ancestor.get(path) != new.get(path)}
+    kept = {path: file for path, file in old.items() if path not in changed}
+    files = kept | {path: file for path, file in new.items() if path in changed}
+    contents = [tuple(_filled(directory, side.values())) for side in (old, files)]
+    return Merge(commit=commit, before=contents[0], after=contents[1])
+
+
+def _parted(directory: Path, base: str, commit: str) -> str:
+    """Return the last commit that both have."""
+    try:
+        found = _git(directory, "merge-base", "--all", base, commit).decode().split()
+    except UsageError as error:
+        raise UsageError(
+            f"{base[:12]} and {commit[:12]} have no commit in common here",
+            hint="Fetch the whole history (actions/checkout: `fetch-depth: 0`); a branch that"
+            " was begun anew has to be made again from the base.",
+        ) from error
+    if len(found) > 1:
+        raise UsageError(
+            f"{base[:12]} and {commit[:12]} parted more than once",
+            hint="Merge the base branch into the pull request's branch.",
+        )
+    return found[0]
+
+
+def tip(directory: Path, branch: str) -> str:
+    """Return the last commit of a branch: the remote's, else the local one. Raises UsageError."""
+    for place in ("refs/remotes/origin", "refs/heads"):
+        with suppress(UsageError):
+            return _commit(directory, f"{place}/{branch}")
+    raise UsageError(
+        f"this clone has no branch {branch!r}",
+        hint="Correct --branch, or fetch all branches (actions/checkout: `fetch-depth: 0`).",
+    )
 
 
 def read_file(directory: Path, revision: str, path: str) -> bytes | None:
@@ -230,6 +283,14 @@ def _entry(line: bytes) -> File:
         blob=blob,
         size=None if size == "-" else int(size),
     )
+
+
+def _filled(directory: Path, files: Iterable[File]) -> list[File]:
+    """Return the files with the contents that count."""
+    listed, ends = list(files), (".sh", SITE_FILE)
+    wanted = {file.blob for file in listed if _loaded(file) and file.path.endswith(ends)}
+    contents = _blobs(directory, sorted(wanted))
+    return [_with(file, contents.get(file.blob, b"")) for file in listed]
 
 
 def _loaded(file: File) -> bool:

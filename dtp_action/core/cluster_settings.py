@@ -129,3 +129,23 @@ def parse(content: str | bytes, where: str) -> ClusterSettings:
     values = documents.read(content, where, read)
     del values["version"]
     return ClusterSettings(**values)
+
+
+# --- the part that scripts are judged by, as a status document carries it ------------------------
+
+SHARED = {key: FIELDS[key] for key in ("caps", "images", "grants", "visible", "writable")}
+
+
+def dump_shared(settings: ClusterSettings) -> dict[str, Any]:
+    """Return caps, images, grants and what is visible or writable, in the words of the document."""
+    caps = {
+        key: cap.write(getattr(settings.caps, documents.attribute(key, cap)))
+        for key, cap in CAPS.items()
+    }
+    return {
+        "caps": caps,
+        "images": list(settings.images),
+        "grants": {secret: list(users) for secret, users in settings.grants.items()},
+        "visible": settings.visible.value,
+        "writable": list(settings.writable),
+    }

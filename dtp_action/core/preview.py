@@ -1,15 +1,43 @@
 """Foresees what merging a pull request will do to each job that it changes, and says why.
 
-Pure: asks the planner itself where the ledger's state is given, and speaks conditionally where it
-is not. Knows neither git nor GitHub.
+Pure: asks the planner itself where a status document tells how the ledger stands, and speaks
+conditionally where there is none. What only time does (a limit that passes) is not foreseen. Knows
+neither git nor GitHub.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any, NamedTuple, assert_never
 
-from dtp_action.core.model import Finding, Ref, Severity
+from dtp_action.core import catalog as catalogs
+from dtp_action.core import phases, planner, report, scripts, secrets
+from dtp_action.core.catalog import Catalog
+from dtp_action.core.cluster_settings import Caps, ClusterSettings
+from dtp_action.core.model import (
+    Action,
+    Desired,
+    End,
+    Entry,
+    Finding,
+    Hold,
+    Observed,
+    Open,
+    Origin,
+    Phase,
+    Ref,
+    Script,
+    Severity,
+    Spec,
+    Wanted,
+    subject,
+)
+from dtp_action.core.quantities import LARGEST, print_cpu, print_memory, print_time
+from dtp_action.core.scripts import File
+from dtp_action.core.status_document import StatusDocument
+from dtp_action.errors import UsageError
 
 
 class Change(StrEnum):
@@ -34,6 +62,28 @@ class Will(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Everything under `dtp-jobs/` before and after a merge of `commit`, scripts with content."""
+
+    commit: str
+    before: tuple[File, ...]
+    after: tuple[File, ...]
+
+    def changes(self) -> dict[str, Change]:
+        """Return what happens to each path that is not the same before and after."""
+        old, new = ({file.path: file for file in files} for files in (self.before, self.after))
+        changes = dict.fromkeys(old.keys() - new.keys(), Change.REMOVED)
+        changes |= dict.fromkeys(new.keys() - old.keys(), Change.ADDED)
+        for path in old.keys() & new.keys():
+            modes = {old[path].mode, new[path].mode}
+            if old[path].blob != new[path].blob:
+                changes[path] = Change.CHANGED
+            elif len(modes) > 1:  # from file to link, or only the x bit
+                changes[path] = Change.CHANGED if modes & scripts.LINKS.keys() else Change.MODE
+        return changes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Foreseen:
     """What merging will do to one job, and why; refs and directives in `why` stand in backticks."""
 
@@ -43,7 +93,7 @@ class Foreseen:
     why: str
     attempt: int | None = None  # the number it will run as, where known
     image: str = ""
-    limits: str = ""  # such as "1 CPU, 2Gi memory, 10Gi disk, 24h"
+    limits: str = ""  # such as "1 CPU, 2Gi memory, 10Gi disk, 1d"
     secrets: tuple[str, ...] = ()  # names of the Secrets it may use
     retries: int = 0
     resume: bool = False
@@ -60,7 +110,370 @@ class Preview:
     as_of: str | None = None  # RFC 3339 time of the status document; None: conditional
 
     @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of jobs and of other paths."""
+        return (*self.findings, *(finding for row in self.rows for finding in row.findings))
+
+    @property
     def rejected(self) -> bool:
         """Tell whether any finding is an error."""
-        found = (*self.findings, *(finding for row in self.rows for finding in row.findings))
-        return any(finding.severity is Severity.ERROR for finding in found)
+        return any(finding.severity is Severity.ERROR for finding in self.all_findings)
+
+
+def foresee(
+    merge: Merge,
+    desired: Desired,
+    *,
+    catalog: Catalog,
+    document: StatusDocument | None = None,
+    author: str | None = None,
+    max_new: int = 25,
+) -> Preview:
+    """Return what merging will do; `desired` is what the branch asks for after it.
+
+    `author` is the pull request's. Grants are judged only where it and the settings are known.
+    """
+    settings = document.settings if document else None
+    resolve = _resolver(catalog, settings, author)
+    jobs = tuple(_jobs(merge, desired, resolve, document))
+    if document:
+        tell = _by_plan(document.observed, desired, resolve, author, max_new)
+    else:
+        tell = _by_rule(jobs, max_new)
+    paths = {scripts.FOLDER, catalogs.SITE_FILE, *map(scripts.shown, merge.changes())}
+    return Preview(
+        rows=tuple(_row(job, tell(job), grants=bool(settings and author)) for job in jobs),
+        findings=tuple(finding for finding in desired.findings if finding.path in paths),
+        as_of=document.as_of if document else None,
+    )
+
+
+def dump(preview: Preview) -> dict[str, Any]:
+    """Return the JSON form, without its version."""
+    rows = [
+        asdict(row)
+        | {"ref": str(row.ref), "copy_of": str(row.copy_of) if row.copy_of else None}
+        | {"findings": report.findings(row.findings)}
+        for row in preview.rows
+    ]
+    return {"as_of": preview.as_of, "jobs": rows, "findings": report.findings(preview.findings)}
+
+
+# --- the protocol rows ---------------------------------------------------------------------------
+
+
+def catalog_after(merge: Merge) -> tuple[Catalog, tuple[Finding, ...]]:
+    """Return the rows that count after the merge, and what is to be said of the branch's own file.
+
+    Where that cannot be read, the rows from before the merge.
+    """
+    try:
+        before = _catalog(merge.before)
+    except UsageError:
+        before = catalogs.builtin()
+    try:
+        after = _catalog(merge.after)
+    except UsageError as error:
+        return before, (_about_rows(f"{error.message}: no job starts until that is corrected"),)
+    changed = {n for n in before.rows | after.rows if before.rows.get(n) != after.rows.get(n)}
+    if not changed:
+        return after, ()
+    words = f"changes {', '.join(sorted(changed))}: that counts for attempts yet to be recorded"
+    return after, (replace(_about_rows(words), severity=Severity.WARNING),)
+
+
+def _catalog(files: Iterable[File]) -> Catalog:
+    found = [file for file in files if file.path == catalogs.SITE_FILE]
+    if any(file.size != len(file.content) for file in found):
+        raise UsageError(f"{catalogs.SITE_FILE} is not a plain file of at most 256 KiB")
+    rows = catalogs.builtin()
+    content = found[0].content if found else b""
+    return catalogs.parse(content, catalogs.SITE_FILE, base=rows) if content else rows
+
+
+def _about_rows(message: str) -> Finding:
+    words = scripts.shown(secrets.redact(message))
+    return Finding(path=catalogs.SITE_FILE, code="catalog", message=words)
+
+
+# --- the jobs that change ------------------------------------------------------------------------
+
+Resolve = Callable[[Script], Spec | tuple[Finding, ...]]
+UNBOUNDED = ClusterSettings(
+    claim="",
+    runner_image="",
+    caps=Caps(cpu_millis=LARGEST, memory=LARGEST, disk=LARGEST, time=LARGEST),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A job that changes. Without `blob` it is removed, without `script` removed or rejected."""
+
+    ref: Ref
+    change: Change
+    blob: str | None = None
+    script: Script | None = None
+    spec: Spec | None = None
+    findings: tuple[Finding, ...] = ()
+    twin: Ref | None = None  # a job of the same bytes
+    twin_goes: bool = False
+
+    @property
+    def rejected(self) -> bool:
+        return self.blob is not None and self.spec is None
+
+    @property
+    def asked(self) -> int:
+        """The attempt that the script asks for, or 0."""
+        return (self.script.directives.attempt if self.script else None) or 0
+
+
+def _resolver(catalog: Catalog, settings: ClusterSettings | None, author: str | None) -> Resolve:
+    """Return how scripts are judged; what cannot be known keeps none from running."""
+
+    def resolve(script: Script) -> Spec | tuple[Finding, ...]:
+        if not (settings and author):
+            script = replace(script, directives=replace(script.directives, secrets=()))
+        bounds = settings or UNBOUNDED
+        return catalogs.resolve(script, catalog=catalog, settings=bounds, author=author)
+
+    return resolve
+
+
+def _jobs(
+    merge: Merge, desired: Desired, resolve: Resolve, document: StatusDocument | None
+) -> Iterator[_Job]:
+    """Yield the jobs that the merge changes, by ref."""
+    changes = merge.changes()
+    left = [file for file in merge.before if changes.get(file.path) is Change.REMOVED]
+    nothing = Catalog(rows={})
+    gone = scripts.discover(left, commit="", catalog=nothing, settings=None).wanted
+    touched = {ref: one for ref, one in desired.wanted.items() if one.path in changes}
+    known = {ref: one.blob for ref, one in desired.wanted.items() if ref not in touched}
+    ran = {entry.ref: entry.blob for entry in document.observed.entries} if document else {}
+    twins: dict[tuple[str, str], Ref] = {}
+    for blobs in ({r: one.blob for r, one in gone.items()}, known, ran):
+        for ref, blob in blobs.items():
+            twins.setdefault((ref.protocol, blob), ref)
+    for ref in sorted({*gone, *touched}):
+        if ref in gone:
+            yield _Job(ref=ref, change=Change.REMOVED)
+            continue
+        one = touched[ref]
+        twin = twins.setdefault((ref.protocol, one.blob), ref)
+        job = _judged(one, changes[one.path], resolve)
+        yield replace(job, twin=twin if twin != ref else None, twin_goes=twin not in desired.wanted)
+
+
+def _judged(wanted: Wanted, change: Change, resolve: Resolve) -> _Job:
+    spec = resolve(wanted.script) if wanted.script else ()
+    refused = spec if isinstance(spec, tuple) else ()
+    return _Job(
+        ref=wanted.ref,
+        change=change,
+        blob=wanted.blob,
+        script=wanted.script,
+        spec=None if isinstance(spec, tuple) else spec,
+        findings=tuple(sorted({*wanted.findings, *refused})),
+    )
+
+
+# --- what happens to one -------------------------------------------------------------------------
+
+AGAIN = "comment `/dtp retry {ref}` after the merge, or add the line `#DTP attempt={next}`"
+REJECTED = "Nothing of it runs until each error found in it is dealt with."
+STATES = {
+    Phase.WAITING: "is waiting",
+    Phase.RUNNING: "is running",
+    Phase.SUCCEEDED: "is done",
+    Phase.FAILED: "failed",
+    Phase.ERRORED: "errored",
+    Phase.CANCELLED: "was cancelled",
+    Phase.LOST: "is lost",
+}
+
+
+class _Told(NamedTuple):
+    will: Will
+    why: str
+    attempt: int | None = None
+
+
+Tell = Callable[[_Job], _Told]
+
+
+def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
+    """Return a job's row: what happens to it, and what it may use."""
+    row = Foreseen(
+        ref=job.ref,
+        change=job.change,
+        will=told.will,
+        why=told.why,
+        attempt=told.attempt,
+        findings=job.findings,
+        copy_of=job.twin,
+    )
+    if not (job.spec and job.script):
+        return row
+    spec, named = job.spec, job.script.directives.secrets
+    names = ", ".join(f"`{name}`" for name in named)
+    granted = f" The cluster's admin has to have granted {names} to the author." if names else ""
+    return replace(
+        row,
+        why=row.why if grants else row.why + granted,
+        image=spec.image,
+        limits=f"{print_cpu(spec.cpu_millis)} CPU, {print_memory(spec.memory)} memory,"
+        f" {print_memory(spec.disk)} disk, {print_time(spec.time)}",
+        secrets=tuple(dict.fromkeys((*spec.secrets, *named))),
+        retries=spec.retries,
+        resume=spec.resume,
+    )
+
+
+def _new(job: _Job, again: int = 2) -> str:
+    """Say that a job is new, and how one runs again that goes by another name."""
+    if not job.twin:
+        return "A new job: it runs once when this is merged."
+    keep = f"keep the name `{job.twin}` and " if job.twin_goes else ""
+    how = AGAIN.format(ref=job.twin, next=again)
+    return (
+        f"The same bytes as `{job.twin}`: under another name it is another job, with a directory of"
+        f" its own. To run `{job.twin}` again: {keep}{how}."
+    )
+
+
+# --- by what the ledger shows --------------------------------------------------------------------
+
+
+def _by_plan(
+    observed: Observed, desired: Desired, resolve: Resolve, author: str | None, max_new: int
+) -> Tell:
+    """Return what tells by asking the planner what it would do after the merge."""
+    origin = Origin(commit=desired.commit, author=author)
+    policy = planner.Policy(
+        resolve=lambda script, _author: resolve(script),
+        origins=lambda refs: dict.fromkeys(refs, origin),
+        stuck_limit=LARGEST,
+        queue_allowance=LARGEST,
+        retention=0,
+        max_new=max_new,
+    )
+    actions: dict[Ref, list[Action]] = {}
+    for action in planner.plan(desired, observed, policy).actions:
+        actions.setdefault(subject(action)[0], []).append(action)
+    last = {e.ref: e for e in sorted(observed.entries, key=lambda entry: entry.attempt)}
+
+    def tell(job: _Job) -> _Told:
+        entry, steps = last.get(job.ref), actions.get(job.ref, [])
+        if entry is None:
+            return _first(job, steps, last)
+        status = phases.judge(entry, observed)
+        if status.phase.ended:
+            return _after(job, steps, entry.attempt, status.phase)
+        return _meanwhile(job, steps, entry, status.phase)
+
+    return tell
+
+
+def _opened(steps: list[Action]) -> int | None:
+    return next((step.draft.attempt for step in steps if isinstance(step, Open)), None)
+
+
+def _held(steps: list[Action]) -> str:
+    return next((step.reason for step in steps if isinstance(step, Hold)), "")
+
+
+def _first(job: _Job, steps: list[Action], last: dict[Ref, Entry]) -> _Told:
+    """Tell of a job that has no attempt yet."""
+    if job.blob is None:
+        return _Told(Will.NOTHING, "It has never run here.")
+    if job.rejected:
+        return _Told(Will.REJECT, REJECTED)
+    if attempt := _opened(steps):
+        again = last[job.twin].attempt + 1 if job.twin in last else 2
+        return _Told(Will.RUN, _new(job, again), attempt)
+    return _Told(Will.HOLD, f"The cluster's admin has to decide: {_held(steps)}.")
+
+
+def _after(job: _Job, steps: list[Action], number: int, phase: Phase) -> _Told:
+    """Tell of a job whose last attempt has ended."""
+    state = f"Attempt {number} is {STATES[phase]}"
+    again = f"To run it: {AGAIN.format(ref=job.ref, next=number + 1)}."
+    if job.blob is None:
+        return _Told(Will.NOTHING, f"{state}; its record and its files stay.")
+    if job.rejected:
+        return _Told(Will.REJECT, REJECTED)
+    if attempt := _opened(steps):
+        why = f"`#DTP attempt={attempt}` asks for it" if attempt == job.asked else state
+        return _Told(Will.RUN, f"{why}: this runs as attempt {attempt}.", attempt)
+    if _held(steps):
+        return _Told(Will.HOLD, f"{state}, and then a change does not run by itself. {again}")
+    return _Told(Will.NOTHING, f"{state}, with the same bytes. {again}")
+
+
+def _meanwhile(job: _Job, steps: list[Action], entry: Entry, phase: Phase) -> _Told:
+    """Tell of a job whose last attempt has not ended."""
+    number, following = entry.attempt, max(entry.attempt + 1, job.asked)
+    ends = any(isinstance(step, End) for step in steps)
+    state = f"Attempt {number} is {STATES[phase]}"
+    if job.rejected:
+        how = f"attempt {number} is cancelled" if ends else f"attempt {number} goes on"
+        return _Told(Will.REJECT, f"{REJECTED} Meanwhile {how}.")
+    if entry.intent:
+        return _Told(Will.DEPENDS, f"Attempt {number} is being ended: decided when it has.")
+    if job.blob is None and ends:
+        return _Told(Will.CANCEL, f"Attempt {number} has not started: it is cancelled.")
+    if job.blob is None:
+        how = f"to end it, comment `/dtp cancel {job.ref}`"
+        return _Told(Will.GO_ON, f"{state} and goes on; {how}.")
+    if job.blob == entry.blob:
+        return _Told(Will.GO_ON, f"{state}, with the same bytes, and goes on.")
+    if ends:
+        why = f"Attempt {number} has not started: it is cancelled, and this runs as attempt"
+        return _Told(Will.RUN, f"{why} {following}.", following)
+    if job.asked > number:
+        why = f"{state}; when it has ended, this runs as attempt {job.asked}."
+        return _Told(Will.RUN, why, job.asked)
+    how = AGAIN.format(ref=job.ref, next=number + 1)
+    why = f"{state}, with other bytes. If it fails, this runs as attempt {number + 1};"
+    return _Told(Will.DEPENDS, f"{why} else, to run it: {how}.")
+
+
+# --- by rule, where nothing is known of the ledger -----------------------------------------------
+
+
+def _by_rule(jobs: Iterable[_Job], max_new: int) -> Tell:
+    """Return what tells conditionally."""
+    new = sum(job.change is Change.ADDED and not job.rejected for job in jobs)
+
+    def tell(job: _Job) -> _Told:
+        if job.rejected:
+            return _Told(Will.REJECT, REJECTED)
+        match job.change:
+            case Change.ADDED if new > max_new:
+                why = f"{new} new jobs at once are held until the cluster's admin lets them run."
+                return _Told(Will.HOLD, why)
+            case Change.ADDED:
+                return _Told(Will.RUN, _new(job), job.asked or None)
+            case Change.CHANGED:
+                return _Told(Will.DEPENDS, _changed(job))
+            case Change.MODE:
+                return _Told(Will.NOTHING, "Only the x bit changes, which never matters.")
+            case Change.REMOVED:
+                why = "If it has not started, it is cancelled; what is running goes on, and"
+                return _Told(Will.DEPENDS, f"{why} `/dtp cancel {job.ref}` ends it.")
+            case _:
+                assert_never(job.change)
+
+    return tell
+
+
+def _changed(job: _Job) -> str:
+    asked = job.asked
+    start = f"If its last attempt is below {asked}, this runs as attempt {asked}. " if asked else ""
+    how = AGAIN.format(ref=job.ref, next=f"{asked + 1 if asked else 2}")
+    return (
+        f"{start}If its last attempt failed, this runs; if it succeeded, it does not: {how}"
+        f"{'' if asked else ' (or a higher number)'}."
+    )

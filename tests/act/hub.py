@@ -1,0 +1,298 @@
+"""A requests repository with its GitHub and its runner: real git, the stand-in, and `act`.
+
+`act` runs the workflows on this machine, without containers, from the callers to `action.yml` to
+`dtp`. What it does not do is done here or not at all. Here: which commit a workflow is taken from
+for an event, what the token may do (from the job's `permissions`), no secret for a fork. Not at
+all: branch and path filters, environments, concurrency groups, schedules, and masking of more than
+whole values: these are tests of what a run does, not of whether GitHub begins one.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.act import events
+from tests.e2e.site import OURS
+from tests.github.branches import Branches
+from tests.github.fake import REPOSITORY, TOKEN, GitHub, Pull
+
+Wire = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+STUBS = Path(__file__).parent / "stubs"
+EXAMPLES = ROOT / "docs/examples"
+RUNNERS = ("ubuntu-slim", "ubuntu-24.04", "ubuntu-latest")
+PATIENCE = 240.0  # seconds until a run counts as hanging; the machine may be busy
+SCOPES = {"pull-requests": "write", "statuses": "write", "actions": "read"}  # as the stand-in has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run of a workflow left: its exit code and what the runner noted, in order."""
+
+    code: int
+    notes: tuple[Wire, ...]
+    trouble: str
+
+    @property
+    def log(self) -> str:
+        """Return what the steps printed, as the runner shows it."""
+        return "".join(note["msg"] for note in self.notes if note.get("raw_output"))
+
+    @property
+    def summary(self) -> str:
+        """Return the step summaries."""
+        return "".join(note["content"] for note in self.notes if note.get("command") == "summary")
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Return what the steps put out, the last of each name."""
+        return {n["name"]: n["arg"] for n in self.notes if n.get("command") == "set-output"}
+
+    def annotations(self, level: str) -> list[tuple[str, str]]:
+        """Return place and text of each annotation of a level."""
+        return [
+            (":".join(note["kvPairs"].get(key, "") for key in ("file", "line")), note["arg"])
+            for note in self.notes
+            if note.get("command") == level
+        ]
+
+    @property
+    def commands(self) -> set[str]:
+        """Return which workflow commands the runner obeyed."""
+        return {note["command"] for note in self.notes if "command" in note} - {"ignored"}
+
+    @property
+    def masked(self) -> set[str]:
+        """Return what the runner was told to mask."""
+        return {note["arg"] for note in self.notes if note.get("command") == "add-mask"}
+
+    @property
+    def all_shown(self) -> str:
+        """Return everything that anybody may read of the run."""
+        return self.log + self.summary + "".join(str(n["msg"]) for n in self.notes)
+
+
+@dataclass
+class Hub:
+    """One requests repository; `secrets` are what its environment holds."""
+
+    root: Path
+    github: GitHub
+    project: Path  # what `scidas/dtp-requests@v1` stands for
+    secrets: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: {"DTP_ENABLED": "true"})
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True)
+        self.branches = Branches(self.root / "github.com", self.github)
+        self.branches.git("config", "uploadpack.allowAnySHA1InWant", "true")
+
+    # --- the repository ---
+
+    def lay_workflows(self, folder: Path, **changes: str) -> None:
+        """Put a folder's workflows on main, with the maintainer's values in place of `dtp`."""
+        files: dict[str, str | None] = {}
+        for path in folder.glob("*.yml"):
+            text = _for_act(path.read_text())
+            for old, new in changes.items():
+                text = text.replace(f"{old}: dtp", f"{old}: {new}")
+            files[f".github/workflows/{path.name}"] = text
+        self.branches.commit(files, "the workflows")
+
+    def pull(self, number: int, *, fork: str = "", base: str = "main", **scripts: str) -> Pull:
+        """Open a pull request that adds scripts of dtp-local, named by keyword."""
+        files: dict[str, str | None] = {
+            f"dtp-jobs/dtp-local/{name.replace('_', '-')}.sh": text
+            for name, text in scripts.items()
+        }
+        return self.open_pull(number, files, fork=fork, base=base)
+
+    def open_pull(
+        self, number: int, files: dict[str, str | None], *, fork: str = "", base: str = "main"
+    ) -> Pull:
+        """Open a pull request that changes files, from a fork if one is named."""
+        pull = self.branches.pull(number, files, base=base)
+        pull.branch, pull.fork = f"pull-{number}", fork
+        self.branches.git("update-ref", f"refs/pull/{number}/head", pull.head)
+        self.branches.git("checkout", "--quiet", base)
+        if fork:  # whose branches are not ours
+            self.branches.git("branch", "--quiet", "-D", pull.branch)
+        return pull
+
+    # --- what happens ---
+
+    def push(self, branch: str = "main", sender: str = "grace") -> Run:
+        """Run what a push of the branch's head begins."""
+        head, before = self.branches.head(branch), self.branches.head(f"{branch}~")
+        payload = events.push(branch, before, head, sender)
+        return self.run("dispatch", "push", payload, branch=branch, actor=sender)
+
+    def schedule(self) -> Run:
+        return self.run("dispatch", "schedule", events.schedule(), actor=REPOSITORY.split("/")[0])
+
+    def by_hand(self, command: str, job: str = "", *, again: str = "", **inputs: str) -> Run:
+        """Run the workflow by hand; `again` is the id of an earlier run, pressed again."""
+        asked = {"command": command, "job": job, **inputs}
+        payload = events.workflow_dispatch("main", "grace", **asked)
+        return self.run("dispatch", "workflow_dispatch", payload, ident=again)
+
+    def preview(self, pull: Pull, title: str = "A transfer") -> Run:
+        """Run what opening a pull request begins: on its merge with the base, as GitHub has it."""
+        base = self.branches.head(pull.base)
+        self.branches.git("checkout", "--quiet", "--detach", base)
+        self.branches.git("merge", "--quiet", "--no-ff", "--message=merge", pull.head)
+        merge = self.branches.head()
+        self.branches.git("update-ref", f"refs/pull/{pull.number}/merge", merge)
+        self.branches.git("checkout", "--quiet", pull.base)
+        payload = events.pull_request(pull, base, title)
+        return self.run(
+            "preview",
+            "pull_request",
+            payload,
+            commit=merge,
+            actor=pull.author or "ghost",
+            trusted=not pull.fork,
+        )
+
+    def preview_comment(self, pull: Pull) -> Run:
+        """Run what the end of the preview run begins."""
+        return self.run("preview-comment", "workflow_run", events.workflow_run(pull))
+
+    def comment(self, number: int, text: str, author: str = "grace") -> Run:
+        """Write a comment, and run what it begins."""
+        comment = self.github.comment(number, text, author)
+        payload = events.issue_comment(comment, self.github.pulls[number].author or "ghost")
+        return self.run("command", "issue_comment", payload, actor=author)
+
+    # --- the runner ---
+
+    def run(
+        self,
+        workflow: str,
+        event: str,
+        payload: Wire,
+        *,
+        branch: str = "main",
+        commit: str = "",
+        actor: str = "grace",
+        trusted: bool = True,
+        ident: str = "",
+    ) -> Run:
+        """Run one workflow, as it stands at the commit, for an event."""
+        number = str(next(self.numbers))
+        folder = self.root / "runs" / number
+        place = self._clone(folder, branch, commit or self.branches.head(branch))
+        file = place / f".github/workflows/{workflow}.yml"
+        self.github.denied = set(SCOPES) - _granted(file)
+        (folder / "event.json").write_text(json.dumps(payload))
+        secrets = {"GITHUB_TOKEN": TOKEN} | (self.secrets if trusted else {})
+        given = {
+            "secret": secrets,
+            "var": self.variables,
+            "platform": dict.fromkeys(RUNNERS, "-self-hosted"),
+            "local-repository": self._actions(),
+            "env": {
+                "GITHUB_REPOSITORY": REPOSITORY,
+                "GITHUB_REPOSITORY_ID": "42",
+                "GITHUB_API_URL": self.github.url,
+                "GITHUB_RUN_ID": ident or number,
+            },
+        }
+        argv = [sys.executable.replace("python", "act"), event, "--json", "--no-cache-server"]
+        argv += ["--no-skip-checkout", f"--directory={place}", f"--workflows={file}"]
+        argv += [f"--eventpath={folder}/event.json", f"--action-cache-path={folder}/act"]
+        argv += [f"--actor={actor}"]
+        argv += [f"--{k}={name}={value}" for k, v in given.items() for name, value in v.items()]
+        done = subprocess.run(
+            argv,
+            env=self._environment(folder),
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        self._take_up(folder / "artifacts", fork="" if trusted else "mallory/requests")
+        shutil.rmtree(folder / "act", ignore_errors=True)
+        notes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+        return Run(code=done.returncode, notes=tuple(notes), trouble=done.stderr.decode())
+
+    def _clone(self, folder: Path, branch: str, commit: str) -> Path:
+        """Return a checkout of the commit, from which `act` takes the workflow and the ref."""
+        place = folder / "workflow"
+        git = self.branches.git
+        git("clone", "--quiet", "--no-checkout", str(self.branches.root), str(place))
+        git("-C", str(place), "fetch", "--quiet", "origin", commit)
+        git("-C", str(place), "checkout", "--quiet", "-B", branch, commit)
+        return place
+
+    def _actions(self) -> dict[str, str]:
+        """Return where each action lies that workflows use: the project, or its stub."""
+        files = [self.project / "action.yml", *(self.project / ".github/workflows").glob("*.yml")]
+        uses = r"uses: ([\w-]+/([\w-]+)@[0-9a-f]{40})"
+        found = {m for path in files for m in re.findall(uses, path.read_text())}
+        stubs = {reference: str(STUBS / name) for reference, name in found}
+        return stubs | {"scidas/dtp-requests@v1": str(self.project)}
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """Return the runner's own environment, which host mode hands to every step."""
+        uv = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
+        clean = {k: v for k, v in os.environ.items() if not OURS.match(k) and k != "VIRTUAL_ENV"}
+        return clean | {
+            "PATH": f"{Path(uv).parent}:{os.environ['PATH']}",
+            "UV_PYTHON": sys.executable,
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            "HUB_ORIGIN": f"file://{self.branches.root}",
+            "HUB_PROJECT": str(self.project),
+            "HUB_ARTIFACTS": str(folder / "artifacts"),
+        }
+
+    def _take_up(self, artifacts: Path, fork: str) -> None:
+        for path in sorted(artifacts.glob("*")):
+            self.github.upload(
+                path.name, {one.name: one.read_bytes() for one in path.iterdir()}, fork=fork
+            )
+
+
+def _granted(workflow: Path) -> set[str]:
+    """Return what the token of a workflow's one job may do, of what the stand-in knows."""
+    document = yaml.safe_load(workflow.read_text())
+    (job,) = document["jobs"].values()
+    permissions = job.get("permissions", document.get("permissions", {}))
+    return {scope for scope, least in SCOPES.items() if permissions.get(scope) in (least, "write")}
+
+
+def one_line(kubeconfig: str) -> str:
+    """Return a kubeconfig as the secret has it."""
+    return base64.b64encode(kubeconfig.encode()).decode()
+
+
+def lay_project(place: Path) -> Path:
+    """Copy what a release of this project would have, for runs to start from."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in ("dtp_action", ".github", "docs/examples"):
+        shutil.copytree(ROOT / name, place / name, ignore=ignore)
+    for name in ("action.yml", "pyproject.toml", "uv.lock", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, place / name)
+    for path in (place / ".github/workflows").glob("*.yml"):
+        path.write_text(_for_act(path.read_text()))
+    return place
+
+
+def _for_act(workflow: str) -> str:
+    """Return a workflow without the word that `act` does not know."""
+    return workflow.replace(", deployment: false", "")

@@ -448,7 +448,7 @@ def changed(event: Any, path: tuple[str, ...], value: Any) -> Any:
     return event | {path[0]: changed(event[path[0]], path[1:], value)}
 
 
-PULL_REQUEST = {"pull_request": {"base": {"sha": SHA}, "user": {"login": "ada-l"}}}
+PULL_REQUEST = {"pull_request": {"base": {"sha": SHA, "ref": "main"}, "user": {"login": "ada-l"}}}
 COMMENT = {
     "action": "created",
     "issue": {"pull_request": {"url": "https://…"}},
@@ -474,6 +474,7 @@ ODD: tuple[Any, ...] = (
 
 def test_event_of_a_pull_request_names_base_and_author() -> None:
     assert actions.pull_request_base(PULL_REQUEST) == SHA
+    assert actions.pull_request_branch(PULL_REQUEST) == "main"
     assert actions.pull_request_author(PULL_REQUEST) == "ada-l"
     bot = changed(PULL_REQUEST, ("pull_request", "user", "login"), "renovate[bot]")
     assert actions.pull_request_author(bot) == "renovate[bot]"
@@ -512,6 +513,7 @@ def test_only_runs_on_pull_requests_are_previewed(event: Any) -> None:
     [
         (actions.pull_request_base, PULL_REQUEST, ("pull_request", "base", "sha")),
         (actions.pull_request_base, PULL_REQUEST, ("pull_request", "base")),
+        (actions.pull_request_branch, PULL_REQUEST, ("pull_request", "base", "ref")),
         (actions.pull_request_author, PULL_REQUEST, ("pull_request", "user", "login")),
         (actions.pull_request_author, PULL_REQUEST, ("pull_request",)),
         (actions.comment_node, COMMENT, ("comment", "node_id")),

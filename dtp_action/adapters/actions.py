@@ -261,11 +261,6 @@ def pull_request_branch(event: Event) -> str | None:
     return _text(event, BRANCH, "pull_request", "base", "ref")
 
 
-def pull_request_branch(event: Event) -> str | None:
-    """Return the branch that a pull request is to be merged into."""
-    return _text(event, BRANCH, "pull_request", "base", "ref")
-
-
 def pull_request_author(event: Event) -> str | None:
     """Return the login of who opened a pull request."""
     return _text(event, LOGIN, "pull_request", "user", "login")

@@ -1,0 +1,185 @@
+"""The Action, the workflows and the example callers agree with the command line and each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from dtp_action import cli
+
+ROOT = Path(__file__).parents[2]
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
+STEP = ACTION["runs"]["steps"][-1]
+FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
+EXAMPLES = sorted((ROOT / "docs/examples").glob("*/*.yml"))
+OURS = re.compile(r"\./\.dtp-requests$|scidas/dtp-requests@")
+COMMANDS = ("dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer")
+# What is no option: what becomes argv, and whether there is a first step.
+ARGV, SETUP = {"command", "directory"}, "setup-uv"
+# Options that the Action leaves out: of a person at a terminal, or of the embedded cluster.
+AT_HOME = {
+    "all", "cluster", "dry-run", "follow", "format", "github-repository", "rename-source",
+}  # fmt: skip
+
+every_file = pytest.mark.parametrize(
+    "path", [*FILES, *EXAMPLES], ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+def workflow(path: Path) -> dict[Any, Any]:
+    return dict(yaml.safe_load(path.read_text()))
+
+
+def triggers(path: Path) -> dict[str, Any]:
+    return dict(workflow(path)[True])  # to YAML 1.1, `on` is true
+
+
+def steps(path: Path) -> Iterator[dict[str, Any]]:
+    for job in workflow(path)["jobs"].values():
+        yield from job.get("steps", ())
+
+
+def variable(name: str) -> str:
+    return "DTP_" + name.upper().replace("-", "_")
+
+
+def options() -> dict[str, str]:
+    """Return the variable of each option or argument that the Action's commands read."""
+    found = {}
+    for command in COMMANDS:
+        for one in cli.dtp.commands[command].params:
+            named = one.name if isinstance(one, click.Argument) else one.opts[0].lstrip("-")
+            if isinstance(one.envvar, str):
+                found[str(named)] = one.envvar
+    return {"job" if variable == "DTP_JOB" else name: variable for name, variable in found.items()}
+
+
+# --- the Action ----------------------------------------------------------------------------------
+
+
+def test_every_input_reaches_dtp_as_its_variable() -> None:
+    passed = {key: value for key, value in STEP["env"].items() if key.startswith("DTP_")}
+    wanted = {variable(name): f"${{{{ inputs.{name} }}}}" for name in ACTION["inputs"]}
+    del wanted[variable(SETUP)]
+    assert passed == wanted
+
+
+def test_every_input_is_an_option_of_dtp_and_every_option_an_input() -> None:
+    inputs = {name: variable(name) for name in ACTION["inputs"]}
+    taken = {name: variable for name, variable in options().items() if name not in AT_HOME}
+    assert taken == {k: v for k, v in inputs.items() if k not in ARGV | {SETUP}}
+
+
+def test_inputs_and_outputs_say_what_they_are_for() -> None:
+    for one in [*ACTION["inputs"].values(), *ACTION["outputs"].values()]:
+        assert one["description"]
+
+
+def test_every_output_is_the_steps_own() -> None:
+    for name, output in ACTION["outputs"].items():
+        assert output["value"] == f"${{{{ steps.{STEP['id']}.outputs.{name} }}}}"
+
+
+def test_dtp_starts_from_the_lock_with_one_stream_for_all_it_says() -> None:
+    first, last = STEP["run"].strip().splitlines()
+    assert first == "exec 2>&1"
+    assert "--locked" in last
+    assert last.endswith('dtp -C "$DTP_DIRECTORY" "$DTP_COMMAND"')
+
+
+# --- the workflows -------------------------------------------------------------------------------
+
+
+def test_no_expression_stands_in_a_script() -> None:
+    scripts = [step.get("run", "") for path in [*FILES, *EXAMPLES] for step in steps(path)]
+    assert not [script for script in [*scripts, STEP["run"]] if "${{" in script]
+
+
+def test_other_peoples_actions_are_pinned_to_one_commit_each_and_say_its_version() -> None:
+    pins: dict[str, set[str]] = {}
+    for path in [ROOT / "action.yml", *FILES, *EXAMPLES]:
+        for line in path.read_text().splitlines():
+            if (uses := re.search(r"\buses: (.*)", line)) and not re.search("dtp-requests", line):
+                pin = re.fullmatch(r"([\w/-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", uses[1])
+                assert pin, f"{path.name}: {line}"
+                pins.setdefault(pin[1], set()).add(pin[2])
+    assert {name: len(found) for name, found in pins.items()} == dict.fromkeys(pins, 1)
+    assert len(pins) == 3
+
+
+@every_file
+def test_every_job_has_its_permissions_and_a_time_limit(path: Path) -> None:
+    top = workflow(path)["permissions"]
+    for job in workflow(path)["jobs"].values():
+        assert job.get("permissions", top)
+        assert "uses" in job or 0 < job["timeout-minutes"] <= 40
+
+
+@every_file
+def test_what_acts_is_off_until_it_is_enabled(path: Path) -> None:
+    for job in workflow(path)["jobs"].values():
+        acts = any("kubeconfig" in step.get("with", {}) for step in job.get("steps", ()))
+        writes = "workflow_run" in triggers(path) and "steps" in job
+        if acts or writes:
+            assert job["if"].startswith("vars.DTP_ENABLED == 'true'")
+
+
+@every_file
+def test_a_checkout_leaves_no_credentials_behind(path: Path) -> None:
+    for step in steps(path):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+@every_file
+def test_pull_request_runs_get_no_secret_and_may_write_nothing(path: Path) -> None:
+    if "pull_request" in triggers(path):
+        assert "secrets." not in path.read_text()
+        assert "write" not in str(workflow(path)["permissions"])
+        assert "write" not in str(
+            [job.get("permissions") for job in workflow(path)["jobs"].values()]
+        )
+
+
+@every_file
+def test_our_action_is_given_inputs_that_it_has(path: Path) -> None:
+    for step in steps(path):
+        if OURS.match(step.get("uses", "")):
+            assert set(step["with"]) <= set(ACTION["inputs"])
+            assert (
+                step["with"]["command"] in COMMANDS or "inputs.command" in step["with"]["command"]
+            )
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_caller_gives_what_the_called_workflow_takes_and_needs(path: Path) -> None:
+    for job in workflow(path)["jobs"].values():
+        if "uses" in job:
+            called = ROOT / job["uses"].removeprefix("scidas/dtp-requests/").partition("@")[0]
+            takes = triggers(called)["workflow_call"]
+            assert set(job.get("with", {})) <= set(takes["inputs"])
+            assert set(job.get("secrets", {})) <= set(takes.get("secrets", {}))
+            (its,) = workflow(called)["jobs"].values()
+            assert job["permissions"] == its["permissions"]
+
+
+@pytest.mark.parametrize("name", ["dispatch", "preview", "preview-comment", "command"])
+def test_examples_listen_to_what_the_workflow_itself_listens_to(name: str) -> None:
+    own = set(triggers(ROOT / f".github/workflows/{name}.yml")) - {"workflow_call"}
+    for path in EXAMPLES:
+        if path.stem == name:
+            assert set(triggers(path)) == own
+
+
+def test_a_manual_run_offers_what_the_command_line_has() -> None:
+    for path in [*FILES, *EXAMPLES]:
+        if path.stem == "dispatch":
+            asked = triggers(path)["workflow_dispatch"]["inputs"]["command"]
+            assert set(asked["options"]) == set(COMMANDS) - {"preview", "answer"}
+            assert asked["default"] == ACTION["inputs"]["command"]["default"] == "dispatch"

@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from dtp_action.errors import UsageError
 
 
-def source(flag: str | None, environ: Mapping[str, str], known: str | None) -> str:
+def source(
+    flag: str | None, environ: Mapping[str, str], known: str | None, branch: str | None = None
+) -> str:
     """Return the branch a ledger belongs to: as told, as GitHub says, or as the ledger has it.
 
     Raises UsageError where nothing says it: it is never invented.
     """
-    found = flag or github_source(environ) or known
+    found = flag or github_source(environ, branch) or known
     if found:
         return found
     raise UsageError(
@@ -23,15 +25,21 @@ def source(flag: str | None, environ: Mapping[str, str], known: str | None) -> s
     )
 
 
-def github_source(environ: Mapping[str, str]) -> str | None:
+def github_source(environ: Mapping[str, str], branch: str | None = None) -> str | None:
     """Return `<host>/<repository id>#<branch>` in a GitHub workflow run, else None."""
     repository = environ.get("GITHUB_REPOSITORY_ID")
     server = environ.get("GITHUB_SERVER_URL")
-    on_branch = environ.get("GITHUB_REF_TYPE") == "branch"
-    branch = environ.get("DTP_BRANCH") or (environ.get("GITHUB_REF_NAME") if on_branch else None)
-    if not (repository and server and branch):
+    of = branch or github_branch(environ)
+    if not (repository and server and of):
         return None
-    return f"{urlsplit(server).hostname}/{repository}#{branch}"
+    return f"{urlsplit(server).hostname}/{repository}#{of}"
+
+
+def github_branch(environ: Mapping[str, str]) -> str | None:
+    """Return the branch that a GitHub workflow runs on; None for a tag or a pull request."""
+    on_branch = environ.get("GITHUB_REF_TYPE") == "branch"
+    merging = environ.get("GITHUB_REF", "").startswith("refs/pull/")
+    return environ.get("GITHUB_REF_NAME") if on_branch and not merging else None
 
 
 def actor(environ: Mapping[str, str]) -> str:

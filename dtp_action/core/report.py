@@ -6,7 +6,7 @@ The JSON forms are versioned and documented in docs/reference/json.md.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from dtp_action.core import phases
@@ -117,6 +117,32 @@ def _ref_of(path: str) -> str | None:
         return str(Ref.parse(path)) if path.endswith(".sh") else None
     except ValueError:
         return None
+
+
+LATELY = timedelta(days=7)
+
+
+def lately(rows: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Return the rows of jobs that are open or ended lately."""
+    since = stamp(now - LATELY)
+    return [row for row in rows if (row["finished"] or row["created"]) >= since]
+
+
+def counts(
+    actions: list[dict[str, Any]], rejected: list[dict[str, Any]], jobs: list[dict[str, Any]]
+) -> dict[str, str]:
+    """Return how many attempts were opened and ended, are open and failed; what does not run."""
+    done = [row["action"] for row in actions]
+    found = [Phase(row["phase"]) for row in jobs]
+    good = (Phase.SUCCEEDED, Phase.CANCELLED)
+    return {
+        "opened": str(done.count("open")),
+        "ended": str(done.count("settle")),
+        "open": str(sum(not phase.ended for phase in found)),
+        "failed": str(sum(phase.ended and phase not in good for phase in found)),
+        "rejected": str(len({row["path"] for row in rejected})),
+        "held": str(len({row["ref"] for row in actions if row["action"] == "hold"})),
+    }
 
 
 def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:

@@ -1,0 +1,233 @@
+"""The commands of admins and of workflows: plan, dispatch, answer, and what is asked by hand."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dtp_action.cli.options import (
+    Bounds,
+    Branch,
+    Hub,
+    Site,
+    bounds_options,
+    branch_option,
+    branch_options,
+    catalog_option,
+    format_option,
+    hub_options,
+    option,
+    request_option,
+    site_options,
+    workflow,
+)
+from dtp_action.cli.work import begin, end, read, read_ref, warn, watching, working_catalog
+from dtp_action.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from dtp_action.core.model import Action, Observed
+    from dtp_action.tell import Audience, Work
+
+FIRST_TURN = 15  # seconds: what ends by then is told once
+
+
+@click.command()
+@site_options
+@branch_options
+@bounds_options
+@hub_options
+@format_option
+@click.pass_obj
+def plan(
+    directory: Path, /, site: Site, branch: Branch, bounds: Bounds, hub: Hub, form: str
+) -> None:
+    """Show what dispatch would do, and why."""
+    from dtp_action import dispatch as loop
+    from dtp_action.core import planner
+
+    work = begin(directory, site, branch, hub, bounds)
+    observed = loop.look(work.cluster)
+    if observed.identity:
+        loop.identify(work.cluster, observed, branch.ledger(site, observed))
+    planned = planner.plan(work.desired, observed, work.policy)
+    end(work, hub, observed, form, done=planned.actions, rejected=planned.rejected)
+
+
+@click.command()
+@option("--wait", default=0, type=click.IntRange(0), metavar="SECONDS",
+        help="Wait up to this long for the ends of what is open.")  # fmt: skip
+@option("--dry-run", is_flag=True, help="Only show what would be done: dtp plan.")
+@option("--rename-source", is_flag=True, help="The branch or repository has a new name.")
+@site_options
+@branch_options
+@bounds_options
+@hub_options
+@format_option
+@click.pass_context
+def dispatch(
+    ctx: click.Context,
+    /,
+    wait: int,
+    dry_run: bool,
+    rename_source: bool,
+    site: Site,
+    branch: Branch,
+    bounds: Bounds,
+    hub: Hub,
+    form: str,
+) -> Exit:
+    """Start what the branch asks for, settle what ended, tell whom it concerns."""
+    from dtp_action import dispatch as loop
+    from dtp_action import tell
+
+    if dry_run:
+        ctx.invoke(plan, site=site, branch=branch, bounds=bounds, hub=hub, form=form)
+        return Exit.DONE
+    work = begin(ctx.obj, site, branch, hub, bounds)
+    source = functools.partial(branch.ledger, site)
+    done: list[Action] = []
+    bad = False
+    with watching(quiet=form == "json") as watch:
+        for seconds in turns(wait, work.audience):
+            result = loop.run(
+                work.cluster,
+                work.desired,
+                work.policy,
+                patience=loop.Patience(
+                    seconds=seconds, monotonic=time.monotonic, sleep=time.sleep, watch=watch
+                ),
+                source=source,
+                rename=rename_source,
+            )
+            done += result.actions
+            bad = bad or bool(result.bad)
+            told = tell.everybody(work, result.observed)
+            if all(entry.outcome for entry in result.observed.entries):
+                break
+    end(work, hub, result.observed, form, done=done, rejected=result.rejected, told=told)
+    return Exit.BAD_OUTCOME if wait and bad else Exit.DONE
+
+
+def turns(wait: int, audience: Audience | None) -> tuple[int, ...]:
+    """Return how long each turn of a run waits: pull requests hear of a long one early, too."""
+    first = min(wait, FIRST_TURN)
+    return (first, wait - first) if audience and wait > first else (wait,)
+
+
+@click.command()
+@click.argument("ref", envvar="DTP_JOB")
+@request_option
+@site_options
+@branch_options
+@hub_options
+@format_option
+@click.pass_obj
+def retry(
+    directory: Path, /, ref: str, request: str, site: Site, branch: Branch, hub: Hub, form: str
+) -> None:
+    """Run a job again, with its script as it is on the branch."""
+    from dtp_action import dispatch as loop
+    from dtp_action import tell
+    from dtp_action.core import planner
+
+    job = read_ref(ref)
+    work = begin(directory, site, branch, hub)
+    observed = loop.look(work.cluster)
+    loop.identify(work.cluster, observed, branch.ledger(site, observed))
+    action = planner.retry(job, work.desired, observed, work.policy, request)
+    done = loop.apply(work.cluster, action, observed) if action else []
+    observed = loop.look(work.cluster)
+    told = tell.everybody(work, observed)
+    end(work, hub, observed, form, done=done, told=told, refs=[job])
+
+
+@click.command()
+@click.argument("ref", envvar="DTP_JOB")
+@request_option
+@site_options
+@branch_option
+@hub_options
+@format_option
+def cancel(ref: str, request: str, site: Site, branch: str | None, hub: Hub, form: str) -> None:
+    """End the active attempt of a job."""
+    from dtp_action import dispatch as loop
+    from dtp_action import settings, tell
+    from dtp_action.core import planner
+
+    job = read_ref(ref)
+    cluster = site.open()
+    observed = loop.look(cluster)
+    action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
+    done = loop.apply(cluster, action, observed) if action else []
+    observed = loop.look(cluster)
+    audience = hub.audience(Branch(branch=branch).name, hub.pulls())
+    told = tell.after_run(cluster, audience, observed) if audience else tell.Told()
+    end(None, hub, observed, form, done=done, told=told, refs=[job])
+
+
+@click.command()
+@site_options
+@branch_options
+@hub_options
+@click.pass_obj
+def answer(directory: Path, /, site: Site, branch: Branch, hub: Hub) -> None:
+    """Do what a comment on a pull request asks for (in a workflow)."""
+    from dtp_action import dispatch as loop
+    from dtp_action import tell
+    from dtp_action.adapters import actions
+
+    runner, audience = workflow(), hub.audience(branch.name, hub.pulls())
+    if not runner or not audience or not branch.name:
+        raise UsageError(
+            "answer needs the event of a workflow, and a token",
+            hint="it is for workflows on issue_comment; by hand: dtp status, logs, retry, cancel",
+        )
+
+    def start() -> tuple[Work, Observed]:
+        work = begin(directory, site, branch, hub)
+        observed = loop.look(work.cluster)
+        if observed.identity:
+            loop.identify(work.cluster, observed, branch.ledger(site, observed))
+        return work, observed
+
+    node = actions.comment_node(runner.payload)
+    told = tell.answer(audience, node, branch=branch.name, begin=start) if node else tell.Told()
+    click.echo("\n".join(told.urls) or "nothing was asked for here")
+    for warning in told.warnings:
+        warn(warning)
+    runner.output("comment-urls", "\n".join(told.urls))
+
+
+@click.command()
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@catalog_option
+@option("--cluster-settings", metavar="FILE", help="The admin's settings.yaml; else an example.")
+@click.pass_obj
+def render(
+    directory: Path, script: Path, catalog: str | None, cluster_settings: str | None
+) -> None:
+    """Print the ledger entry and the Job of a script as YAML."""
+    from dtp_action.adapters import checkout
+    from dtp_action.core import rendering, scripts
+
+    rows = working_catalog(directory, catalog)
+    settings = rendering.settings(read(cluster_settings) if cluster_settings else None)
+    files = checkout.working_tree(directory, (str(script),))
+    desired = scripts.discover(files, commit="", catalog=rows, settings=settings)
+    click.echo(rendering.render(desired, rows, settings), nl=False)
+
+
+@click.command()
+@catalog_option
+@click.pass_obj
+def protocols(directory: Path, catalog: str | None) -> None:
+    """List the protocols: image, defaults, exit codes worth retrying."""
+    from dtp_action.adapters import terminal
+
+    rows = working_catalog(directory, catalog)
+    terminal.console().print(terminal.protocols_table(rows))

@@ -1,0 +1,241 @@
+"""What the commands are told: which cluster, which branch, what bounds, which GitHub.
+
+Each option is a flag, else a variable `DTP_…`, else a default; read here once, into values.
+Adapters are imported when something is opened, so that naming it costs no SDK.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dtp_action import settings
+from dtp_action.errors import UsageError
+
+if TYPE_CHECKING:
+    from dtp_action.adapters.actions import Runner
+    from dtp_action.core.model import Observed
+    from dtp_action.core.pulls import Pulls
+    from dtp_action.dispatch import Cluster
+    from dtp_action.tell import Audience
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LOCAL = Path("~/.local/state/dtp-requests").expanduser()
+
+
+def option(*names: str, **more: Any) -> Callable[[F], F]:
+    """Return an option that is also `DTP_…` in the environment; an empty variable is unset."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "DTP_" + long[2:].replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, **more)
+
+
+def options(name: str, form: type, *decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator for options that a command takes as one value, under one name."""
+    keys = {field.name for field in fields(form)}
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **values: Any) -> Any:
+            taken = {key: values.pop(key) for key in keys}
+            return function(*args, **{name: form(**taken)}, **values)
+
+        for decorator in reversed(decorators):
+            call = decorator(call)
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Which cluster is meant."""
+
+    cluster: str | None
+    kubeconfig: str | None
+    context: str | None
+    namespace: str | None
+
+    @property
+    def is_local(self) -> bool:
+        """True for the embedded cluster. Raises UsageError for a kind that there is not."""
+        kind = (self.cluster or "").partition(":")[0]
+        if kind in ("", "local"):
+            return bool(kind)
+        hint = "write local or local:DIR; a Kubernetes is named by --kubeconfig and --context"
+        raise UsageError(f"no such cluster: {self.cluster}", hint=hint)
+
+    def open(self) -> Cluster:
+        """Return the cluster, reached on its first call. On a pull request's event: UsageError."""
+        runner = workflow()
+        if runner:
+            runner.refuse_cluster()
+        if self.is_local:
+            from dtp_action.adapters import local
+
+            directory = (self.cluster or "").partition(":")[2]
+            return local.connect(Path(directory) if directory else LOCAL)
+        from dtp_action.adapters import kube
+
+        return kube.connect(
+            kubeconfig=self.kubeconfig,
+            context=self.context,
+            namespace=self.namespace,
+            strict=runner is not None,
+            mask=runner.mask if runner else lambda _secret: None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """What counts as asked for, and whose ledger is meant."""
+
+    branch: str | None
+    commit: str | None = None
+    catalog: str | None = None
+    source: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The cluster's branch, as told or as GitHub says."""
+        return self.branch or settings.github_branch(os.environ)
+
+    def revision(self, directory: Path) -> str:
+        """Return what names the commit whose jobs count: as told, the branch's tip, or HEAD."""
+        if self.commit or not self.branch:
+            return self.commit or "HEAD"
+        from dtp_action.adapters import checkout
+
+        return checkout.tip(directory, self.branch)
+
+    def ledger(self, site: Site, observed: Observed) -> str:
+        """Return the branch that the ledger belongs to; UsageError where nothing says it."""
+        known = observed.identity.source if observed.identity else None
+        local = "local" if site.is_local else None
+        return settings.source(self.source, os.environ, known or local, self.branch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What bounds a run."""
+
+    max_new: int = 25
+    first_run: bool = False
+    adopt: bool = False
+    job: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """Whose pull requests are told, and how."""
+
+    github_token: str | None
+    github_repository: str | None
+    github_api_url: str | None
+    cluster_name: str | None
+    comment: str
+    log_in_comment: str
+
+    def pulls(self) -> Pulls | None:
+        """Return GitHub, reached on its first call; None where there is no token."""
+        repository = self.github_repository or os.environ.get("GITHUB_REPOSITORY")
+        if not self.github_token or not repository:
+            return None
+        from dtp_action.adapters.pulls import PUBLIC, GitHubPulls
+
+        api_url = self.github_api_url or os.environ.get("GITHUB_API_URL") or PUBLIC
+        return GitHubPulls(repository=repository, token=self.github_token, api_url=api_url)
+
+    def name(self, branch: str | None) -> str:
+        """Return the cluster's name in comments and statuses."""
+        return self.cluster_name or branch or "cluster"
+
+    def audience(self, branch: str | None, pulls: Pulls | None) -> Audience | None:
+        """Return who is told; None where GitHub is not reached."""
+        if pulls is None:
+            return None
+        from dtp_action.tell import Audience
+
+        server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+        repository = self.github_repository or os.environ.get("GITHUB_REPOSITORY")
+        runner = workflow()
+        return Audience(
+            pulls=pulls,
+            cluster=self.name(branch),
+            comment=self.comment == "yes",
+            logs={"yes": True, "no": False}.get(self.log_in_comment),
+            repository_url=f"{server}/{repository}",
+            run_url=runner.run_url if runner else "",
+        )
+
+
+def workflow() -> Runner | None:
+    """Return the runner of a GitHub workflow that this is a step of, else None."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return None
+    from dtp_action.adapters import actions
+
+    return actions.runner(os.environ)
+
+
+catalog_option = option(
+    "--catalog", metavar="FILE", help="Protocol rows; else dtp-jobs/catalog.yaml."
+)
+format_option = option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
+)
+request_option = option(
+    "--request", default="", metavar="KEY", help="Given again, the same key does nothing."
+)
+site_options = options(
+    "site",
+    Site,
+    option("--cluster", metavar="WHERE", help="`local[:DIR]`: the embedded one; else kubectl's."),
+    option("--kubeconfig", metavar="FILE",
+           help="How to reach the cluster, as kubectl has it; also the text, plain or in base64."),
+    option("--context", metavar="NAME", help="The kubeconfig's context."),
+    option("--namespace", "-n", metavar="NAME", help="The namespace of the jobs."),
+)  # fmt: skip
+branch_option = option(
+    "--branch", metavar="NAME", help="The cluster's branch; else the one checked out."
+)
+branch_options = options(
+    "branch",
+    Branch,
+    branch_option,
+    option("--commit", help="The commit whose jobs count; else the branch's last."),
+    catalog_option,
+    option("--source", metavar="TEXT", help="The branch that the ledger belongs to."),
+)
+bounds_options = options(
+    "bounds",
+    Bounds,
+    option("--max-new", default=Bounds.max_new, show_default=True, type=click.IntRange(0),
+           help="Hold all new jobs when more than this many would start in one run."),
+    option("--first-run", is_flag=True, help="Start them, however many."),
+    option("--adopt", is_flag=True, help="Record all new jobs as done, without running them."),
+    option("--job", metavar="REF", help="Do nothing about other jobs."),
+)  # fmt: skip
+
+
+yes_or_no = click.Choice(["yes", "no"])
+hub_options = options(
+    "hub",
+    Hub,
+    option("--github-token", metavar="TOKEN", help="With it, pull requests are told."),
+    option("--github-repository", metavar="OWNER/NAME", help="Else the workflow's own."),
+    option("--github-api-url", metavar="URL", help="Else the workflow's own, or github.com's."),
+    option("--cluster-name", metavar="NAME",
+           help="Names the cluster in comments and statuses; else the branch's name."),
+    option("--comment", type=yes_or_no, default="yes", show_default=True,
+           help="Whether pull requests get comments."),
+    option("--log-in-comment", type=click.Choice(["auto", "yes", "no"]), default="auto",
+           show_default=True, help="Ends of logs in comments; auto: not in public repositories."),
+)  # fmt: skip

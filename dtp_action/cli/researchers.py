@@ -1,0 +1,212 @@
+"""The commands of researchers: they need no cluster and no account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dtp_action.cli.options import (
+    Branch,
+    Hub,
+    branch_options,
+    catalog_option,
+    format_option,
+    hub_options,
+    option,
+    workflow,
+)
+from dtp_action.cli.work import Rows, extended, print_json, read, warn, working_catalog
+from dtp_action.errors import DtpError, Exit, UsageError
+
+if TYPE_CHECKING:
+    from dtp_action.adapters.actions import Runner
+    from dtp_action.core.preview import Preview
+    from dtp_action.core.pulls import Pulls
+    from dtp_action.core.status_document import StatusDocument
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@catalog_option
+@format_option
+@click.pass_obj
+def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: str) -> Exit:
+    """Check the scripts of the working tree."""
+    from dtp_action.adapters import checkout, shells
+    from dtp_action.core import report, scripts
+    from dtp_action.core.model import Severity
+
+    files = checkout.working_tree(directory, paths)
+    rows = working_catalog(directory, catalog)
+    desired = scripts.discover(files, commit="", catalog=rows, settings=None)
+    desired = scripts.reject(desired, shells.syntax_findings(desired))
+    found = scripts.findings(desired)
+    if form == "json":
+        print_json(findings=report.findings(found))
+    else:
+        print_check(report.findings(found), len(desired.wanted))
+    bad = any(finding.severity is Severity.ERROR for finding in found)
+    return Exit.BAD_OUTCOME if bad else Exit.DONE
+
+
+def print_check(rows: Rows, count: int) -> None:
+    """Print findings as compilers do, and how many there are."""
+    from dtp_action.adapters import terminal
+
+    out = terminal.console()
+    if rows:
+        out.print(terminal.findings_text(rows), soft_wrap=True)
+    errors = sum(row["severity"] == "error" for row in rows)
+    counted = ((count, "script"), (errors, "error"), (len(rows) - errors, "warning"))
+    out.print(", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counted))
+
+
+@click.command()
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@option("--host", is_flag=True, help="Run it in this machine's shell, with this machine's tools.")
+@option("--workspace", type=click.Path(path_type=Path), metavar="DIR",
+        help="Stands in for the claim; a new folder where it is not given.")  # fmt: skip
+def run(script: Path, host: bool, workspace: Path | None) -> int:
+    """Run one script here, as a job would run it."""
+    from dtp_action.adapters import host as machine
+
+    if not host:
+        raise UsageError(
+            "running in the protocol's image is not there yet",
+            hint=f"to run the script with this machine's own tools: dtp run --host {script}",
+        )
+    return machine.run(script, workspace)
+
+
+@click.command()
+@option("--base", metavar="COMMIT", help="What it is merged into; else as the event says.")
+@option("--status", "document", metavar="FILE",
+        help="A dispatch's status.json; else the newest that dispatch left on GitHub.")  # fmt: skip
+@branch_options
+@hub_options
+@option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown",
+        help="How to print.")  # fmt: skip
+@click.pass_obj
+def preview(
+    directory: Path,
+    /,
+    base: str | None,
+    document: str | None,
+    branch: Branch,
+    hub: Hub,
+    form: str,
+) -> Exit:
+    """Show what merging a pull request will do."""
+    from dtp_action import tell
+    from dtp_action.core import comment
+
+    runner, pulls = workflow(), hub.pulls()
+    proposal = proposed(base, branch, pulls)
+    if proposal is None:
+        click.echo("no open pull request has this commit: nothing to preview")
+        return Exit.DONE
+    name = hub.name(proposal.into)
+    seen = foreseen(directory, proposal, branch, last_status(document, name, pulls))
+    text = comment.preview(seen, cluster=name, run_url=runner.run_url if runner else "")
+    if form == "json":
+        print_json(**seen.as_json())
+    else:
+        click.echo(text)
+    if runner:
+        runner.summarise(text)
+        for finding in () if proposal.number else seen.all_findings:
+            level = finding.severity.value
+            runner.annotate(level, finding.message, file=finding.path, line=finding.line)
+    audience = hub.audience(proposal.into, pulls)
+    if proposal.number and audience:
+        for warning in tell.before_merge(audience, proposal.number, text).warnings:
+            warn(warning)
+        return Exit.DONE
+    return Exit.BAD_OUTCOME if seen.rejected else Exit.DONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What is to be merged into what. `number` is there where its comment is to be written."""
+
+    commit: str
+    base: str
+    into: str | None  # the branch's name
+    author: str | None = None
+    number: int | None = None
+
+
+def proposed(base: str | None, branch: Branch, pulls: Pulls | None) -> Proposal | None:
+    """Return what is asked about, as told or as the workflow's event says; None: nothing is."""
+    runner = workflow()
+    if runner and runner.event == "workflow_run" and not base:
+        return _of_finished_run(runner, pulls)
+    event = runner.payload if runner else {}
+    from dtp_action.adapters import actions
+
+    found = base or actions.pull_request_base(event)
+    if not found:
+        raise UsageError(
+            "nothing says what the change is merged into", hint="for example: --base origin/main"
+        )
+    return Proposal(
+        commit=branch.commit or "HEAD",
+        base=found,
+        into=branch.branch or actions.pull_request_branch(event),
+        author=actions.pull_request_author(event),
+    )
+
+
+def _of_finished_run(runner: Runner, pulls: Pulls | None) -> Proposal | None:
+    """Return the open pull request whose head commit a finished run was about."""
+    from dtp_action.adapters import actions
+
+    head = actions.previewed(runner.payload)
+    pull = pulls.open_pull(*head) if pulls and head else None
+    if not head or not pull:
+        return None
+    return Proposal(
+        commit=head[0],
+        base=f"refs/remotes/origin/{pull.base}",
+        into=pull.base,
+        author=pull.author,
+        number=pull.number,
+    )
+
+
+def last_status(file: str | None, cluster: str, pulls: Pulls | None) -> StatusDocument | None:
+    """Return how jobs stood after the last dispatch; None, with a word, where nobody knows."""
+    from dtp_action.core import status_document
+
+    if file:
+        return status_document.load(read(file))
+    if pulls is None:
+        return None
+    try:
+        content = pulls.status_document(status_document.artifact(cluster))
+        return status_document.load(content) if content else None
+    except DtpError as error:
+        warn(f"{error.message}: the preview speaks conditionally")
+        return None
+
+
+def foreseen(
+    directory: Path, proposal: Proposal, branch: Branch, document: StatusDocument | None
+) -> Preview:
+    """Return what merging will do."""
+    from dtp_action.adapters import checkout, shells
+    from dtp_action.core import preview, scripts
+    from dtp_action.core.catalog import SITE_FILE
+
+    files = checkout.merged(directory, proposal.base, proposal.commit)
+    settings = document.settings if document else None
+    rows = extended(branch.catalog, lambda: checkout.content(files.after, SITE_FILE))
+    before, after = (
+        scripts.discover(side, commit=proposal.commit, catalog=rows, settings=settings)
+        for side in (files.before, files.after)
+    )
+    after = scripts.reject(after, shells.syntax_findings(after))
+    return preview.foresee(before, after, catalog=rows, document=document, author=proposal.author)

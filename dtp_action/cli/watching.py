@@ -1,0 +1,103 @@
+"""The commands of who watches: where jobs stand, what they printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from dtp_action.cli.options import Site, option, site_options
+from dtp_action.cli.work import Rows, attempts, print_json, read_ref
+from dtp_action.errors import UsageError
+
+if TYPE_CHECKING:
+    from dtp_action.core.model import Entry, Observed
+    from dtp_action.dispatch import Cluster
+
+
+@click.command()
+@click.argument("refs", nargs=-1, metavar="[REF]...")
+@option("--all", "every", is_flag=True, help="All attempts, not only each job's last.")
+@site_options
+@option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text",
+        help="How to print; markdown is what a pull request's comment shows.")  # fmt: skip
+def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
+    """Show where every job stands."""
+    from dtp_action import dispatch as loop
+    from dtp_action.core import report
+
+    asked = [read_ref(ref) for ref in refs]
+    cluster = site.open()
+    observed = loop.with_progress(cluster, loop.look(cluster))
+    for ref in asked:
+        attempts(ref, observed)
+    rows = report.jobs(observed, refs=asked, every=every)
+    if form == "json":
+        source = observed.identity.source if observed.identity else None
+        print_json(source=source, jobs=rows)
+    elif form == "markdown":
+        click.echo(comment(cluster, observed, rows))
+    else:
+        print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
+
+
+def comment(cluster: Cluster, observed: Observed, rows: Rows) -> str:
+    """Return what a pull request's comment shows of these jobs."""
+    from dtp_action.core import comment as comments
+    from dtp_action.core.ledger import stamp
+
+    ended = [row["name"] for row in rows if row["finished"]]
+    tails = {name: cluster.kept_tail(name) or "" for name in ended}
+    return comments.render(rows, tails, as_of=stamp(observed.now))
+
+
+def print_status(rows: Rows, verdict: str) -> None:
+    """Print the table of jobs."""
+    from dtp_action.adapters import terminal
+
+    out = terminal.console()
+    if rows:
+        out.print(terminal.jobs_table(rows))
+    out.print(verdict)
+
+
+@click.command()
+@click.argument("ref")
+@option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
+@option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
+@option("--follow", "-f", is_flag=True, help="Go on until the script ends.")
+@site_options
+def logs(ref: str, attempt: int | None, tail: int | None, follow: bool, site: Site) -> None:
+    """Print what a job printed."""
+    from dtp_action import dispatch as loop
+    from dtp_action.core.logs import without_heartbeats
+
+    cluster = site.open()
+    found = attempts(read_ref(ref), loop.look(cluster))
+    chosen = [entry for entry in found if attempt in (None, entry.attempt)]
+    if not chosen:
+        hint = f"its last attempt is {found[-1].attempt}"
+        raise UsageError(f"{ref} has no attempt {attempt}", hint=hint)
+    name = chosen[-1].name
+    live = [p for p in cluster.pods() if p.job_name == name and p.job and p.job.state != "waiting"]
+    if not live:
+        print_kept(cluster.kept_tail(name), chosen[-1], tail)
+        return
+    newest = max(live, key=lambda pod: pod.created)
+    for line in without_heartbeats(cluster.log(newest, lines=tail, follow=follow)):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+
+def print_kept(kept: str | None, entry: Entry, tail: int | None) -> None:
+    """Print the end of a log that the ledger kept."""
+    if not kept:
+        note = "it has not started, or its log was gone before it could be kept"
+        click.echo(f"no log of attempt {entry.attempt} of {entry.ref}: {note}", err=True)
+        return
+    lines = kept.split("\n")
+    click.echo("\n".join(lines[-tail:] if tail else lines))
+    click.echo(
+        f"(the kept end; the whole log lies in {entry.ref.directory} on the claim)", err=True
+    )

@@ -1,0 +1,221 @@
+"""What commands share: beginning with a cluster and a branch, ending with a report.
+
+Composes adapters, core and the loops; decides nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dtp_action.cli.options import Bounds, Branch, Hub, Site, workflow
+from dtp_action.errors import UsageError
+
+if TYPE_CHECKING:
+    from dtp_action.adapters.actions import Runner
+    from dtp_action.core.catalog import Catalog
+    from dtp_action.core.model import Action, Entry, Finding, Observed, Ref
+    from dtp_action.tell import Told, Work
+
+Rows = list[dict[str, Any]]
+
+
+# --- beginning -----------------------------------------------------------------------------------
+
+
+def working_catalog(directory: Path, file: str | None) -> Catalog:
+    """Return the protocol rows of the working tree, or those of a file."""
+    from dtp_action.core.catalog import SITE_FILE
+
+    site = directory / SITE_FILE
+    return extended(file, lambda: read(str(site)) if site.is_file() else None)
+
+
+def extended(file: str | None, site: Callable[[], bytes | None]) -> Catalog:
+    """Return the built-in rows, extended by the file given or else by the branch's own."""
+    from dtp_action.core import catalog
+
+    rows = catalog.builtin()
+    content = read(file) if file else site()
+    return catalog.parse(content, file or catalog.SITE_FILE, base=rows) if content else rows
+
+
+def read(file: str) -> bytes:
+    """Return a file's bytes; raises UsageError."""
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+
+
+def begin(
+    directory: Path, site: Site, branch: Branch, hub: Hub, bounds: Bounds | None = None
+) -> Work:
+    """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
+    from dtp_action.adapters import checkout, shells
+    from dtp_action.core import catalog, planner, scripts
+    from dtp_action.tell import Origins, Work
+
+    cluster = site.open()
+    settings = cluster.settings()
+    commit, files = checkout.committed(directory, branch.revision(directory))
+    rows = extended(
+        branch.catalog, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE)
+    )
+    desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
+    pulls = hub.pulls()
+    origins = Origins(
+        history=functools.partial(checkout.brought_by, directory, commit),
+        commit=commit,
+        branch=branch.name or "",
+        pulls=pulls,
+    )
+    bounds = bounds or Bounds()
+    policy = planner.Policy(
+        resolve=lambda script, author: catalog.resolve(
+            script, catalog=rows, settings=settings, author=author
+        ),
+        origins=origins,
+        stuck_limit=settings.stuck_limit,
+        queue_allowance=settings.queue_allowance,
+        retention=settings.retention,
+        run=uuid.uuid4().hex[:12],
+        max_new=bounds.max_new,
+        first_run=bounds.first_run,
+        adopt=bounds.adopt,
+        only=read_ref(bounds.job) if bounds.job else None,
+    )
+    return Work(
+        cluster=cluster,
+        settings=settings,
+        desired=scripts.reject(desired, shells.syntax_findings(desired)),
+        policy=policy,
+        origins=origins,
+        audience=hub.audience(branch.name, pulls),
+    )
+
+
+def read_ref(text: str) -> Ref:
+    """Read a job's ref as people type it; raises UsageError."""
+    from dtp_action.core.model import Ref
+
+    try:
+        return Ref.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error), hint="for example dtp-aws/sequence-index") from error
+
+
+def attempts(ref: Ref, observed: Observed) -> tuple[Entry, ...]:
+    """Return a job's attempts, oldest first; raises UsageError where there is none."""
+    found = observed.of(ref)
+    if not found:
+        raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
+    return found
+
+
+def watching(*, quiet: bool) -> AbstractContextManager[Callable[[Observed], None]]:
+    """Return what shows the progress of a run that waits."""
+    if quiet:
+        return nullcontext(lambda _observed: None)
+    from dtp_action.adapters import terminal
+
+    return terminal.watching()
+
+
+# --- ending --------------------------------------------------------------------------------------
+
+
+def end(
+    work: Work | None,
+    hub: Hub,
+    observed: Observed,
+    form: str,
+    *,
+    done: Iterable[Action],
+    rejected: Iterable[Finding] = (),
+    told: Told | None = None,
+    refs: Iterable[Ref] = (),
+) -> None:
+    """Print what was or would be done, and how the jobs stand; in a workflow, leave it there."""
+    from dtp_action.core import report
+
+    actions, refused = report.actions(done), report.rejected(rejected)
+    rows = report.jobs(observed, refs=refs)
+    if form == "json":
+        print_json(actions=actions, rejected=refused, jobs=rows)
+    else:
+        print_run(actions, refused, rows)
+    for warning in told.warnings if told else ():
+        warn(warning)
+    if runner := workflow():
+        leave(runner, hub, actions, refused, report.lately(rows, observed.now), told)
+        if work:
+            leave_status(runner, hub, work, observed)
+
+
+def leave(
+    runner: Runner, hub: Hub, actions: Rows, refused: Rows, rows: Rows, told: Told | None
+) -> None:
+    """Leave a run's summary, annotations and outputs in the workflow."""
+    from dtp_action.core import comment, report
+
+    for row in refused:
+        runner.annotate("error", row["message"], file=row["path"], line=row["line"])
+    warnings = told.warnings if told else ()
+    name = hub.name(None)
+    runner.summarise(comment.summary(actions, refused, rows, cluster=name, warnings=warnings))
+    urls = "\n".join(told.urls) if told else ""
+    outputs = report.counts(actions, refused, rows) | {"comment-urls": urls}
+    for key, value in outputs.items():
+        runner.output(key, value)
+    runner.output("jobs", json.dumps(rows))
+
+
+def leave_status(runner: Runner, hub: Hub, work: Work, observed: Observed) -> None:
+    """Leave the status document for previews, to be uploaded under its name."""
+    from dtp_action.core import status_document
+
+    branch = work.origins.branch
+    name = status_document.artifact(hub.name(branch))
+    path = runner.temp / "dtp" / name / "status.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = observed.identity.source if observed.identity else None
+    document = status_document.dump(observed, work.settings, source=source, branch=branch)
+    path.write_text(json.dumps(document))
+    runner.output("status-file", str(path))
+    runner.output("status-artifact", name)
+
+
+def warn(message: str) -> None:
+    """Tell what could not be done and does no harm; in a workflow, beside the run."""
+    click.echo(f"warning: {message}", err=True)
+    if runner := workflow():
+        runner.annotate("warning", message)
+
+
+def print_run(actions: Rows, refused: Rows, rows: Rows) -> None:
+    """Print tables for people."""
+    from dtp_action.adapters import terminal
+    from dtp_action.core import report
+
+    out = terminal.console()
+    if refused:
+        out.print(terminal.findings_text(refused), soft_wrap=True)
+    shown = [row for row in actions if row["action"] not in report.BOOKKEEPING]
+    out.print(terminal.actions_table(shown) if shown else "nothing to do")
+    if rows:
+        out.print(report.verdict(rows))
+
+
+def print_json(**document: Any) -> None:
+    """Print one versioned document."""
+    from dtp_action.core.report import VERSION
+
+    click.echo(json.dumps({"version": VERSION, **document}))

@@ -1,0 +1,238 @@
+"""Which pull requests and commits are to be told what: pages of rows, mentions, commit statuses.
+
+Knows neither GitHub's API nor how a comment looks. What was told before is seen by hidden marks in
+our own comments, so that telling can be repeated and made up for, and is done once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dtp_action import __version__
+from dtp_action.core import comment, pulls, report
+from dtp_action.core.model import (
+    Desired,
+    Entry,
+    Finding,
+    Hold,
+    Note,
+    Notify,
+    Observed,
+    Origin,
+    Phase,
+    Severity,
+    Why,
+)
+from dtp_action.core.planner import Plan
+from dtp_action.core.pulls import CommitStatus, Remove, Say, Shown, State, Write
+
+Row = dict[str, Any]
+
+KEPT_TRUE = timedelta(days=7)  # so long after its jobs have ended a comment is still looked after
+MENTIONED = timedelta(days=1)  # so long after its end a mention is made up for
+MOST_OLD = 20  # pull requests without an open job that one run looks after: one query
+WITHDRAWN = (Why.REPLACED, Why.REMOVED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What one pull request is to be told: its jobs' last attempts, and what does not run."""
+
+    number: int
+    author: str | None
+    rows: tuple[Row, ...] = ()
+    notes: tuple[Note, ...] = ()
+    ended: tuple[Entry, ...] = ()  # whose ends may be worth a mention
+
+    @property
+    def open(self) -> bool:
+        """True while an attempt of it has not ended."""
+        return any(not Phase(row["phase"]).ended for row in self.rows)
+
+    @property
+    def stamp(self) -> str:
+        """The hidden line that tells whether a comment says this already; '' while it changes."""
+        if self.open:
+            return ""
+        said = json.dumps([__version__, self.rows, [vars(note) for note in self.notes]])
+        return f"<!-- {hashlib.sha256(said.encode()).hexdigest()[:16]} -->"
+
+
+def pages(observed: Observed, notes: Iterable[tuple[Origin, Note]]) -> tuple[Page, ...]:
+    """Return the pages to look after: of all open jobs and notes, and of what ended lately."""
+    by_number: dict[int, list[Entry]] = {}
+    for entry in observed.entries:
+        if entry.origin.pull_request and not entry.adopted:
+            by_number.setdefault(entry.origin.pull_request, []).append(entry)
+    noted: dict[int, list[tuple[Origin, Note]]] = {}
+    for origin, note in notes:
+        if origin.pull_request:
+            noted.setdefault(origin.pull_request, []).append((origin, note))
+    wanted = noted.keys() | _looked_after(by_number, observed.now)
+    return tuple(
+        _page(number, by_number.get(number, []), noted.get(number, []), observed)
+        for number in sorted(wanted)
+    )
+
+
+def _looked_after(by_number: Mapping[int, list[Entry]], now: datetime) -> set[int]:
+    active = {n for n, of in by_number.items() if any(entry.outcome is None for entry in of)}
+    old = {n for n, of in by_number.items() if any(_ended_within(KEPT_TRUE, e, now) for e in of)}
+    return active | set(sorted(old - active)[-MOST_OLD:])
+
+
+def _ended_within(age: timedelta, entry: Entry, now: datetime) -> bool:
+    if not entry.outcome or entry.adopted:
+        return False
+    return now - (entry.outcome.finished or entry.created) <= age
+
+
+def _page(
+    number: int, entries: list[Entry], notes: list[tuple[Origin, Note]], observed: Observed
+) -> Page:
+    last = {entry.ref: entry for entry in sorted(entries, key=lambda entry: entry.attempt)}
+    authors = [e.origin.author for e in entries] + [origin.author for origin, _ in notes]
+    return Page(
+        number=number,
+        author=next(filter(None, authors), None),
+        rows=tuple(report.rows([last[ref] for ref in sorted(last)], observed)),
+        notes=tuple(note for _, note in notes),
+        ended=tuple(e for e in entries if _is_news(e, observed.now)),
+    )
+
+
+def _is_news(entry: Entry, now: datetime) -> bool:
+    """Tell whether the end of an attempt is worth a comment of its own."""
+    if not entry.outcome or not _ended_within(MENTIONED, entry, now):
+        return False
+    if entry.notify is Notify.NEVER or entry.outcome.why in WITHDRAWN:
+        return False
+    return entry.notify is Notify.END or entry.outcome.phase is not Phase.SUCCEEDED
+
+
+def notes(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ...]:
+    """Return what the branch asks for and does not run: held jobs, rejected scripts."""
+    known = {(entry.ref, entry.blob) for entry in observed.entries}
+    ran = {one.path for ref, one in desired.wanted.items() if (ref, one.blob) in known}
+    held = [
+        Note(ref=str(step.ref), state="held", reason=step.reason, path=step.ref.path)
+        for step in planned.actions
+        if isinstance(step, Hold) and step.ref in desired.wanted
+    ]
+    first: dict[str, Finding] = {}
+    for finding in planned.rejected:
+        if finding.severity is Severity.ERROR and finding.path not in ran:
+            first.setdefault(finding.path, finding)
+    return (*held, *(_rejected(finding) for finding in first.values()))
+
+
+def _rejected(finding: Finding) -> Note:
+    return Note(
+        ref=finding.path.removeprefix("dtp-jobs/").removesuffix(".sh"),
+        state="rejected",
+        reason=finding.message,
+        path=finding.path,
+        line=finding.line,
+        fix=finding.fix,
+    )
+
+
+# --- the comment that is kept true ---------------------------------------------------------------
+
+
+def says(page: Page, shown: Shown, cluster: str) -> bool:
+    """Tell whether the page's comment says all of it already."""
+    marker = pulls.marker("status", cluster)
+    ours = [c.body for c in shown.comments.get(page.number, ()) if c.body.startswith(marker)]
+    return len(ours) == 1 and bool(page.stamp) and page.stamp in ours[0].splitlines()[1:2]
+
+
+def status(page: Page, text: str, cluster: str) -> Say:
+    """Return the page's comment."""
+    hidden = f"{page.stamp}\n" if page.stamp else ""
+    return Say(number=page.number, marker=pulls.marker("status", cluster), text=f"{hidden}{text}")
+
+
+# --- mentions ------------------------------------------------------------------------------------
+
+
+def unmentioned(page: Page, shown: Shown, cluster: str) -> tuple[Entry, ...]:
+    """Return the ends that no comment of ours has told of."""
+    begin = _mention_marker(cluster)
+    bodies = [comment.body for comment in shown.comments.get(page.number, ())]
+    told = {
+        word
+        for body in bodies
+        if body.startswith(begin)
+        for word in body.removeprefix(begin).partition(" -->")[0].split()
+    }
+    return tuple(entry for entry in page.ended if _mark(entry) not in told)
+
+
+def mention(page: Page, ended: Iterable[Entry], text: str, cluster: str) -> Say:
+    """Return the one comment that tells of these ends; its marker says which they are."""
+    marker = pulls.marker("ended", cluster, *sorted(_mark(entry) for entry in ended))
+    return Say(number=page.number, marker=marker, text=text)
+
+
+def repeated(page: Page, shown: Shown, cluster: str) -> list[Write]:
+    """Return what removes mentions that two runs at the same moment made of the same ends."""
+    begin, seen, again = _mention_marker(cluster), set[str](), list[Write]()
+    for ours in shown.comments.get(page.number, ()):
+        marker = ours.body.partition("\n")[0].strip()
+        if marker.startswith(begin) and marker in seen:
+            again.append(Remove(comment=ours))
+        seen.add(marker)
+    return again
+
+
+def _mention_marker(cluster: str) -> str:
+    return pulls.marker("ended", cluster).removesuffix("-->")
+
+
+def _mark(entry: Entry) -> str:
+    """Return what tells this attempt from all others: the end of its name, its number."""
+    return ".".join(entry.name.rsplit("-", 2)[1:])
+
+
+# --- commit statuses -----------------------------------------------------------------------------
+
+
+def commits(observed: Observed) -> dict[str, list[Entry]]:
+    """Return the attempts to be told by commit: those open, and those that ended lately."""
+    found: dict[str, list[Entry]] = {}
+    lately = [
+        entry
+        for entry in observed.entries
+        if not entry.adopted
+        and (not entry.outcome or _ended_within(MENTIONED, entry, observed.now))
+    ]
+    for entry in sorted(lately, key=lambda entry: entry.attempt):
+        found.setdefault(entry.origin.commit, []).append(entry)
+    return found
+
+
+def commit_status(entries: Iterable[Entry], observed: Observed, context: str) -> CommitStatus:
+    """Return what a commit is told of the jobs that it brought."""
+    last = {entry.ref: entry for entry in entries}
+    rows = report.rows(last.values(), observed)
+    return CommitStatus(context=context, state=_state(rows), description=comment.description(rows))
+
+
+def _state(rows: Iterable[Row]) -> State:
+    found = {Phase(row["phase"]) for row in rows}
+    if any(not phase.ended for phase in found):
+        return State.PENDING
+    if found & {Phase.ERRORED, Phase.LOST}:
+        return State.ERROR
+    return State.FAILURE if Phase.FAILED in found else State.SUCCESS
+
+
+def with_url(status: CommitStatus, url: str) -> CommitStatus:
+    """Return the status that leads to a comment."""
+    return replace(status, url=url) if url else status

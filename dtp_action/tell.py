@@ -1,0 +1,453 @@
+"""What pull requests are told: how their jobs stand, and answers to comments that ask.
+
+A loop beside `dispatch`, over the same cluster and `core.pulls.Pulls`. What cannot be told now is
+a warning: it changes no attempt, and the next run makes up for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from dtp_action import dispatch
+from dtp_action.core import commands, comment, ledger, planner, pulls, report, telling
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.commands import Command, Verb
+from dtp_action.core.markdown import plain
+from dtp_action.core.model import (
+    Action,
+    Desired,
+    Entry,
+    Hold,
+    Note,
+    Observed,
+    Origin,
+    Phase,
+    Ref,
+)
+from dtp_action.core.pulls import Asked, History, Pulls, Say, Shown, Step, Write
+from dtp_action.core.telling import Page
+from dtp_action.dispatch import Cluster
+from dtp_action.errors import ConflictError, DtpError, UsageError
+
+MOST_TAILS = 20  # ends of logs in one comment
+NEXT_LOOK = "within about 15 minutes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """Who is told, and how: one repository's pull requests, for one cluster."""
+
+    pulls: Pulls
+    cluster: str  # its name in comments and statuses
+    comment: bool = True
+    logs: bool | None = None  # None: where the repository is not public
+    repository_url: str = ""
+    run_url: str = ""
+
+    @property
+    def context(self) -> str:
+        """The name of the commit status."""
+        return f"dtp / {self.cluster}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Where it was told, and what could not be told."""
+
+    urls: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+# --- which pull request brought it? --------------------------------------------------------------
+
+
+class Origins:
+    """Where scripts came from: git says which commit brought them, GitHub which pull request.
+
+    What was asked once is known. Where GitHub does not answer no pull request is known, and
+    `warnings` says why.
+    """
+
+    def __init__(
+        self,
+        *,
+        history: Callable[[Iterable[str]], History],
+        commit: str,
+        branch: str,
+        pulls: Pulls | None,
+    ) -> None:
+        self.warnings: list[str] = []
+        self._history = history
+        self._commit = commit
+        self.branch = branch
+        self._pulls = pulls
+        self._brought: dict[str, tuple[str | None, Sequence[Step]]] = {}
+        self._known: dict[str, Origin] = {}
+
+    def __call__(self, refs: Iterable[Ref]) -> dict[Ref, Origin]:
+        """Return where the scripts came from that jobs have now."""
+        of = list(refs)
+        found = self.of_paths(ref.path for ref in of)
+        return {ref: found[ref.path] for ref in of}
+
+    def of_paths(self, paths: Iterable[str]) -> dict[str, Origin]:
+        """Return where files came from."""
+        wanted = list(paths)
+        new = [path for path in wanted if path not in self._known]
+        self._bring(new)
+        candidates = self._candidates({sha for path in new if (sha := self._brought[path][0])})
+        for path in new:
+            sha, line = self._brought[path]
+            if sha and sha in candidates:
+                self._known[path] = pulls.origin(sha, self.branch, candidates[sha], line)
+            else:
+                self._known[path] = Origin(commit=sha or self._commit)
+        return {path: self._known[path] for path in wanted}
+
+    def lately(self, paths: Iterable[str], now: datetime) -> list[str]:
+        """Return the paths that came to the branch lately. Asks git alone."""
+        wanted = list(paths)
+        self._bring(wanted)
+        return [path for path in wanted if self._is_late(*self._brought[path], now)]
+
+    def _is_late(self, sha: str | None, line: Sequence[Step], now: datetime) -> bool:
+        times = [step.authored for step in line if step.sha == sha]
+        return bool(times) and now - datetime.fromtimestamp(times[0], UTC) <= telling.KEPT_TRUE
+
+    def _bring(self, paths: Iterable[str]) -> None:
+        new = [path for path in paths if path not in self._brought]
+        if new:
+            history = self._history(new)
+            self._brought |= {path: (history.commits.get(path), history.line) for path in new}
+
+    def _candidates(self, commits: Iterable[str]) -> Mapping[str, Sequence[pulls.Candidate]]:
+        wanted = list(commits)
+        if not self._pulls or not wanted:
+            return {}
+        try:
+            return self._pulls.candidates(wanted)
+        except DtpError as error:
+            self.warnings.append(_warning(error))
+            return {}
+
+
+def notes(
+    desired: Desired, observed: Observed, policy: planner.Policy, origins: Origins
+) -> list[tuple[Origin, Note]]:
+    """Return what the branch asks for lately and does not run, with where it came from."""
+    planned = planner.plan(desired, observed, policy)
+    found = telling.notes(desired, observed, planned)
+    late = origins.lately((note.path for note in found), observed.now)
+    whence = origins.of_paths(late)
+    return [(whence[note.path], note) for note in found if note.path in whence]
+
+
+def with_origins(observed: Observed, desired: Desired, origins: Origins) -> Observed:
+    """Return the look, with what GitHub could not say when these attempts were recorded."""
+    unknown = [e for e in observed.entries if _can_be_asked(e, desired, observed.now)]
+    known = origins(entry.ref for entry in unknown)
+    later = {
+        entry.name: replace(entry, origin=known[entry.ref])
+        for entry in unknown
+        if known[entry.ref].pull_request
+    }
+    return replace(observed, entries=tuple(later.get(e.name, e) for e in observed.entries))
+
+
+def _can_be_asked(entry: Entry, desired: Desired, now: datetime) -> bool:
+    wanted = desired.wanted.get(entry.ref)
+    late = now - entry.created <= telling.KEPT_TRUE
+    return not entry.origin.asked and late and wanted is not None and wanted.blob == entry.blob
+
+
+# --- after a run ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a command works on: a cluster, and what one branch asks of it."""
+
+    cluster: Cluster
+    settings: ClusterSettings
+    desired: Desired
+    policy: planner.Policy
+    origins: Origins
+    audience: Audience | None = None  # None: nobody is told
+
+
+def everybody(work: Work, observed: Observed) -> Told:
+    """Tell all that is to be told of one look: how jobs stand, and what does not run."""
+    if work.audience is None:
+        return Told()
+    seen = with_origins(dispatch.with_progress(work.cluster, observed), work.desired, work.origins)
+    held = notes(work.desired, seen, work.policy, work.origins)
+    told = after_run(work.cluster, work.audience, seen, held)
+    return replace(told, warnings=tuple(dict.fromkeys((*work.origins.warnings, *told.warnings))))
+
+
+def after_run(
+    cluster: Cluster,
+    audience: Audience,
+    observed: Observed,
+    notes: Iterable[tuple[Origin, Note]] = (),
+) -> Told:
+    """Bring comments and statuses up to what is so, and mention who waits for an end."""
+    pages = telling.pages(observed, notes) if audience.comment else ()
+    by_commit = telling.commits(observed)
+    if not pages and not by_commit:
+        return Told()
+    numbers = [page.number for page in pages]
+    try:
+        shown = audience.pulls.shown(numbers, by_commit, audience.context)
+    except DtpError as error:
+        return Told(warnings=(_warning(error),))
+    teller = _Teller(cluster=cluster, audience=audience, observed=observed, shown=shown)
+    urls = {page.number: teller.tell(page) for page in pages}
+    for commit, entries in by_commit.items():
+        teller.mark(commit, entries, urls)
+    told = [url for page in pages if (url := urls[page.number])]
+    return Told(urls=tuple(told), warnings=tuple(dict.fromkeys(teller.warnings)))
+
+
+@dataclass(kw_only=True)
+class _Teller:
+    """One round of telling."""
+
+    cluster: Cluster
+    audience: Audience
+    observed: Observed
+    shown: Shown
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def logs(self) -> bool:
+        """Whether ends of logs may be shown."""
+        return _shows_logs(self.audience, self.shown)
+
+    def tell(self, page: Page) -> str:
+        """Write what the page's pull request has not been told; return its comment's address."""
+        name = self.audience.cluster
+        if page.number not in self.shown.comments:
+            return ""  # it is not there any more
+        url = _address(page, self.shown, name)
+        if not telling.says(page, self.shown, name):
+            say = telling.status(page, self._text(page), name)
+            url = self._write(pulls.sticky(say, self.shown)) or url
+        ended = telling.unmentioned(page, self.shown, name)
+        if ended:
+            rows = report.rows(ended, self.observed)
+            text = comment.mention(rows, author=page.author, cluster=name, comment_url=url)
+            self._write(pulls.once(telling.mention(page, ended, text, name), self.shown))
+        self._write(telling.repeated(page, self.shown, name))
+        return url
+
+    def mark(self, commit: str, entries: Iterable[Entry], urls: Mapping[int, str]) -> None:
+        """Set the status of a commit."""
+        told = list(entries)
+        status = telling.commit_status(told, self.observed, self.audience.context)
+        url = next((urls.get(e.origin.pull_request or 0, "") for e in told), "")
+        self._write(
+            pulls.mark(commit, telling.with_url(status, url or self.audience.run_url), self.shown)
+        )
+
+    def _text(self, page: Page) -> str:
+        tails = dict(_tails(self.cluster, page)) if self.logs else {}
+        return comment.status(
+            list(page.rows),
+            page.notes,
+            tails,
+            cluster=self.audience.cluster,
+            as_of=ledger.stamp(self.observed.now) if page.open else _last_change(page),
+            next_look=NEXT_LOOK if page.open else "",
+            logs=self.logs,
+            repository_url=self.audience.repository_url,
+            run_url=self.audience.run_url if page.open else "",
+        )
+
+    def _write(self, writes: Iterable[Write]) -> str:
+        """Carry out the steps; return the address of the comment written, or ''."""
+        url = ""
+        for write in writes:
+            try:
+                url = self.audience.pulls.write(write) or url
+            except DtpError as error:
+                self.warnings.append(_warning(error))
+        return url
+
+
+def _shows_logs(audience: Audience, shown: Shown) -> bool:
+    return not shown.public if audience.logs is None else audience.logs
+
+
+def _address(page: Page, shown: Shown, cluster: str) -> str:
+    marker = pulls.marker("status", cluster)
+    ours = [c.url for c in shown.comments[page.number] if c.body.startswith(marker)]
+    return ours[0] if ours else ""
+
+
+def _last_change(page: Page) -> str:
+    """Return when the last of a page's jobs ended; '' where none has."""
+    return max((row["finished"] or row["created"] for row in page.rows), default="")
+
+
+def _tails(cluster: Cluster, page: Page) -> Iterator[tuple[str, str]]:
+    """Yield the kept ends of logs, bad ends first."""
+    ended = [row for row in page.rows if row["finished"]]
+    ended.sort(key=lambda row: row["phase"] == Phase.SUCCEEDED)
+    for row in ended[:MOST_TAILS]:
+        if tail := cluster.kept_tail(row["name"]):
+            yield row["name"], tail
+
+
+def _warning(error: DtpError) -> str:
+    return f"{error.message}. {error.hint}" if error.hint else error.message
+
+
+# --- before the merge ----------------------------------------------------------------------------
+
+
+def before_merge(audience: Audience, number: int, text: str) -> Told:
+    """Bring the comment of an open pull request up to what merging it will do."""
+    say = Say(number=number, marker=pulls.marker("status", audience.cluster), text=text)
+    try:
+        shown = audience.pulls.shown([number], (), audience.context)
+        writes = pulls.sticky(say, shown) if audience.comment else []
+        urls = [audience.pulls.write(write) for write in writes]
+    except DtpError as error:
+        return Told(warnings=(_warning(error),))
+    return Told(urls=tuple(filter(None, urls)))
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+Begin = Callable[[], tuple[Work, Observed]]
+
+
+def answer(audience: Audience, node: str, *, branch: str, begin: Begin) -> Told:
+    """Do what a comment asks for, if its writer may, and say what came of it. Once a comment.
+
+    `begin` opens the cluster: it is not touched before it is certain that somebody may ask.
+    """
+    asked = audience.pulls.asked(node)
+    if asked is None or asked.number is None or asked.base != branch:
+        return Told()
+    command = commands.parse(asked.body) if asked.human and not asked.edited else None
+    if command is None:
+        return Told()
+    answered = pulls.marker("answer", audience.cluster, str(asked.id))
+    shown = audience.pulls.shown([asked.number], (), audience.context)
+    if any(c.body.startswith(answered) for c in shown.comments.get(asked.number, ())):
+        return Told()
+    audience.pulls.acknowledge(asked)
+    answering = _Answering(audience=audience, asked=asked, shown=shown, begin=begin)
+    text = answering.carry_out(command) if isinstance(command, Command) else _unclear(command)
+    url = audience.pulls.write(Say(number=asked.number, marker=answered, text=text))
+    if answering.changed is None:
+        return Told(urls=(url,))
+    told = everybody(*answering.changed)
+    return replace(told, urls=(url, *told.urls))
+
+
+def _unclear(why: str) -> str:
+    return f"{why}.\n\n{commands.help_text()}"
+
+
+@dataclass(kw_only=True)
+class _Answering:
+    """One command on its way to its answer."""
+
+    audience: Audience
+    asked: Asked
+    shown: Shown
+    begin: Begin
+    changed: tuple[Work, Observed] | None = None  # the state after a retry or cancel
+
+    def carry_out(self, command: Command) -> str:
+        """Return the answer. Raises what the cluster raises: the comment may be sent again."""
+        if command.verb is Verb.HELP:
+            return commands.help_text()
+        permission = self.audience.pulls.permission(self.asked.author or "")
+        if why := commands.refusal(command, self.asked, permission):
+            return f"Not done: {why}"
+        work, seen = self.begin()
+        own = _own(command, work, seen, self.asked.number)
+        if why := commands.foreign(command, permission, own):
+            return f"Not done: {why}"
+        try:
+            return self._done(command, work, seen)
+        except (ConflictError, UsageError) as error:
+            return f"Not done: {plain(_warning(error))}"
+
+    def _done(self, command: Command, work: Work, seen: Observed) -> str:
+        request = f"comment-{self.asked.id}"
+        match command.verb, command.ref:
+            case Verb.STATUS, ref:
+                return self._status(dispatch.with_progress(work.cluster, seen), ref)
+            case Verb.LOGS, Ref() as ref:
+                return self._log(work.cluster, seen, ref, command.lines)
+            case Verb.RETRY, Ref() as ref:
+                opening = planner.retry(ref, work.desired, seen, work.policy, request)
+                return self._apply(work, seen, ref, opening)
+            case Verb.CANCEL, Ref() as ref:
+                by = self.asked.author or ""
+                return self._apply(
+                    work, seen, ref, planner.cancel(ref, seen, by=by, request=request)
+                )
+        raise AssertionError("commands.parse gives a ref where one is needed")
+
+    def _apply(self, work: Work, seen: Observed, ref: Ref, action: Action | None) -> str:
+        done = dispatch.apply(work.cluster, action, seen) if action else []
+        after = dispatch.look(work.cluster)
+        self.changed = work, after
+        if held := [step.reason for step in done if isinstance(step, Hold)]:
+            return f"Not done: {plain(held[0])}"
+        return comment.done_reply(report.jobs(after, refs=[ref])[0])
+
+    def _status(self, seen: Observed, ref: Ref | None) -> str:
+        wanted = [_last(seen, ref).ref] if ref else _brought(seen, self.asked.number)
+        return comment.status(
+            report.jobs(seen, refs=wanted) if wanted else [],
+            (),
+            {},
+            cluster=self.audience.cluster,
+            as_of=ledger.stamp(seen.now),
+            next_look="",
+            logs=True,
+            repository_url=self.audience.repository_url,
+            run_url="",
+        )
+
+    def _log(self, cluster: Cluster, seen: Observed, ref: Ref, lines: int) -> str:
+        entry = _last(seen, ref)
+        (row,) = report.jobs(seen, refs=[ref])
+        if not _shows_logs(self.audience, self.shown):
+            return comment.log_reply(row, None)
+        if entry.outcome:
+            text = cluster.kept_tail(entry.name) or ""
+        else:
+            text = dispatch.tail(cluster, entry, seen)
+        return comment.log_reply(row, "\n".join(text.split("\n")[-lines:]))
+
+
+def _own(command: Command, work: Work, seen: Observed, number: int | None) -> set[Ref]:
+    """Return the jobs of a pull request; to run again, those whose bytes on the branch are its."""
+    if command.verb is not Verb.RETRY or command.ref not in work.desired.wanted:
+        return set(_brought(seen, number))
+    whence = work.origins([command.ref])[command.ref]
+    return {command.ref} if whence.pull_request == number else set()
+
+
+def _brought(seen: Observed, number: int | None) -> list[Ref]:
+    """Return the jobs whose last attempt a pull request brought."""
+    last = {e.ref: e for e in sorted(seen.entries, key=lambda entry: entry.attempt)}
+    return [ref for ref, entry in last.items() if entry.origin.pull_request == number]
+
+
+def _last(seen: Observed, ref: Ref) -> Entry:
+    found = seen.of(ref)
+    if not found:
+        raise UsageError(f"no job {ref} has run yet")
+    return found[-1]

@@ -1,0 +1,524 @@
+"""What pull requests are told: a cluster in memory, real git, and the stand-in for GitHub."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtp_action import dispatch, tell
+from dtp_action.adapters import checkout
+from dtp_action.adapters.pulls import GitHubPulls
+from dtp_action.core import catalog, naming, pulls, scripts
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import Phase, Ref
+from dtp_action.tell import Audience, Origins, Told, Work
+from tests import builders as b
+from tests.fakes import FakeCluster
+from tests.github import fake
+from tests.github.branches import Branches
+from tests.github.fake import US, GitHub
+from tests.unit.test_dispatch import Clock
+from tests.world import World
+
+ROWS = catalog.parse("version: 1\nprotocols: {local: {image: registry.example/x:1}}\n", "test")
+SCRIPT = "#!/bin/sh\necho {}\n"
+STATUS = pulls.marker("status", "campus")
+
+
+def path(name: str) -> str:
+    return f"dtp-jobs/dtp-local/{name}.sh"
+
+
+def job(name: str, attempt: int = 1) -> str:
+    """Return the name of an attempt."""
+    return naming.attempt_name(Ref("local", name), attempt)
+
+
+@dataclass
+class Site:
+    """One requests repository with its cluster; `run` is one run of dispatch."""
+
+    branches: Branches
+    world: World = field(default_factory=World)
+    settings: ClusterSettings = field(default_factory=b.settings)
+    logs: bool | None = None
+    comment: bool = True
+    max_new: int = 25
+    spent: list[str] = field(default_factory=list)  # what the last run asked of GitHub
+
+    @property
+    def github(self) -> GitHub:
+        return self.branches.github
+
+    def pulls(self) -> GitHubPulls:
+        return GitHubPulls(
+            repository=fake.REPOSITORY,
+            token=fake.TOKEN,
+            api_url=self.github.url,
+            between_requests=0,
+            between_writes=0,
+            sleep=lambda _seconds: None,
+        )
+
+    def work(self) -> Work:
+        """Return what a command begins with."""
+        commit, files = checkout.committed(self.branches.root, "main")
+        desired = scripts.discover(files, commit=commit, catalog=ROWS, settings=self.settings)
+        us = self.pulls()
+        origins = Origins(
+            history=functools.partial(checkout.brought_by, self.branches.root, commit),
+            commit=commit,
+            branch="main",
+            pulls=us,
+        )
+
+        def resolve(script: Any, author: str | None) -> Any:
+            return catalog.resolve(script, catalog=ROWS, settings=self.settings, author=author)
+
+        return Work(
+            cluster=FakeCluster(self.world),
+            settings=self.settings,
+            desired=desired,
+            policy=b.a_policy(resolve=resolve, origins=origins, max_new=self.max_new),
+            origins=origins,
+            audience=Audience(
+                pulls=us,
+                cluster="campus",
+                comment=self.comment,
+                logs=self.logs,
+                repository_url=f"https://github.com/{fake.REPOSITORY}",
+                run_url="https://github.com/lab/requests/actions/runs/1",
+            ),
+        )
+
+    def run(self) -> Told:
+        """Dispatch once and tell."""
+        before = len(self.github.asked)
+        work = self.work()
+        result = dispatch.run(
+            work.cluster,
+            work.desired,
+            work.policy,
+            patience=Clock().patience(0),
+            source=lambda observed: b.SOURCE,
+        )
+        told = tell.everybody(work, result.observed)
+        self.spent = self.github.asked[before:]
+        return told
+
+    def merge(self, number: int, *names: str, text: str = "", author: str = "ada") -> str:
+        """Merge a pull request that adds scripts; return the merge commit."""
+        files: dict[str, str | None] = {path(n): text or SCRIPT.format(n) for n in names}
+        return self.branches.merge(self.branches.pull(number, files, author=author))
+
+    def finish(self, name: str, exit_code: int = 0, attempt: int = 1, log: str = "said\n") -> None:
+        """The job runs and ends."""
+        self.world.run(job(name, attempt), log)
+        self.world.finish(job(name, attempt), exit_code)
+
+    def status(self, number: int) -> str:
+        """Return the one comment that is kept true."""
+        (found,) = [body for body in self.github.on(number) if body.startswith(STATUS)]
+        return found
+
+    def mentions(self, number: int) -> list[str]:
+        return [body for body in self.github.on(number) if not body.startswith(STATUS)]
+
+    def answer(self, body: str, *, by: str = "ada", number: int = 7) -> list[str]:
+        """Comment as somebody, deliver the event, return what was said in answer."""
+        comment = self.github.comment(number, body, by)
+        return self.deliver(comment)
+
+    def deliver(self, comment: fake.Comment) -> list[str]:
+        before = list(self.github.on(comment.number))
+        work = self.work()
+        assert work.audience
+
+        def begin() -> tuple[Work, Any]:
+            return work, dispatch.look(work.cluster)
+
+        tell.answer(work.audience, comment.node, branch="main", begin=begin)
+        after = self.github.on(comment.number)
+        return [body for body in after if body not in before and not body.startswith(STATUS)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with fake.serve() as github:
+        github.visibility = "private"
+        yield Site(Branches(tmp_path / "requests", github))
+
+
+# --- after the merge -----------------------------------------------------------------------------
+
+
+def test_a_merged_job_is_told_on_its_pull_request_and_commit(site: Site) -> None:
+    merge = site.merge(7, "a")
+
+    site.run()
+
+    assert "dtp-local/a" in site.status(7)
+    assert site.github.said(merge) == [("dtp / campus", "pending")]
+    assert site.mentions(7) == []
+
+
+def test_the_end_is_told_with_the_log_and_mentioned_once(site: Site) -> None:
+    merge = site.merge(7, "a", "b")
+    site.run()
+    site.finish("a", log="all is well\n")
+    site.finish("b", 3, log="no such bucket\n")
+
+    site.run()
+    site.run()
+
+    assert "no such bucket" in site.status(7)
+    (mention,) = site.mentions(7)
+    assert "@ada" in mention
+    assert site.github.said(merge)[-1] == ("dtp / campus", "failure")
+
+
+def test_a_second_end_is_mentioned_by_a_second_comment(site: Site) -> None:
+    site.merge(7, "a", "b")
+    site.run()
+    site.finish("a")
+    site.run()
+    site.finish("b")
+    site.run()
+    assert len(site.mentions(7)) == 2
+
+
+def test_with_nothing_new_nothing_is_written_and_two_calls_are_made_at_most(site: Site) -> None:
+    site.merge(7, "a")
+    site.merge(8, "bad", text="#!/bin/perl\n")
+    site.run()
+    site.finish("a")
+    site.run()
+    before = [(c.id, c.body) for c in site.github.comments]
+
+    site.run()
+
+    assert [(c.id, c.body) for c in site.github.comments] == before
+    assert len(site.spent) <= 2
+    assert all(line.endswith("/graphql") for line in site.spent)
+
+
+def test_with_nothing_at_all_github_is_not_asked(site: Site) -> None:
+    site.run()
+    assert site.spent == []
+
+
+def test_fifty_scripts_in_ten_pull_requests_cost_two_queries_and_two_writes_each(
+    site: Site,
+) -> None:
+    site.max_new = 50
+    for number in range(10):
+        site.merge(number + 1, *(f"job-{number}-{n}" for n in range(5)))
+
+    site.run()
+
+    queries = [line for line in site.spent if line.endswith("/graphql")]
+    assert len(queries) == 2
+    assert len(site.spent) - len(queries) == 20
+    assert all("dtp-local/job-3-" in site.status(4) for _ in range(5))
+
+
+def test_a_direct_push_gets_a_commit_status_alone(site: Site) -> None:
+    commit = site.branches.commit({path("a"): SCRIPT.format("a")})
+    site.run()
+    assert site.github.comments == []
+    assert site.github.said(commit) == [("dtp / campus", "pending")]
+
+
+def test_adopted_jobs_are_nobodys_news(site: Site) -> None:
+    site.merge(7, "a")
+    work = site.work()
+    work = replace(work, policy=replace(work.policy, adopt=True))
+    dispatch.run(
+        work.cluster,
+        work.desired,
+        work.policy,
+        patience=Clock().patience(0),
+        source=lambda observed: b.SOURCE,
+    )
+    tell.everybody(work, dispatch.look(work.cluster))
+    assert site.github.comments == []
+
+
+# --- what does not run ---------------------------------------------------------------------------
+
+
+def test_a_script_rejected_after_the_merge_is_told_with_its_line(site: Site) -> None:
+    site.merge(7, "bad", text="#!/bin/sh\n#DTP cpu=9999\n")
+    site.run()
+    assert "cpu=9999" in site.status(7)
+    assert site.github.statuses == {}
+
+
+def test_a_changed_job_that_is_held_is_told_where_it_was_changed(site: Site) -> None:
+    site.merge(7, "a")
+    site.run()
+    site.finish("a")
+    site.run()
+    changed: dict[str, str | None] = {path("a"): SCRIPT.format("again")}
+    site.branches.merge(site.branches.pull(8, changed, author="bob"))
+
+    site.run()
+
+    assert "/dtp retry dtp-local/a" in site.status(8)
+
+
+def test_an_old_rejected_script_is_no_news(site: Site) -> None:
+    site.merge(7, "bad", text="#!/bin/perl\n")
+    site.world.now = b.NOON.replace(year=2040)
+    site.run()
+    assert site.github.comments == []
+
+
+# --- when GitHub does not help -------------------------------------------------------------------
+
+
+def test_what_github_could_not_take_is_told_by_the_next_run(site: Site) -> None:
+    site.merge(7, "a")
+    site.github.denied.add("pull-requests")
+
+    told = site.run()
+
+    assert "pull-requests: write" in told.warnings[0]
+    assert site.world.jobs_made[job("a")] == 1
+    site.github.denied.clear()
+    assert site.run().warnings == ()
+    assert "dtp-local/a" in site.status(7)
+
+
+def test_a_pull_request_that_github_could_not_name_is_found_by_the_next_run(site: Site) -> None:
+    site.merge(7, "a")
+    site.github.troubles.append(fake.query_error("Something", "FORBIDDEN", times=2))
+
+    told = site.run()
+
+    assert told.warnings
+    assert site.world.jobs_made[job("a")] == 1
+    site.run()
+    assert "dtp-local/a" in site.status(7)
+
+
+def test_an_end_that_could_not_be_mentioned_is_mentioned_by_the_next_run(site: Site) -> None:
+    site.merge(7, "a")
+    site.run()
+    site.finish("a")
+    site.github.pulls[7].locked = True
+    assert "Unlock" in site.run().warnings[0]
+    site.github.pulls[7].locked = False
+    site.run()
+    assert len(site.mentions(7)) == 1
+
+
+def test_a_deleted_comment_comes_back_and_a_pasted_marker_is_left_alone(site: Site) -> None:
+    site.merge(7, "a")
+    site.run()
+    site.github.comments.clear()
+    pasted = f"{STATUS}\nI am the system"
+    site.github.comment(7, pasted, "mallory")
+    site.run()
+    assert "dtp-local/a" in site.status(7)
+    assert site.github.on(7, "mallory") == [pasted]
+
+
+def test_two_runs_at_once_leave_one_mention(site: Site) -> None:
+    site.merge(7, "a")
+    site.run()
+    site.finish("a")
+    site.run()
+    (mention,) = site.mentions(7)
+    site.github.comment(7, mention, US)
+    site.run()
+    assert site.mentions(7) == [mention]
+
+
+# --- logs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("public", "logs", "shown"),
+    [(True, None, False), (False, None, True), (True, True, True), (False, False, False)],
+)
+def test_logs_are_shown_where_the_repository_is_not_public_or_as_told(
+    site: Site, public: bool, logs: bool | None, shown: bool
+) -> None:
+    site.github.visibility = "public" if public else "private"
+    site.logs = logs
+    site.merge(7, "a")
+    site.run()
+    site.finish("a", 1, log="the secret of life\n")
+    site.run()
+    assert ("the secret of life" in site.status(7)) is shown
+    (answer,) = site.answer("/dtp logs dtp-local/a")
+    assert ("the secret of life" in answer) is shown
+
+
+def test_without_comments_there_are_statuses(site: Site) -> None:
+    site.comment = False
+    merge = site.merge(7, "a")
+    site.run()
+    assert site.github.comments == []
+    assert site.github.said(merge) == [("dtp / campus", "pending")]
+
+
+@pytest.mark.parametrize(("notify", "code", "count"), [
+    ("end", 0, 1), ("end", 1, 1), ("fail", 0, 0), ("fail", 1, 1), ("never", 1, 0),
+])  # fmt: skip
+def test_who_is_mentioned_is_the_scripts_to_say(
+    site: Site, notify: str, code: int, count: int
+) -> None:
+    site.merge(7, "a", text=f"#!/bin/sh\n#DTP notify={notify}\necho\n")
+    site.run()
+    site.finish("a", code)
+    site.run()
+    assert len(site.mentions(7)) == count
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failed(site: Site) -> Site:
+    """Return a site whose one job has failed; ada opened, grace can write."""
+    site.merge(7, "a")
+    site.run()
+    site.finish("a", 3)
+    site.run()
+    site.github.permissions |= {"ada": "read", "grace": "write", "mallory": "read"}
+    return site
+
+
+def test_an_author_runs_their_failed_job_again(failed: Site) -> None:
+    (answer,) = failed.answer("/dtp retry dtp-local/a")
+    assert "dtp-local/a" in answer
+    assert failed.world.jobs_made[job("a", 2)] == 1
+    assert failed.github.reactions[-1][1] == "eyes"
+    assert "#2" in failed.status(7)
+
+
+def test_a_comment_acts_once_however_often_it_is_delivered(failed: Site) -> None:
+    comment = failed.github.comment(7, "/dtp retry dtp-local/a", "ada")
+    failed.deliver(comment)
+    failed.finish("a", 3, attempt=2)
+    failed.run()
+    assert failed.deliver(comment) == []
+    assert job("a", 3) not in failed.world.jobs_made
+
+
+def test_a_lost_answer_does_not_act_twice(failed: Site) -> None:
+    comment = failed.github.comment(7, "/dtp retry dtp-local/a", "ada")
+    failed.deliver(comment)
+    failed.finish("a", 3, attempt=2)
+    failed.run()
+    failed.github.comments = [c for c in failed.github.comments if " answer " not in c.body[:60]]
+    failed.deliver(comment)
+    assert job("a", 3) not in failed.world.jobs_made
+
+
+def test_a_stranger_is_told_what_they_have_and_what_it_takes(failed: Site) -> None:
+    (answer,) = failed.answer("/dtp retry dtp-local/a", by="mallory")
+    assert "`write`" in answer
+    assert "`read`" in answer
+    assert job("a", 2) not in failed.world.jobs_made
+
+
+def test_an_author_has_no_say_in_other_jobs_and_a_writer_has(failed: Site) -> None:
+    failed.merge(8, "b", author="bob")
+    failed.run()
+    (answer,) = failed.answer("/dtp cancel dtp-local/b")
+    assert "another pull request" in answer
+    failed.answer("/dtp cancel dtp-local/b", by="grace")
+    intent = failed.world.entries[job("b")].intent
+    assert intent
+    assert intent.by == "grace"
+
+
+def test_the_author_of_changed_bytes_may_run_them_and_the_first_author_may_not(
+    failed: Site,
+) -> None:
+    changed: dict[str, str | None] = {path("a"): SCRIPT.format("mine now")}
+    failed.branches.merge(failed.branches.pull(8, changed, author="bob"))
+    failed.github.permissions["bob"] = "read"
+    failed.run()
+    failed.finish("a", attempt=2)
+    failed.run()
+    (refused,) = failed.answer("/dtp retry dtp-local/a", by="ada", number=7)
+    assert "another pull request" in refused
+    failed.answer("/dtp retry dtp-local/a", by="bob", number=8)
+    assert failed.world.jobs_made[job("a", 3)] == 1
+
+
+def test_before_the_merge_an_author_may_not_act(site: Site) -> None:
+    site.branches.pull(7, {path("a"): SCRIPT.format("a")})
+    site.github.permissions["ada"] = "read"
+    (answer,) = site.answer("/dtp status")
+    assert "until this pull request is merged" in answer
+
+
+@pytest.mark.parametrize("body", ["thanks!", "Use /dtp retry dtp-local/a", "/dtpretry x", ""])
+def test_a_comment_that_asks_nothing_is_left_alone(failed: Site, body: str) -> None:
+    if body:
+        assert failed.answer(body) == []
+    assert failed.github.reactions == []
+
+
+def test_an_edited_comment_a_bot_and_another_branchs_pull_request_do_nothing(
+    failed: Site,
+) -> None:
+    edited = failed.github.comment(7, "/dtp retry dtp-local/a", "grace")
+    edited.edited = True
+    assert failed.deliver(edited) == []
+    assert failed.answer("/dtp retry dtp-local/a", by="robot[bot]") == []
+    failed.branches.git("branch", "other")
+    failed.branches.pull(9, {path("z"): "#!/bin/sh\n"}, base="other")
+    assert failed.answer("/dtp help", by="grace", number=9) == []
+    assert failed.github.reactions == []
+
+
+def test_what_cannot_be_done_is_answered_with_the_reason(failed: Site) -> None:
+    (answer,) = failed.answer("/dtp cancel dtp-local/a", by="grace")
+    assert "already" in answer
+    (unclear,) = failed.answer("/dtp retri dtp-local/a", by="grace")
+    assert "did you mean `retry`?" in unclear
+
+
+def test_status_is_answered_with_the_jobs_of_the_pull_request(failed: Site) -> None:
+    failed.merge(8, "b", author="bob")
+    failed.run()
+    (answer,) = failed.answer("/dtp status")
+    assert "dtp-local/a" in answer
+    assert "dtp-local/b" not in answer
+    (other,) = failed.answer("/dtp status dtp-local/b", by="grace")
+    assert "dtp-local/b" in other
+
+
+def test_a_secret_is_granted_to_the_author_of_the_pull_request(site: Site) -> None:
+    site.settings = b.settings(grants={"lab": ("ada",)})
+    site.merge(7, "mine", text="#!/bin/sh\n#DTP secret=lab\necho\n")
+    site.merge(8, "theirs", text="#!/bin/sh\n#DTP secret=lab\necho 2\n", author="mallory")
+    site.run()
+    assert site.world.drafts[job("mine")].spec.secrets == ("dtp-local", "lab")
+    assert job("theirs") not in site.world.drafts
+    assert "not granted to mallory" in site.status(8)
+
+
+def test_phases_have_states(site: Site) -> None:
+    """Each end shows on the commit as what it is."""
+    for number, (code, state) in enumerate([(0, "success"), (1, "failure")], 7):
+        merge = site.merge(number, f"job-{number}")
+        site.run()
+        site.finish(f"job-{number}", code)
+        site.run()
+        assert site.github.said(merge)[-1][1] == state
+    assert {entry.outcome.phase for entry in site.world.entries.values() if entry.outcome} == {
+        Phase.SUCCEEDED,
+        Phase.FAILED,
+    }

@@ -206,11 +206,14 @@ site_options = options(
 branch_option = option(
     "--branch", metavar="NAME", help="The cluster's branch; else the one checked out."
 )
+commit_option = option(
+    "--commit", metavar="COMMIT", help="The commit whose jobs count; else the branch's last."
+)
 branch_options = options(
     "branch",
     Branch,
     branch_option,
-    option("--commit", help="The commit whose jobs count; else the branch's last."),
+    commit_option,
     catalog_option,
     option("--source", metavar="TEXT", help="The branch that the ledger belongs to."),
 )

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from dtp_action.cli.options import (
-    Branch,
     Hub,
-    branch_options,
+    branch_option,
     catalog_option,
+    commit_option,
     format_option,
     hub_options,
     option,
     workflow,
 )
-from dtp_action.cli.work import Rows, extended, print_json, read, warn, working_catalog
+from dtp_action.cli.work import Rows, print_json, read, warn, working_catalog
 from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def run(script: Path, host: bool, workspace: Path | None) -> int:
 @option("--base", metavar="COMMIT", help="What it is merged into; else as the event says.")
 @option("--status", "document", metavar="FILE",
         help="A dispatch's status.json; else the newest that dispatch left on GitHub.")  # fmt: skip
-@branch_options
+@commit_option
+@branch_option
 @hub_options
 @option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown",
         help="How to print.")  # fmt: skip
@@ -95,31 +96,38 @@ def preview(
     /,
     base: str | None,
     document: str | None,
-    branch: Branch,
+    commit: str | None,
+    branch: str | None,
     hub: Hub,
     form: str,
 ) -> Exit:
     """Show what merging a pull request will do."""
     from dtp_action import tell
     from dtp_action.core import comment
+    from dtp_action.core import preview as forms
+    from dtp_action.core.model import Severity
 
     runner, pulls = workflow(), hub.pulls()
-    proposal = proposed(base, branch, pulls)
+    proposal = proposed(base, commit or "HEAD", branch, pulls)
     if proposal is None:
         click.echo("no open pull request has this commit: nothing to preview")
         return Exit.DONE
     name = hub.name(proposal.into)
-    seen = foreseen(directory, proposal, branch, last_status(document, name, pulls))
+    seen = foreseen(directory, proposal, last_status(document, name, pulls))
     text = comment.preview(seen, cluster=name, run_url=runner.run_url if runner else "")
     if form == "json":
-        print_json(**seen.as_json())
+        print_json(**forms.dump(seen))
     else:
         click.echo(text)
     if runner:
         runner.summarise(text)
         for finding in () if proposal.number else seen.all_findings:
-            level = finding.severity.value
-            runner.annotate(level, finding.message, file=finding.path, line=finding.line)
+            runner.annotate(
+                "error" if finding.severity is Severity.ERROR else "warning",
+                finding.message,
+                file=finding.path,
+                line=finding.line,
+            )
     audience = hub.audience(proposal.into, pulls)
     if proposal.number and audience:
         for warning in tell.before_merge(audience, proposal.number, text).warnings:
@@ -139,7 +147,9 @@ class Proposal:
     number: int | None = None
 
 
-def proposed(base: str | None, branch: Branch, pulls: Pulls | None) -> Proposal | None:
+def proposed(
+    base: str | None, commit: str, branch: str | None, pulls: Pulls | None
+) -> Proposal | None:
     """Return what is asked about, as told or as the workflow's event says; None: nothing is."""
     runner = workflow()
     if runner and runner.event == "workflow_run" and not base:
@@ -153,9 +163,9 @@ def proposed(base: str | None, branch: Branch, pulls: Pulls | None) -> Proposal 
             "nothing says what the change is merged into", hint="for example: --base origin/main"
         )
     return Proposal(
-        commit=branch.commit or "HEAD",
+        commit=commit,
         base=found,
-        into=branch.branch or actions.pull_request_branch(event),
+        into=branch or actions.pull_request_branch(event),
         author=actions.pull_request_author(event),
     )
 
@@ -193,20 +203,14 @@ def last_status(file: str | None, cluster: str, pulls: Pulls | None) -> StatusDo
         return None
 
 
-def foreseen(
-    directory: Path, proposal: Proposal, branch: Branch, document: StatusDocument | None
-) -> Preview:
+def foreseen(directory: Path, proposal: Proposal, document: StatusDocument | None) -> Preview:
     """Return what merging will do."""
     from dtp_action.adapters import checkout, shells
     from dtp_action.core import preview, scripts
-    from dtp_action.core.catalog import SITE_FILE
 
-    files = checkout.merged(directory, proposal.base, proposal.commit)
+    merge = checkout.merged(directory, proposal.base, proposal.commit)
+    rows, remarks = preview.catalog_after(merge)
     settings = document.settings if document else None
-    rows = extended(branch.catalog, lambda: checkout.content(files.after, SITE_FILE))
-    before, after = (
-        scripts.discover(side, commit=proposal.commit, catalog=rows, settings=settings)
-        for side in (files.before, files.after)
-    )
-    after = scripts.reject(after, shells.syntax_findings(after))
-    return preview.foresee(before, after, catalog=rows, document=document, author=proposal.author)
+    desired = scripts.discover(merge.after, commit=merge.commit, catalog=rows, settings=settings)
+    desired = scripts.reject(desired, (*remarks, *shells.syntax_findings(desired)))
+    return preview.foresee(merge, desired, catalog=rows, document=document, author=proposal.author)

@@ -1,0 +1,96 @@
+"""GitHub's Markdown out of other people's text: what was written is shown, and does nothing.
+
+Knows GitHub's parser and what GitHub and its runner make of plain text afterwards (links, mentions,
+emoji, commands); knows nothing of jobs. Every function returns Markdown that may be put together.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+GAP = "\u200b"  # has no width: GitHub links nothing across it, and a line may break there
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*)")
+_RUNNER = re.compile(r"#(?=#\[)|^[^\S\n]*:(?=:)", re.MULTILINE)  # ##[command], ::command::
+_LINKED = re.compile(  # what GitHub makes more of, up to where a gap prevents it
+    r"[@#]|:(?=//|:|[\w+-]{1,60}:)|www(?=\.)|(?:gh|cve|ghsa)-(?=\w)|[0-9a-f]{6}(?=[0-9a-f])",
+    re.IGNORECASE,
+)
+_LONG = re.compile(rf"[^\s{GAP}/-]{{24}}(?=[^\s/-])")  # would push a table over a phone's edge
+_SHOWN = str.maketrans(
+    {char: f"\\{char}" for char in "\\`*_[]~"}
+    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
+)
+
+
+def inert(text: str) -> str:
+    """Return text without what does not print, and with nothing that GitHub's runner obeys."""
+    visible = _ESCAPE.sub("", text.replace("\r\n", "\n"))
+    printed = "".join(c if c.isprintable() or c in "\n\t" else " " * c.isspace() for c in visible)
+    return _RUNNER.sub(rf"\g<0>{GAP}", printed)
+
+
+def plain(text: str) -> str:
+    """Return text as it stands, on one line, for anywhere but the beginning of a line."""
+    line = " ".join(inert(text).split())
+    gaps = _LONG.sub(rf"\g<0>{GAP}", _LINKED.sub(rf"\g<0>{GAP}", line))
+    return gaps.translate(_SHOWN)
+
+
+def prose(text: str) -> str:
+    """Return a sentence of ours about other people's text: what stands in backticks is code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # the last one is not closed
+        pieces[-2:] = ["`".join(pieces[-2:])]
+    return "".join(code(one) if n % 2 else _spaced(one) for n, one in enumerate(pieces))
+
+
+def _spaced(text: str) -> str:
+    """Return plain text that keeps the spaces at its ends."""
+    shown = plain(text)
+    before, after = text[:1].isspace(), text[-1:].isspace()
+    return f"{' ' * before}{shown}{' ' * after}" if shown else " " * before
+
+
+def code(text: str) -> str:
+    """Return text as code within a line; as plain text where code may not hold it everywhere."""
+    line = " ".join(inert(text).split())
+    return f"`{line}`" if line and not re.search(r"[`|]", line) else plain(line)
+
+
+def name(text: str) -> str:
+    """Return the name of a job, a path or a key as code that may break anywhere sensible."""
+    if len(text) <= 24 or not re.fullmatch(r"[\w/.-]+", text, re.ASCII):
+        return code(text)
+    broken = re.sub(r"[/_.-]+(?=.)|[A-Za-z0-9]{16}(?=[A-Za-z0-9])", r"\g<0><wbr>", text)
+    return f"<code>{broken.replace('_', chr(92) + '_')}</code>"
+
+
+def fenced(text: str) -> str:
+    """Return text as a block of code that it cannot end."""
+    shown = re.sub("`{99}", rf"\g<0>{GAP}", inert(text).strip("\n"))  # a parser counts to 255
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence}text\n{shown}\n{fence}"
+
+
+def link(shown: str, url: str) -> str:
+    """Return a link around Markdown of ours; without an address, the Markdown alone."""
+    if not re.match("https?://", url):
+        return shown
+    return f"[{shown}]({quote(url, safe=':/?#=%@+,~')})"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of cells that are Markdown already."""
+    names = list(heads)
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def folded(title: str, about: str, body: str) -> str:
+    """Return Markdown that is unfolded by its title; `about`, if any, is shown there as code."""
+    named = f" <code>{html.escape(' '.join(inert(about).split()))}</code>" if about else ""
+    return f"<details><summary>{html.escape(title)}{named}</summary>\n\n{body}\n\n</details>"

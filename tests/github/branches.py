@@ -26,6 +26,7 @@ class Branches:
     days: int = 0
 
     def __post_init__(self) -> None:
+        self.github.git = self
         self.root.mkdir(exist_ok=True)
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit({"README.md": "requests\n"})
@@ -96,12 +97,19 @@ class Branches:
         self.git("checkout", "--quiet", "--detach", pull.head)
         for files in commits:
             self.commit(files, f"work on {pull.number}")
-        listed = self.git("log", "--reverse", "--format=%at", f"{pull.base}..HEAD").split()
-        pull.head, pull.authored = self.head(), tuple(int(seconds) for seconds in listed)
-        self.git("update-ref", f"refs/pull/{pull.number}/head", pull.head)
+        self._headed(pull, self.head())
         if not pull.fork:
             self.git("checkout", "--quiet", "-B", pull.branch)
         return pull.head
+
+    def opened(self, pull: Pull) -> None:
+        """Take up the commits of a pull request whose branch somebody pushed."""
+        self._headed(pull, self.head(f"refs/heads/{pull.branch}"))
+
+    def _headed(self, pull: Pull, head: str) -> None:
+        listed = self.git("log", "--reverse", "--format=%at", f"{pull.base}..{head}").split()
+        pull.head, pull.authored = head, tuple(int(seconds) for seconds in listed)
+        self.git("update-ref", f"refs/pull/{pull.number}/head", head)
 
     def merge(self, pull: Pull, by: str = "grace") -> str:
         """Merge by a merge commit."""

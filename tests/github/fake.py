@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import responses
@@ -33,6 +33,7 @@ from tests.github import description
 Wire = dict[str, Any]
 TOKEN = "token-of-the-job"
 REPOSITORY = "lab/requests"
+NODE = "R_42"  # its node id
 FORMER = "lab/former-name"
 US = "github-actions[bot]"
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -69,6 +70,11 @@ class Pull:
     def state(self) -> str:
         """Where it stands, in GraphQL's words."""
         return "MERGED" if self.merged else "CLOSED" if self.closed else "OPEN"
+
+    @property
+    def node(self) -> str:
+        """Its node id."""
+        return f"PR_{self.number}"
 
 
 @dataclass(kw_only=True)
@@ -186,6 +192,19 @@ def query_error(message: str, kind: str | None = None, *, times: int = 1) -> Tro
     return Trouble(on="POST /graphql", body={"data": None, "errors": [error]}, times=times)
 
 
+# --- git -----------------------------------------------------------------------------------------
+
+
+class Git(Protocol):
+    """The repository's git, as far as the API opens and merges pull requests in it."""
+
+    def opened(self, pull: Pull) -> None:
+        """Take up the pull request's commits as its branch has them."""
+
+    def squash(self, pull: Pull, by: str) -> str:
+        """Merge as one new commit; return it."""
+
+
 # --- the stand-in --------------------------------------------------------------------------------
 
 
@@ -210,6 +229,8 @@ class GitHub:
     statuses: dict[str, list[Wire]] = field(default_factory=dict)  # by commit, newest last
     artifacts: list[Artifact] = field(default_factory=list)  # newest last
     visibility: str = "public"
+    viewer: str = US  # whose the token is
+    git: Git | None = None  # where the branches are, for who opens and merges by the API
     permissions: dict[str, str] = field(default_factory=dict)
     reactions: list[tuple[int, str]] = field(default_factory=list)
     denied: set[str] = field(default_factory=set)  # "pull-requests", "statuses", "actions"
@@ -344,7 +365,7 @@ class GitHub:
         if pull.locked:
             raise Answer(403, _error("Unable to create comment because issue is locked."))
         _fits(body)
-        return 201, self._wire(self.comment(pull.number, body["body"], US))
+        return 201, self._wire(self.comment(pull.number, body["body"], self.viewer))
 
     def _edit(self, ident: str, body: Wire) -> tuple[int, Any]:
         self._needs("pull-requests")
@@ -366,7 +387,7 @@ class GitHub:
         reaction = (comment.id, body["content"])
         status = 200 if reaction in self.reactions else 201
         self.reactions += [reaction] if status == 201 else []
-        wire = {"id": 1, "node_id": "REA_1", "user": _user(US), "content": body["content"]}
+        wire = {"id": 1, "node_id": "REA_1", "user": _user(self.viewer), "content": body["content"]}
         return status, wire | {"created_at": _stamp(0)}
 
     def _status(self, sha: str, body: Wire) -> tuple[int, Any]:
@@ -378,7 +399,7 @@ class GitHub:
         times = {"created_at": _stamp(0), "updated_at": _stamp(0)}
         address = f"https://api.github.com/repos/{REPOSITORY}/statuses/{sha}"
         more = {"url": address, "avatar_url": None, "id": 1, "node_id": "SC_1"}
-        return 201, status | times | more | {"creator": _user(US)}
+        return 201, status | times | more | {"creator": _user(self.viewer)}
 
     def _permission(self, login: str, body: Wire) -> tuple[int, Any]:
         level = self.permissions.get(unquote(login))
@@ -435,7 +456,7 @@ class GitHub:
         comment = next((c for c in self.comments if c.id == int(ident)), None)
         if not comment:
             raise Answer(404, _error("Not Found"))
-        if comment.author != US:
+        if comment.author != self.viewer:
             raise Answer(403, _error("Resource not accessible by integration"))
         return comment
 
@@ -460,7 +481,12 @@ class GitHub:
         """Carry out a query; errors come with HTTP 200."""
         query = description.check_query(body["query"])
         self.points += description.cost(query)
-        root = {"repository": self._repository, "node": self._node}
+        root = {
+            "repository": self._repository,
+            "node": self._node,
+            "createPullRequest": self._open,
+            "mergePullRequest": self._merge,
+        }
         variables = body.get("variables")
         done = execute_sync(description.graphql(), query, root, variable_values=variables)
         for error in done.errors or ():
@@ -472,12 +498,35 @@ class GitHub:
         ]
         return {"data": done.data} | ({"errors": errors} if errors else {})
 
+    def _open(self, _info: Any, *, input: Wire) -> Wire:  # noqa: A002 (GitHub's name for it)
+        self._may("pull-requests")
+        assert self.git, "a stand-in without git opens no pull request"
+        assert input["repositoryId"] == NODE
+        number = max(self.pulls, default=0) + 1
+        branch, base = input["headRefName"], input["baseRefName"]
+        pull = self.pull(number, author=self.viewer, branch=branch, base=base)
+        self.git.opened(pull)
+        return {"pullRequest": self._pull_node(pull)}
+
+    def _merge(self, _info: Any, *, input: Wire) -> Wire:  # noqa: A002 (GitHub's name for it)
+        self._may("contents")
+        assert self.git, "a stand-in without git merges no pull request"
+        assert input["mergeMethod"] == "SQUASH"
+        pull = next(p for p in self.pulls.values() if p.node == input["pullRequestId"])
+        self.git.squash(pull, by=self.viewer)
+        return {"pullRequest": self._pull_node(pull)}
+
+    def _may(self, permission: str) -> None:
+        if permission in self.denied:
+            raise RefusedError("Resource not accessible by integration", "FORBIDDEN")
+
     def _repository(self, _info: Any, *, owner: str, name: str, **how: bool) -> Wire:
         known = (REPOSITORY, FORMER) if how["followRenames"] else (REPOSITORY,)
         if f"{owner}/{name}".lower() not in known:
             text = f"Could not resolve to a Repository with the name '{owner}/{name}'."
             raise RefusedError(text, "NOT_FOUND")
         return {
+            "id": NODE,
             "nameWithOwner": REPOSITORY,
             "visibility": self.visibility.upper(),
             "pullRequests": self._pull_requests,
@@ -509,8 +558,7 @@ class GitHub:
             return None
 
         def status(_info: Any) -> Wire | None:
-            if "statuses" in self.denied:
-                raise RefusedError("Resource not accessible by integration", "FORBIDDEN")
+            self._may("statuses")
             return {"context": context} if oid in self.statuses else None
 
         def context(_info: Any, *, name: str) -> Wire | None:
@@ -539,6 +587,7 @@ class GitHub:
         commits = [{"commit": {"authoredDate": _utc(seconds)}} for seconds in pull.authored]
         comments = [c for c in self.comments if c.number == pull.number]
         return {
+            "id": pull.node,
             "number": pull.number,
             "author": _actor(pull.author),
             "baseRefName": pull.base,
@@ -561,7 +610,7 @@ class GitHub:
             "body": comment.body,
             "url": _address(comment),
             "lastEditedAt": _stamp(60) if comment.edited else None,
-            "viewerDidAuthor": comment.author == US,
+            "viewerDidAuthor": comment.author == self.viewer,
             "repository": {"nameWithOwner": comment.repository},
             "pullRequest": (lambda _info: self._pull_node(pull)) if pull else None,
         }

@@ -49,6 +49,9 @@ OPERATIONS = (
 )
 FIELDS = {
     "Query": "node repository",
+    "Mutation": "createPullRequest mergePullRequest",
+    "CreatePullRequestPayload": "pullRequest",
+    "MergePullRequestPayload": "pullRequest",
     "Repository": "nameWithOwner object pullRequest pullRequests visibility",
     "Node": "id",
     "GitObject": "oid",

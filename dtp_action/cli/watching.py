@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from dtp_action.cli.options import Site, option, site_options
+from dtp_action.cli.options import Site, option, site_options, workflow
 from dtp_action.cli.work import Rows, attempts, print_json, read_ref
 from dtp_action.errors import UsageError
 
 if TYPE_CHECKING:
     from dtp_action.core.model import Entry, Observed
-    from dtp_action.dispatch import Cluster
 
 
 @click.command()
-@click.argument("refs", nargs=-1, metavar="[REF]...")
+@click.argument("refs", nargs=-1, envvar="DTP_JOB", metavar="[REF]...")
 @option("--all", "every", is_flag=True, help="All attempts, not only each job's last.")
 @site_options
 @option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text",
@@ -37,19 +37,32 @@ def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
         source = observed.identity.source if observed.identity else None
         print_json(source=source, jobs=rows)
     elif form == "markdown":
-        click.echo(comment(cluster, observed, rows))
+        ended = [row["name"] for row in rows if row["finished"]]
+        tails = {name: cluster.kept_tail(name) or "" for name in ended}
+        click.echo(markdown(observed, rows, tails))
     else:
         print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
+    if runner := workflow():
+        runner.summarise(markdown(observed, report.lately(rows, observed.now), {}))
+        runner.output("jobs", json.dumps(rows))
 
 
-def comment(cluster: Cluster, observed: Observed, rows: Rows) -> str:
+def markdown(observed: Observed, rows: Rows, tails: dict[str, str]) -> str:
     """Return what a pull request's comment shows of these jobs."""
-    from dtp_action.core import comment as comments
+    from dtp_action.core import comment
     from dtp_action.core.ledger import stamp
 
-    ended = [row["name"] for row in rows if row["finished"]]
-    tails = {name: cluster.kept_tail(name) or "" for name in ended}
-    return comments.render(rows, tails, as_of=stamp(observed.now))
+    return comment.status(
+        rows,
+        (),
+        tails,
+        cluster="",
+        as_of=stamp(observed.now),
+        next_look="",
+        logs=True,
+        repository_url="",
+        run_url="",
+    )
 
 
 def print_status(rows: Rows, verdict: str) -> None:
@@ -63,7 +76,7 @@ def print_status(rows: Rows, verdict: str) -> None:
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", envvar="DTP_JOB")
 @option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
 @option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
 @option("--follow", "-f", is_flag=True, help="Go on until the script ends.")

@@ -71,6 +71,10 @@ golden: setup ## rewrite golden files; review the diff
 github-schema: setup ## cut what we use out of GitHub's description anew (needs npm)
 	$(RUN)/python tests/github/schema/cut.py build/github
 
+.PHONY: live
+live: setup ## the story on github.com, for a maintainer: a token and a throwaway repository
+	$(RUN)/python -m tests.live
+
 .PHONY: format
 format: setup ## format the code and mend what ruff can
 	$(RUN)/ruff check --fix .

@@ -105,6 +105,8 @@ class GitHubPulls:
         self._api_url = api_url
         self._timeout = timeout
         self._left = patience
+        self._between_writes = between_writes
+        self._next_write = clock()
         self._clock = clock
         self._sleep = sleep
         self._requester = github.Github(
@@ -114,7 +116,7 @@ class GitHubPulls:
             timeout=timeout,
             retry=None,
             seconds_between_requests=between_requests,
-            seconds_between_writes=between_writes,
+            seconds_between_writes=0,  # it takes queries for writes
         ).requester
 
     # --- looking ---
@@ -294,6 +296,8 @@ class GitHubPulls:
         self, verb: str, path: str, body: Wire | None = None, *, done: Container[int] = DONE
     ) -> tuple[Wire, Wire]:
         """Make one request; return headers and body. PyGithub would take a redirect for done."""
+        if verb != "GET":
+            self._pace()
         url = f"/repos/{quote(self.repository)}{path}"
         status, headers, text = self._requester.requestJson(verb, url, input=body)
         answer = json.loads(text) if text.startswith("{") else {}
@@ -302,6 +306,12 @@ class GitHubPulls:
         if text and not answer:
             raise ValueError(text)
         return headers, answer
+
+    def _pace(self) -> None:
+        """Keep writes apart: GitHub's secondary limits count those of a minute."""
+        if (wait := self._next_write - self._clock()) > 0:
+            self._sleep(wait)
+        self._next_write = self._clock() + self._between_writes
 
     def _fetch(self, url: str) -> bytes:
         """Return a file that GitHub keeps on another host, which must not see the token.

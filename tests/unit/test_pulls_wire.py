@@ -28,16 +28,32 @@ def reached() -> Iterator[tuple[GitHub, Any]]:
         yield there
 
 
-def connect(api_url: str = PUBLIC, clock: Callable[[], float] = lambda: 0.0) -> GitHubPulls:
+def connect(
+    api_url: str = PUBLIC,
+    clock: Callable[[], float] = lambda: 0.0,
+    sleep: Callable[[float], None] = lambda _seconds: None,
+) -> GitHubPulls:
     return GitHubPulls(
         repository=fake.REPOSITORY,
         token=fake.TOKEN,
         api_url=api_url,
         between_requests=0,
-        between_writes=0,
         clock=clock,
-        sleep=lambda seconds: None,
+        sleep=sleep,
     )
+
+
+def test_writes_are_kept_a_second_apart_and_nothing_else_waits(
+    reached: tuple[GitHub, Any],
+) -> None:
+    naps: list[float] = []
+    us = connect(clock=lambda: sum(naps), sleep=naps.append)
+    us.shown([7], (), "")
+    us.write(SAY)
+    us.shown([7], (), "")
+    assert naps == []
+    us.write(SAY)
+    assert naps == [1.0]
 
 
 @pytest.mark.parametrize(

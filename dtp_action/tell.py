@@ -7,6 +7,7 @@ a warning: it changes no attempt, and the next run makes up for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -33,6 +34,10 @@ from dtp_action.errors import ConflictError, DtpError, UsageError
 
 MOST_TAILS = 20  # ends of logs in one comment
 NEXT_LOOK = "within about 15 minutes"
+NOT_NOW = (
+    "Not done: the cluster could not be asked, or would not. The run of the workflow says why, to"
+    " those who look after it. Comment again later."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,9 +346,16 @@ def answer(audience: Audience, node: str, *, branch: str, begin: Begin) -> Told:
     shown = audience.pulls.shown([asked.number], (), audience.context)
     if any(c.body.startswith(answered) for c in shown.comments.get(asked.number, ())):
         return Told()
-    audience.pulls.acknowledge(asked)
+    with suppress(DtpError):  # a courtesy
+        audience.pulls.acknowledge(asked)
     answering = _Answering(audience=audience, asked=asked, shown=shown, begin=begin)
-    text = answering.carry_out(command) if isinstance(command, Command) else _unclear(command)
+    try:
+        text = answering.carry_out(command) if isinstance(command, Command) else _unclear(command)
+    except DtpError:
+        sorry = pulls.marker("unanswered", audience.cluster, str(asked.id))
+        for write in pulls.once(Say(number=asked.number, marker=sorry, text=NOT_NOW), shown):
+            audience.pulls.write(write)
+        raise
     url = audience.pulls.write(Say(number=asked.number, marker=answered, text=text))
     if answering.changed is None:
         return Told(urls=(url,))

@@ -69,8 +69,9 @@ def main() -> NoReturn:
     from dtp_action.adapters import actions
 
     with actions.quiet():
-        code = Exit(_run())
-    runner.output("result", code.name.lower().replace("_", "-"))
+        code = _run()
+    known = [one.name for one in Exit if one == code]  # a script's own code has no name
+    runner.output("result", "".join(known).lower().replace("_", "-"))
     sys.exit(code)
 
 

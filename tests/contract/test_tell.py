@@ -16,9 +16,10 @@ from dtp_action.adapters.pulls import GitHubPulls
 from dtp_action.core import catalog, naming, pulls, scripts
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Phase, Ref
+from dtp_action.errors import UnavailableError
 from dtp_action.tell import Audience, Origins, Told, Work
 from tests import builders as b
-from tests.fakes import FakeCluster
+from tests.fakes import FakeCluster, Fault
 from tests.github import fake
 from tests.github.branches import Branches
 from tests.github.fake import US, GitHub
@@ -49,6 +50,7 @@ class Site:
     logs: bool | None = None
     comment: bool = True
     max_new: int = 25
+    fault: Fault | None = None
     spent: list[str] = field(default_factory=list)  # what the last run asked of GitHub
 
     @property
@@ -81,7 +83,7 @@ class Site:
             return catalog.resolve(script, catalog=ROWS, settings=self.settings, author=author)
 
         return Work(
-            cluster=FakeCluster(self.world),
+            cluster=FakeCluster(self.world, fault=self.fault),
             settings=self.settings,
             desired=desired,
             policy=b.a_policy(resolve=resolve, origins=origins, max_new=self.max_new),
@@ -224,7 +226,7 @@ def test_fifty_scripts_in_ten_pull_requests_cost_two_queries_and_two_writes_each
     queries = [line for line in site.spent if line.endswith("/graphql")]
     assert len(queries) == 2
     assert len(site.spent) - len(queries) == 20
-    assert all("dtp-local/job-3-" in site.status(4) for _ in range(5))
+    assert all(f"dtp-local/job-3-{n}" in site.status(4) for n in range(5))
 
 
 def test_a_direct_push_gets_a_commit_status_alone(site: Site) -> None:
@@ -401,7 +403,7 @@ def test_an_author_runs_their_failed_job_again(failed: Site) -> None:
     assert "dtp-local/a" in answer
     assert failed.world.jobs_made[job("a", 2)] == 1
     assert failed.github.reactions[-1][1] == "eyes"
-    assert "#2" in failed.status(7)
+    assert "1 waiting" in failed.status(7)
 
 
 def test_a_comment_acts_once_however_often_it_is_delivered(failed: Site) -> None:
@@ -488,6 +490,20 @@ def test_what_cannot_be_done_is_answered_with_the_reason(failed: Site) -> None:
     assert "already" in answer
     (unclear,) = failed.answer("/dtp retri dtp-local/a", by="grace")
     assert "did you mean `retry`?" in unclear
+
+
+def test_a_cluster_that_is_away_is_told_without_its_address_and_the_comment_can_be_tried_again(
+    failed: Site,
+) -> None:
+    comment = failed.github.comment(7, "/dtp retry dtp-local/a", "ada")
+    failed.fault = Fault(at=1, error=UnavailableError("https://10.0.0.1:6443 is away"))
+    with pytest.raises(UnavailableError):
+        failed.deliver(comment)
+    assert "could not be asked" in failed.mentions(7)[-1]
+    assert "10.0.0.1" not in "".join(failed.mentions(7))
+    failed.fault = None
+    assert "dtp-local/a" in failed.deliver(comment)[0]
+    assert failed.world.jobs_made[job("a", 2)] == 1
 
 
 def test_status_is_answered_with_the_jobs_of_the_pull_request(failed: Site) -> None:

@@ -1,0 +1,224 @@
+"""The commands as steps of a workflow: the runner's files, and the stand-in GitHub."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.github import fake
+from tests.github.branches import Branches
+
+DTP = Path(sys.executable).with_name("dtp")
+OURS = re.compile(r"DTP_|GITHUB_|RUNNER_|KUBECONFIG$")
+CATALOG = "version: 1\nprotocols: {local: {image: registry.example.org/tools/local:1}}\n"
+HOSTILE = "#!/bin/sh\necho '::error::owned'; echo 'x ##[set-output name=result]owned'; exit 3\n"
+A = "dtp-jobs/dtp-local/a.sh"
+
+
+@dataclass
+class Step:
+    """What a step left behind."""
+
+    code: int
+    out: str
+    summary: str
+    outputs: dict[str, str]
+
+    def commands(self) -> list[str]:
+        """Return the workflow commands that a runner would obey, as it reads them."""
+        found: list[str] = []
+        stopped = ""
+        for line in self.out.splitlines():
+            if stopped:
+                stopped = "" if line == f"::{stopped}::" else stopped
+            elif line.startswith("::stop-commands::"):
+                stopped = line.removeprefix("::stop-commands::")
+            elif line.startswith("::") or "##[" in line:
+                found.append(line)
+        assert not stopped, "commands stay stopped for the steps after it"
+        return found
+
+
+@dataclass
+class Workflow:
+    """A requests repository, an embedded cluster, and a runner's environment."""
+
+    branches: Branches
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    steps: int = 0
+
+    def step(self, command: str, event: str = "push", payload: Any = None, **more: str) -> Step:
+        """Run one command as the Action does."""
+        self.steps += 1
+        place = self.folder / f"step-{self.steps}"
+        (place / "temp").mkdir(parents=True)
+        (place / "event.json").write_text(json.dumps(payload or {}))
+        clean = {key: value for key, value in os.environ.items() if not OURS.match(key)}
+        own = {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_EVENT_NAME": event,
+            "GITHUB_EVENT_PATH": str(place / "event.json"),
+            "GITHUB_STEP_SUMMARY": str(place / "summary"),
+            "GITHUB_OUTPUT": str(place / "output"),
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_REPOSITORY": fake.REPOSITORY,
+            "GITHUB_REPOSITORY_ID": "42",
+            "GITHUB_REF_TYPE": "branch",
+            "GITHUB_REF_NAME": "main",
+            "GITHUB_RUN_ID": "1",
+            "GITHUB_ACTOR": "grace",
+            "RUNNER_TEMP": str(place / "temp"),
+            "DTP_CLUSTER": f"local:{self.folder / 'cluster'}",
+            "DTP_GITHUB_TOKEN": fake.TOKEN,
+            "DTP_GITHUB_API_URL": self.branches.github.url,
+        }
+        told = {f"DTP_{key.upper()}": value for key, value in more.items()}
+        done = subprocess.run(
+            [DTP, "-C", str(self.branches.root), command],
+            env=clean | own | self.environment | told,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=120,
+        )
+        return Step(
+            code=done.returncode,
+            out=done.stdout.decode(),
+            summary=_read(place / "summary"),
+            outputs=_outputs(_read(place / "output")),
+        )
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _outputs(text: str) -> dict[str, str]:
+    """Read the file of outputs as the runner does."""
+    blocks = re.finditer(r"(?ms)^([\w-]+)<<(\w+)\n(.*?)\n?^\2$", text)
+    return {block[1]: block[3] for block in blocks}
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with fake.serve() as github:
+        branches = Branches(tmp_path / "requests", github)
+        branches.commit({"dtp-jobs/catalog.yaml": CATALOG})
+        yield Workflow(branches, tmp_path)
+
+
+def merge(workflow: Workflow, script: str, number: int = 7) -> str:
+    return workflow.branches.merge(workflow.branches.pull(number, {A: script}))
+
+
+def test_a_run_leaves_summary_outputs_status_and_comment(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\necho moved\n")
+    step = workflow.step("dispatch", wait="60")
+    assert step.code == 0, step.out
+    assert "dtp-local/a" in step.summary
+    wanted = {"result": "done", "opened": "1", "ended": "1", "open": "0", "failed": "0"}
+    assert step.outputs.items() >= wanted.items()
+    (job,) = json.loads(step.outputs["jobs"])
+    assert (job["phase"], job["pull_request"], job["merged_by"]) == ("SUCCEEDED", 7, "grace")
+    assert json.loads(Path(step.outputs["status-file"]).read_text())["jobs"][0]["ref"] == job["ref"]
+    assert step.outputs["status-artifact"] == "dtp-status-main"
+    (url, *_) = step.outputs["comment-urls"].splitlines()
+    assert url.endswith(f"#issuecomment-{workflow.branches.github.comments[0].id}")
+
+
+def test_what_a_script_printed_is_no_workflow_command(workflow: Workflow) -> None:
+    merge(workflow, HOSTILE)
+    step = workflow.step("dispatch", wait="60")
+    assert step.code == 1
+    assert step.outputs["result"] == "bad-outcome"
+    logs = workflow.step("logs", job="dtp-local/a")
+    assert "owned" in logs.out
+    assert not [line for line in step.commands() + logs.commands() if "owned" in line]
+
+
+def test_a_rejected_script_is_annotated_on_its_line(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\n#DTP memry=1Gi\necho\n")
+    step = workflow.step("dispatch")
+    (error,) = step.commands()
+    assert error.startswith(f"::error file={A},line=2::")
+    assert step.outputs["rejected"] == "1"
+
+
+def test_a_missing_permission_is_a_warning_with_its_remedy(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\necho\n")
+    workflow.branches.github.denied |= {"pull-requests", "statuses"}
+    step = workflow.step("dispatch", wait="60")
+    assert step.code == 0
+    assert step.outputs["ended"] == "1"
+    assert any("pull-requests: write" in line for line in step.commands())
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "workflow_run"])
+@pytest.mark.parametrize("command", ["dispatch", "plan", "status"])
+def test_no_cluster_on_what_nobody_has_merged(workflow: Workflow, command: str, event: str) -> None:
+    step = workflow.step(command, event)
+    assert step.code == 2
+    assert step.outputs["result"] == "usage"
+    assert "must not be used on the event" in step.out
+    assert not (workflow.folder / "cluster").exists()
+
+
+def test_the_preview_is_exact_with_the_last_dispatchs_status(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    done = workflow.step("dispatch", wait="60")
+    workflow.branches.pull(8, {A: "#!/bin/sh\nexit 0\n"})
+    event = {"pull_request": {"base": {"sha": workflow.branches.head("main"), "ref": "main"}}}
+    step = workflow.step("preview", "pull_request", event, status=done.outputs["status-file"])
+    assert step.code == 0, step.out
+    assert "exit 7" in step.summary
+    assert workflow.branches.github.on(8) == []
+
+
+def test_the_preview_of_a_rejected_script_fails_on_its_line(workflow: Workflow) -> None:
+    workflow.branches.pull(8, {A: "#!/bin/sh\n#DTP memry=1Gi\n"})
+    event = {"pull_request": {"base": {"sha": workflow.branches.head("main"), "ref": "main"}}}
+    step = workflow.step("preview", "pull_request", event)
+    assert step.code == 1
+    assert any(line.startswith(f"::error file={A},line=2::") for line in step.commands())
+
+
+def test_a_finished_preview_is_written_on_the_open_pull_request(workflow: Workflow) -> None:
+    pull = workflow.branches.pull(8, {A: "#!/bin/sh\necho\n"})
+    workflow.branches.git("update-ref", "refs/remotes/origin/main", "main")
+    run = {"event": "pull_request", "head_sha": pull.head, "head_branch": "pull-8"}
+    step = workflow.step("preview", "workflow_run", {"workflow_run": run})
+    assert step.code == 0, step.out
+    (comment,) = workflow.branches.github.on(8)
+    assert "dtp-local/a" in comment
+    again = workflow.step("preview", "workflow_run", {"workflow_run": run})
+    assert again.code == 0
+    assert workflow.branches.github.on(8) == [comment]
+
+
+def test_a_comment_is_answered(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    workflow.step("dispatch", wait="60")
+    github = workflow.branches.github
+    github.permissions["ada"] = "read"
+    comment = github.comment(7, "/dtp status", "ada")
+    event = {
+        "action": "created",
+        "issue": {"number": 7, "pull_request": {}},
+        "comment": {"node_id": comment.node},
+    }
+    step = workflow.step("answer", "issue_comment", event)
+    assert step.code == 0, step.out
+    assert "exit 7" in github.on(7)[-1]
+    before = len(github.comments)
+    workflow.step("answer", "issue_comment", event)
+    assert len(github.comments) == before

@@ -38,7 +38,9 @@ def bare_hub(tmp_path: Path, github: GitHub, project: Path) -> Hub:
 def hub(bare_hub: Hub, site: Site) -> Hub:  # noqa: F811 (a fixture, not the import)
     """Return a requests repository with one cluster, as docs/examples/one-cluster has it."""
     bare_hub.secrets["KUBECONFIG"] = one_line(site.namespace.kubeconfig)
-    bare_hub.lay_workflows(EXAMPLES / "one-cluster", namespace=site.namespace.name)
+    bare_hub.lay_workflows(
+        EXAMPLES / "one-cluster", {"namespace: dtp": f"namespace: {site.namespace.name}"}
+    )
     dataclasses.replace(site, directory=bare_hub.branches.root).write_catalog()
     bare_hub.branches.commit_all("the site's own rows")
     return bare_hub

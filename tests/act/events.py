@@ -94,7 +94,9 @@ def pull_request(one: Pull, base: str, title: str = "A transfer") -> Wire:
 
 def workflow_run(one: Pull) -> Wire:
     """Return the event of a pull request's preview run that has ended."""
-    fork = repository(one.fork, ident=43) if one.fork else repository()
+    whose = repository(one.fork, ident=43) if one.fork else repository()
+    left_out = ("default_branch", "visibility")  # GitHub sends a repository's short form here
+    head = {key: value for key, value in whose.items() if key not in left_out}
     return {
         "action": "completed",
         "workflow_run": {
@@ -106,8 +108,7 @@ def workflow_run(one: Pull) -> Wire:
             "conclusion": "success",
             "head_branch": one.branch,
             "head_sha": one.head,
-            "head_repository": fork,
-            "repository": repository(),
+            "head_repository": head,
             "pull_requests": [],  # empty for forks, so nothing may rest on it
             "actor": user(one.author or "ghost"),
         },

@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import yaml
 from tests.act import events
 from tests.e2e.site import OURS
 from tests.github.branches import Branches
-from tests.github.fake import REPOSITORY, TOKEN, GitHub, Pull
+from tests.github.fake import REPOSITORY, TOKEN, Comment, GitHub, Pull
 
 Wire = dict[str, Any]
 
@@ -104,15 +104,22 @@ class Hub:
 
     # --- the repository ---
 
-    def lay_workflows(self, folder: Path, **changes: str) -> None:
-        """Put a folder's workflows on main, with the maintainer's values in place of `dtp`."""
-        files: dict[str, str | None] = {}
+    def lay_workflows(self, folder: Path, changes: Mapping[str, str]) -> None:
+        """Put a folder's workflows on main, with what its maintainer changes in them."""
         for path in folder.glob("*.yml"):
-            text = _for_act(path.read_text())
+            text = path.read_text()
             for old, new in changes.items():
-                text = text.replace(f"{old}: dtp", f"{old}: {new}")
-            files[f".github/workflows/{path.name}"] = text
-        self.branches.commit(files, "the workflows")
+                text = text.replace(old, new)
+            self.lay_workflow(path.stem, text)
+
+    def lay_workflow(self, name: str, text: str) -> None:
+        """Put a workflow on main."""
+        files: dict[str, str | None] = {f".github/workflows/{name}.yml": _for_act(text)}
+        self.branches.commit(files, f"the workflow {name}")
+
+    def merge(self, pull: Pull) -> str:
+        """Merge a pull request; return the commit."""
+        return self.branches.merge(pull)
 
     def pull(self, number: int, *, fork: str = "", base: str = "main", **scripts: str) -> Pull:
         """Open a pull request that adds scripts of dtp-local, named by keyword."""
@@ -123,15 +130,18 @@ class Hub:
         return self.open_pull(number, files, fork=fork, base=base)
 
     def open_pull(
-        self, number: int, files: dict[str, str | None], *, fork: str = "", base: str = "main"
+        self,
+        number: int,
+        files: dict[str, str | None],
+        *,
+        fork: str = "",
+        base: str = "main",
+        branch: str = "",
     ) -> Pull:
-        """Open a pull request that changes files, from a fork if one is named."""
-        pull = self.branches.pull(number, files, base=base)
-        pull.branch, pull.fork = f"pull-{number}", fork
-        self.branches.git("update-ref", f"refs/pull/{number}/head", pull.head)
+        """Open a pull request that changes files, from a fork's branch if one is named."""
+        pull = self.branches.pull(number, files, base=base, fork=fork)
         self.branches.git("checkout", "--quiet", base)
-        if fork:  # whose branches are not ours
-            self.branches.git("branch", "--quiet", "-D", pull.branch)
+        pull.branch = branch or pull.branch
         return pull
 
     # --- what happens ---
@@ -145,14 +155,20 @@ class Hub:
     def schedule(self) -> Run:
         return self.run("dispatch", "schedule", events.schedule(), actor=REPOSITORY.split("/")[0])
 
-    def by_hand(self, command: str, job: str = "", *, again: str = "", **inputs: str) -> Run:
-        """Run the workflow by hand; `again` is the id of an earlier run, pressed again."""
+    def by_hand(self, command: str, job: str = "", *, ident: str = "", **inputs: str) -> Run:
+        """Run the workflow by hand; the id of a run stays when it is run again."""
         asked = {"command": command, "job": job, **inputs}
         payload = events.workflow_dispatch("main", "grace", **asked)
-        return self.run("dispatch", "workflow_dispatch", payload, ident=again)
+        return self.run("dispatch", "workflow_dispatch", payload, ident=ident)
 
     def preview(self, pull: Pull, title: str = "A transfer") -> Run:
-        """Run what opening a pull request begins: on its merge with the base, as GitHub has it."""
+        """Run what opening a pull request begins."""
+        return self.on_pull_request(pull, "preview", "pull_request", title)
+
+    def on_pull_request(
+        self, pull: Pull, workflow: str, event: str, title: str = "A transfer"
+    ) -> Run:
+        """Run a workflow on the merge of a pull request with its base, as GitHub has it."""
         base = self.branches.head(pull.base)
         self.branches.git("checkout", "--quiet", "--detach", base)
         self.branches.git("merge", "--quiet", "--no-ff", "--message=merge", pull.head)
@@ -161,8 +177,8 @@ class Hub:
         self.branches.git("checkout", "--quiet", pull.base)
         payload = events.pull_request(pull, base, title)
         return self.run(
-            "preview",
-            "pull_request",
+            workflow,
+            event,
             payload,
             commit=merge,
             actor=pull.author or "ghost",
@@ -174,10 +190,14 @@ class Hub:
         return self.run("preview-comment", "workflow_run", events.workflow_run(pull))
 
     def comment(self, number: int, text: str, author: str = "grace") -> Run:
-        """Write a comment, and run what it begins."""
-        comment = self.github.comment(number, text, author)
-        payload = events.issue_comment(comment, self.github.pulls[number].author or "ghost")
-        return self.run("command", "issue_comment", payload, actor=author)
+        """Write a comment on a pull request, and run what it begins."""
+        return self.answer(self.github.comment(number, text, author))
+
+    def answer(self, comment: Comment) -> Run:
+        """Run what a comment begins."""
+        author = self.github.pulls[comment.number].author or "ghost"
+        payload = events.issue_comment(comment, author)
+        return self.run("command", "issue_comment", payload, actor=comment.author or "ghost")
 
     # --- the runner ---
 
@@ -252,8 +272,11 @@ class Hub:
         uv = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
         clean = {k: v for k, v in os.environ.items() if not OURS.match(k) and k != "VIRTUAL_ENV"}
         return clean | {
-            "PATH": f"{Path(uv).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(uv).parent}:{self.root / 'bin'}:{os.environ['PATH']}",
             "UV_PYTHON": sys.executable,
+            "UV_NO_PROGRESS": "1",
+            "NO_COLOR": "1",  # `act` gives steps a terminal; runners do not
+            "TERM": "dumb",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
             "HUB_ORIGIN": f"file://{self.branches.root}",

@@ -214,7 +214,7 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
             cluster.stop(entry)
         case Settle(entry=entry, outcome=outcome):
             kept = tail(cluster, entry, observed)
-            cluster.settle(entry, outcome if kept else _without_log(outcome), kept)
+            _settle(cluster, entry, outcome if kept else _without_log(outcome), kept)
         case Retire(entry=entry, ttl=ttl):
             cluster.retire(entry, ttl)
         case _:
@@ -236,7 +236,7 @@ def _adopt(cluster: Cluster, action: Adopt) -> list[Action]:
     if not entry.adopted:
         return [_overtaken(entry)]
     if not entry.outcome:
-        cluster.settle(entry, planner.adopted(), "")
+        _settle(cluster, entry, planner.adopted(), "")
     return [action]
 
 
@@ -257,7 +257,7 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
         case Refused(reason=reason, for_good=True):
             intent = Intent(why=Why.REFUSED, by="the cluster", at=cluster.now(), reason=reason)
             outcome = phases.ended_by(intent)
-            cluster.settle(cluster.intend(entry, intent, ""), outcome, "")
+            _settle(cluster, cluster.intend(entry, intent, ""), outcome, "")
             return [Settle(entry=entry, outcome=outcome, reason=outcome.reason)]
         case Refused(reason=reason) | Taken(reason=reason):
             if entry.waiting != reason:
@@ -265,6 +265,10 @@ def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[A
             return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
         case _:
             assert_never(answer)
+
+
+def _settle(cluster: Cluster, entry: Entry, outcome: Outcome, kept: str) -> None:
+    cluster.settle(entry, replace(outcome, settled=cluster.now()), kept)
 
 
 def tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:

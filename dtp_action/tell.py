@@ -186,9 +186,13 @@ def everybody(work: Work, observed: Observed) -> Told:
     """Tell all that is to be told of one look: how jobs stand, and what does not run."""
     if work.audience is None:
         return Told()
-    seen = with_origins(dispatch.with_progress(work.cluster, observed), work.desired, work.origins)
-    held = notes(work.desired, seen, work.policy, work.origins)
-    told = after_run(work.cluster, work.audience, seen, held)
+    try:
+        seen = dispatch.with_progress(work.cluster, observed)
+        seen = with_origins(seen, work.desired, work.origins)
+        held = notes(work.desired, seen, work.policy, work.origins)
+        told = after_run(work.cluster, work.audience, seen, held)
+    except DtpError as error:  # of the cluster: jobs are not hurt by what cannot be told now
+        told = Told(warnings=(_warning(error),))
     return replace(told, warnings=tuple(dict.fromkeys((*work.origins.warnings, *told.warnings))))
 
 

@@ -121,7 +121,7 @@ def dump_outcome(outcome: Outcome) -> str:
 
 def load_outcome(text: str) -> Outcome:
     """Read what `dump_outcome` wrote."""
-    fields = _times(json.loads(text), "started", "finished")
+    fields = _times(json.loads(text), "started", "finished", "settled")
     return Outcome(
         **{"reason": ""}
         | fields

@@ -211,6 +211,7 @@ class Status:
     received: int | None = None  # network bytes of the Pod
     sent: int | None = None
     starts: int | None = None  # how often the script was started in this attempt
+    settled: datetime | None = None  # when the outcome was written, which may be long after
     hopeless: bool = False  # it waits for what will not mend itself
 
 

@@ -89,7 +89,8 @@ def _looked_after(by_number: Mapping[int, list[Entry]], now: datetime) -> set[in
 def _ended_within(age: timedelta, entry: Entry, now: datetime) -> bool:
     if not entry.outcome or entry.adopted:
         return False
-    return now - (entry.outcome.finished or entry.created) <= age
+    told = entry.outcome.settled or entry.outcome.finished or entry.created
+    return now - told <= age
 
 
 def _page(

@@ -251,6 +251,39 @@ def test_adopted_jobs_are_nobodys_news(site: Site) -> None:
     assert site.github.comments == []
 
 
+def test_the_preview_and_the_status_are_one_comment(site: Site) -> None:
+    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a")})
+    audience = site.work().audience
+    assert audience
+    for _ in range(2):
+        tell.before_merge(audience, 7, "When merged: 1 runs")
+    assert site.status(7) == f"{STATUS}\nWhen merged: 1 runs"
+    site.branches.merge(pull)
+    site.run()
+    assert "When merged" not in site.status(7)
+
+
+def test_what_ended_long_ago_and_is_settled_now_is_news(site: Site) -> None:
+    site.merge(7, "a", "b")
+    site.run()
+    site.run()
+    site.finish("a")
+    site.world.lose_job(job("b"))
+    site.world.pass_time(10 * 86_400)
+    site.run()
+    (mention,) = site.mentions(7)
+    assert "1 done" in mention
+    assert "lost" in mention
+
+
+def test_a_cluster_that_cannot_be_read_while_telling_is_a_warning(site: Site) -> None:
+    site.merge(7, "a")
+    site.run()
+    site.world.run(job("a"))
+    site.fault = Fault(at=1, only="get pods/log", error=UnavailableError("no answer"))
+    assert "no answer" in site.run().warnings[0]
+
+
 # --- what does not run ---------------------------------------------------------------------------
 
 

@@ -167,12 +167,13 @@ def catalog_after(merge: Merge) -> tuple[Catalog, tuple[Finding, ...]]:
 
     Where that cannot be read, the rows from before the merge.
     """
+    builtin = catalogs.builtin()
     try:
-        before = _catalog(merge.before)
+        before = _extended(builtin, merge.before)
     except UsageError:
-        before = catalogs.builtin()
+        before = builtin
     try:
-        after = _catalog(merge.after)
+        after = _extended(builtin, merge.after)
     except UsageError as error:
         return before, (_about_rows(f"{error.message}: no job starts until that is corrected"),)
     changed = {n for n in before.rows | after.rows if before.rows.get(n) != after.rows.get(n)}
@@ -182,13 +183,14 @@ def catalog_after(merge: Merge) -> tuple[Catalog, tuple[Finding, ...]]:
     return after, (replace(_about_rows(words), severity=Severity.WARNING),)
 
 
-def _catalog(files: Iterable[File]) -> Catalog:
-    found = [file for file in files if file.path == catalogs.SITE_FILE]
-    if any(file.size != len(file.content) for file in found):
-        raise UsageError(f"{catalogs.SITE_FILE} is not a plain file of at most 256 KiB")
-    rows = catalogs.builtin()
-    content = found[0].content if found else b""
-    return catalogs.parse(content, catalogs.SITE_FILE, base=rows) if content else rows
+def _extended(rows: Catalog, files: Iterable[File]) -> Catalog:
+    """Return the rows as the branch's own catalog changes them. Raises UsageError."""
+    for file in files:
+        if file.path == catalogs.SITE_FILE and file.size != len(file.content):
+            raise UsageError(f"{file.path} is not a plain file of at most 256 KiB")
+        if file.path == catalogs.SITE_FILE and file.content:
+            return catalogs.parse(file.content, file.path, base=rows)
+    return rows
 
 
 def _about_rows(message: str) -> Finding:
@@ -398,7 +400,7 @@ def _first(job: _Job, steps: list[Action], last: dict[Ref, Entry]) -> _Told:
 
 def _after(job: _Job, steps: list[Action], number: int, phase: Phase) -> _Told:
     """Tell of a job whose last attempt has ended."""
-    state = f"Attempt {number} is {STATES[phase]}"
+    state = f"Attempt {number} {STATES[phase]}"
     again = f"To run it: {AGAIN.format(ref=job.ref, next=number + 1)}."
     if job.blob is None:
         return _Told(Will.NOTHING, f"{state}; its record and its files stay.")
@@ -414,30 +416,30 @@ def _after(job: _Job, steps: list[Action], number: int, phase: Phase) -> _Told:
 
 def _meanwhile(job: _Job, steps: list[Action], entry: Entry, phase: Phase) -> _Told:
     """Tell of a job whose last attempt has not ended."""
-    number, following = entry.attempt, max(entry.attempt + 1, job.asked)
-    ends = any(isinstance(step, End) for step in steps)
-    state = f"Attempt {number} is {STATES[phase]}"
+    number, ends = entry.attempt, any(isinstance(step, End) for step in steps)
+    state = f"Attempt {number} {'is being ended' if entry.intent else STATES[phase]}"
     if job.rejected:
         how = f"attempt {number} is cancelled" if ends else f"attempt {number} goes on"
         return _Told(Will.REJECT, f"{REJECTED} Meanwhile {how}.")
-    if entry.intent:
-        return _Told(Will.DEPENDS, f"Attempt {number} is being ended: decided when it has.")
     if job.blob is None and ends:
         return _Told(Will.CANCEL, f"Attempt {number} has not started: it is cancelled.")
     if job.blob is None:
-        how = f"to end it, comment `/dtp cancel {job.ref}`"
-        return _Told(Will.GO_ON, f"{state} and goes on; {how}.")
-    if job.blob == entry.blob:
-        return _Told(Will.GO_ON, f"{state}, with the same bytes, and goes on.")
+        how = f"and goes on; to end it, comment `/dtp cancel {job.ref}`"
+        return _Told(Will.GO_ON, f"{state} {'already' if entry.intent else how}.")
     if ends:
+        following = max(number + 1, job.asked)
         why = f"Attempt {number} has not started: it is cancelled, and this runs as attempt"
         return _Told(Will.RUN, f"{why} {following}.", following)
     if job.asked > number:
         why = f"{state}; when it has ended, this runs as attempt {job.asked}."
         return _Told(Will.RUN, why, job.asked)
-    how = AGAIN.format(ref=job.ref, next=number + 1)
-    why = f"{state}, with other bytes. If it fails, this runs as attempt {number + 1};"
-    return _Told(Will.DEPENDS, f"{why} else, to run it: {how}.")
+    if job.blob == entry.blob and not entry.intent:
+        return _Told(Will.GO_ON, f"{state}, with the same bytes, and goes on.")
+    how = f"to run it: {AGAIN.format(ref=job.ref, next=number + 1)}"
+    if entry.intent:
+        return _Told(Will.DEPENDS, f"{state}. If this does not run after that, {how}.")
+    why = f"{state}, with other bytes. If it fails, this runs as attempt {number + 1}; else,"
+    return _Told(Will.DEPENDS, f"{why} {how}.")
 
 
 # --- by rule, where nothing is known of the ledger -----------------------------------------------

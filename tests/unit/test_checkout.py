@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -277,6 +278,165 @@ def test_a_checkout_of_another_user_is_explained(
     error = refusal(tmp_path)
     assert error.message == "git: detected dubious ownership"
     assert f"git config --global --add safe.directory '{tmp_path}'" in error.hint
+
+
+# --- before and after a merge --------------------------------------------------------------------
+
+A, B, C = (f"dtp-jobs/dtp-aws/{name}.sh" for name in "abc")
+NEW = b"#!/bin/sh\necho new\n"
+
+
+@pytest.fixture
+def parted(repository: Path) -> Path:
+    """Two scripts on main; both branches begin there and `pr` is checked out."""
+    put(repository, A)
+    put(repository, B)
+    commit(repository)
+    git(repository, "checkout", "--quiet", "-b", "pr")
+    return repository
+
+
+def on_main(root: Path, path: str, content: bytes) -> None:
+    git(root, "checkout", "--quiet", "main")
+    put(root, path, content)
+    commit(root)
+    git(root, "checkout", "--quiet", "pr")
+
+
+def contents(files: Iterable[File]) -> dict[str, bytes]:
+    return {file.path: file.content for file in files}
+
+
+def test_a_merge_shows_the_base_before_and_both_branches_after(parted: Path) -> None:
+    put(parted, A, NEW)
+    put(parted, C)
+    (parted / B).unlink()
+    head = commit(parted)
+    merge = checkout.merged(parted, "main", "pr")
+    assert merge.commit == head
+    assert contents(merge.before) == {A: GOOD, B: GOOD}
+    assert contents(merge.after) == {A: NEW, C: GOOD}
+    assert merge.changes() == {A: "changed", B: "removed", C: "added"}
+
+
+def test_what_changed_on_the_base_meanwhile_is_no_change_of_the_merge(parted: Path) -> None:
+    put(parted, C)
+    commit(parted)
+    on_main(parted, A, NEW)
+    merge = checkout.merged(parted, "main", "pr")
+    assert contents(merge.after) == {A: NEW, B: GOOD, C: GOOD}
+    assert merge.changes() == {C: "added"}
+
+
+def test_the_branch_speaks_where_both_changed_a_path(parted: Path) -> None:
+    put(parted, A, NEW)
+    commit(parted)
+    on_main(parted, A, b"#!/bin/sh\necho other\n")
+    merge = checkout.merged(parted, "main", "pr")
+    assert contents(merge.after)[A] == NEW
+
+
+def test_a_merge_commit_and_its_first_parent_are_both_trees(parted: Path) -> None:
+    put(parted, C)
+    commit(parted)
+    on_main(parted, A, NEW)
+    git(parted, "checkout", "--quiet", "main")
+    git(parted, "merge", "--quiet", "--no-ff", "pr")
+    merge = checkout.merged(parted, "HEAD^1", "HEAD")
+    assert list(merge.before) == checkout.committed(parted, "HEAD^1")[1]
+    assert list(merge.after) == checkout.committed(parted, "HEAD")[1]
+    assert merge.changes() == {C: "added"}
+
+
+def test_the_x_bit_alone_is_a_change_of_mode(parted: Path) -> None:
+    (parted / A).chmod(0o755)
+    commit(parted)
+    assert checkout.merged(parted, "main", "pr").changes() == {A: "mode"}
+
+
+def test_a_branch_without_changes_changes_nothing(parted: Path) -> None:
+    on_main(parted, A, NEW)
+    assert checkout.merged(parted, "main", "pr").changes() == {}
+
+
+def test_the_branchs_own_catalog_is_read_too(parted: Path) -> None:
+    put(parted, "dtp-jobs/catalog.yaml", b"version: 1\n")
+    put(parted, "dtp-jobs/README.md", b"hello")
+    commit(parted)
+    after = contents(checkout.merged(parted, "main", "pr").after)
+    assert after["dtp-jobs/catalog.yaml"] == b"version: 1\n"
+    assert after["dtp-jobs/README.md"] == b""
+
+
+def test_a_merge_is_read_from_git_and_leaves_everything_as_it_is(parted: Path) -> None:
+    put(parted, C)
+    commit(parted)
+    put(parted, C, NEW)
+    state = (git(parted, "status", "--porcelain"), git(parted, "for-each-ref"))
+    objects = git(parted, "count-objects")
+    assert contents(checkout.merged(parted, "main", "pr").after)[C] == GOOD
+    assert (git(parted, "status", "--porcelain"), git(parted, "for-each-ref")) == state
+    assert git(parted, "count-objects") == objects
+
+
+def not_merged(root: Path, base: str = "main", revision: str = "pr") -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        checkout.merged(root, base, revision)
+    return caught.value
+
+
+def test_a_branch_that_was_begun_anew_is_refused_with_what_to_do(parted: Path) -> None:
+    git(parted, "checkout", "--quiet", "--orphan", "new")
+    put(parted, C)
+    commit(parted)
+    error = not_merged(parted, revision="new")
+    assert error.message.endswith("have no commit in common here")
+    assert "fetch-depth: 0" in error.hint
+
+
+def test_a_shallow_clone_that_ends_too_early_is_refused_with_what_to_do(
+    parted: Path, tmp_path: Path
+) -> None:
+    put(parted, C)
+    commit(parted)
+    on_main(parted, A, NEW)
+    options = ("--quiet", "--depth=1", "--no-single-branch")
+    git(tmp_path, "clone", *options, f"file://{parted}", "shallow")
+    error = not_merged(tmp_path / "shallow", "origin/main", "origin/pr")
+    assert "fetch-depth: 0" in error.hint
+
+
+def test_branches_that_parted_more_than_once_are_refused_with_what_to_do(parted: Path) -> None:
+    put(parted, C)
+    ours = commit(parted)
+    on_main(parted, A, NEW)
+    theirs = git(parted, "rev-parse", "main")
+    git(parted, "merge", "--quiet", "--no-edit", theirs)
+    git(parted, "checkout", "--quiet", "main")
+    git(parted, "merge", "--quiet", "--no-ff", "--no-edit", ours)
+    error = not_merged(parted)
+    assert error.message.endswith("parted more than once")
+    assert error.hint == "Merge the base branch into the pull request's branch."
+
+
+@pytest.mark.parametrize(("base", "revision"), [("nowhere", "pr"), ("main", "--all")])
+def test_a_merge_of_what_is_no_commit_is_refused(parted: Path, base: str, revision: str) -> None:
+    assert "names no commit" in not_merged(parted, base, revision).message
+
+
+def test_the_tip_of_a_branch_is_the_remotes_else_the_local_one(
+    parted: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "clone", "--quiet", "--branch=pr", f"file://{parted}", "clone")
+    clone = tmp_path / "clone"
+    assert checkout.tip(clone, "main") == git(parted, "rev-parse", "main")
+    put(clone, C)
+    ahead = commit(clone)
+    assert checkout.tip(clone, "pr") == git(parted, "rev-parse", "pr") != ahead
+    git(clone, "branch", "mine")
+    assert checkout.tip(clone, "mine") == ahead
+    with pytest.raises(UsageError, match="no branch 'nowhere'"):
+        checkout.tip(clone, "nowhere")
 
 
 # --- one file ------------------------------------------------------------------------------------

@@ -252,19 +252,18 @@ def _jobs(
     nothing = Catalog(rows={})
     gone = scripts.discover(left, commit="", catalog=nothing, settings=None).wanted
     touched = {ref: one for ref, one in desired.wanted.items() if one.path in changes}
-    known = {ref: one.blob for ref, one in desired.wanted.items() if ref not in touched}
-    ran = {entry.ref: entry.blob for entry in document.observed.entries} if document else {}
-    twins: dict[tuple[str, str], Ref] = {}
-    for blobs in ({r: one.blob for r, one in gone.items()}, known, ran):
-        for ref, blob in blobs.items():
-            twins.setdefault((ref.protocol, blob), ref)
+    kept = (one for ref, one in desired.wanted.items() if ref not in touched)
+    ran = document.observed.entries if document else ()
+    others: tuple[Wanted | Entry, ...] = (*gone.values(), *kept, *ran)
+    twins: dict[tuple[str, str], Ref] = {}  # the first of each protocol with these bytes
+    for known in others:
+        twins.setdefault((known.ref.protocol, known.blob), known.ref)
     for ref in sorted({*gone, *touched}):
         if ref in gone:
             yield _Job(ref=ref, change=Change.REMOVED)
             continue
-        one = touched[ref]
-        twin = twins.setdefault((ref.protocol, one.blob), ref)
-        job = _judged(one, changes[one.path], resolve)
+        job = _judged(touched[ref], changes[ref.path], resolve)
+        twin = twins.setdefault((ref.protocol, touched[ref].blob), ref)
         yield replace(job, twin=twin if twin != ref else None, twin_goes=twin not in desired.wanted)
 
 

@@ -336,6 +336,13 @@ def test_the_branch_speaks_where_both_changed_a_path(parted: Path) -> None:
     assert contents(merge.after)[A] == NEW
 
 
+def test_of_two_branches_that_add_the_same_path_the_second_changes_it(parted: Path) -> None:
+    put(parted, C, NEW)
+    commit(parted)
+    on_main(parted, C, GOOD)
+    assert checkout.merged(parted, "main", "pr").changes() == {C: "changed"}
+
+
 def test_a_merge_commit_and_its_first_parent_are_both_trees(parted: Path) -> None:
     put(parted, C)
     commit(parted)

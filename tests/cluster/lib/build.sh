@@ -7,6 +7,7 @@ TOOLS=(containerd runc containernetworking-plugins iptables libip4tc2 libip6tc2 
   libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libmnl0 libseccomp2)
 BASE=(bash coreutils findutils grep sed mawk tar gzip diffutils hostname procps util-linux
   ca-certificates curl openssl rsync python3 base-files libc-bin)
+HELMS=(v3.20.2 v4.1.4)  # the last ones that Go 1.25 builds; both of one Kubernetes client
 GO_ENVIRONMENT=(CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-trimpath GOWORK=off)
 
 # piece NAME KEY FUNCTION…: have the folder of this piece, from the cache or by running FUNCTION in an
@@ -50,11 +51,13 @@ build_parts_of_images() {
 find_pieces() {
   daemons=$PIECES/daemons-$(daemons_key)
   s3=$PIECES/s3-$(s3_key)
+  helm=$PIECES/helm-$(helm_key)
   awscli=$PIECES/awscli-$(awscli_key)
 }
 
 daemons_key() { key "$VERSION" "$HERE"/daemons/{go.mod,go.sum,main.go}; }
 s3_key() { key "$HERE"/s3/{go.mod,go.sum}; }
+helm_key() { key "${HELMS[@]}" "$(declare -f build_helm)"; }
 awscli_key() { key "$HERE/aws.txt" "$(declare -f build_awscli)"; }
 
 # Of each kind the four that were used last stay: checkouts of some commits may take turns.
@@ -134,6 +137,20 @@ build_daemons() {
 }
 
 build_s3() { go_build "$HERE/s3" versitygw -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw; }
+
+# As its own Makefile does: an unnamed Helm 3 takes every cluster for Kubernetes 1.20.
+build_helm() {
+  need_go
+  local version module package flags
+  for version in "${HELMS[@]}"; do
+    module=helm.sh/helm/${version%%.*}
+    flags="-s -w -X $module/internal/version.version=$version"
+    for package in pkg/chartutil pkg/lint/rules; do
+      flags+=" -X $module/$package.k8sVersionMajor=1 -X $module/$package.k8sVersionMinor=34"
+    done
+    mkdir "${version%%.*}" && env "${GO_ENVIRONMENT[@]}" GOBIN="$PWD/${version%%.*}" nice go install -ldflags "$flags" "$module/cmd/helm@$version" 9>&- || return 1
+  done
+}
 
 build_programs() {
   go_build "$HERE/programs" pause -ldflags '-s -w' ./pause && go_build "$HERE/programs" bare -ldflags '-s -w' ./bare

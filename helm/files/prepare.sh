@@ -1,0 +1,50 @@
+#!/bin/sh
+# Makes what jobs need at the root of the claim. Runs as the user and with the group that jobs have;
+# changes nothing but these three directories, and nothing below them.
+#
+# Environment: DTP_CLAIM (where it is mounted), DTP_CLAIM_NAME, DTP_GROUP, DTP_AGAIN (what to do then).
+set -u
+umask 002
+
+tell_the_storage_admin() {
+  cat >&2 <<TEXT
+
+dtp-prepare: $1
+
+The user $(id -u) with the groups $(id -G) cannot prepare the claim $DTP_CLAIM_NAME. Whoever runs the
+storage does it once, as root, in the directory that is the root of its volume:
+
+    mkdir -p dtp-jobs .dtp/state
+    chgrp $DTP_GROUP dtp-jobs .dtp .dtp/state
+    chmod 2775 dtp-jobs .dtp .dtp/state
+
+Then $DTP_AGAIN
+TEXT
+  exit 1
+}
+
+# All jobs may make directories here, and what they make belongs to their group.
+is_open() {
+  case $(stat -c '%g %A' "$1") in
+  "$DTP_GROUP drwxrws"* | *" d???????wx" | *" d???????wt") ;;
+  *) return 1 ;;
+  esac
+  mkdir "$1/.dtp-prepare" 2>/dev/null && rmdir "$1/.dtp-prepare"
+}
+
+open() {
+  chgrp "$DTP_GROUP" "$1" 2>/dev/null && chmod 2775 "$1" && is_open "$1" # may who made it
+}
+
+have() {
+  why=$(mkdir "$1" 2>&1)
+  [ ! -L "$1" ] || tell_the_storage_admin "$1 is a symbolic link. Remove it."
+  [ -d "$1" ] || tell_the_storage_admin "$1 cannot be made: ${why##*: }."
+  is_open "$1" || open "$1" || tell_the_storage_admin "$1 is not open to all jobs: $(stat -c '%U:%G %A' "$1")."
+}
+
+cd "$DTP_CLAIM" || exit 1
+have dtp-jobs
+have .dtp
+have .dtp/state
+echo "dtp-prepare: the claim $DTP_CLAIM_NAME is ready"

@@ -1,87 +1,537 @@
-"""Renders how jobs stand as the Markdown of a pull request's comment. A view: nothing is read back.
+"""What people read on GitHub: how jobs stand, what to do next, what merging would do.
 
-Whatever a script or a person wrote is data: it can neither leave its cell or fence, nor mention
-anybody, nor pass for the comment's own marker.
+Rows in, Markdown out. A view: nothing is read back. Written for people who cannot see the cluster
+and know none of its words. Whatever a script or a person wrote is data: markdown sees to that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from dtp_action.core import report
-from dtp_action.core.model import Phase
+from dtp_action.core import report, secrets
+from dtp_action.core.markdown import code, fenced, folded, link, name, plain, prose, table
+from dtp_action.core.model import Finding, Note, Phase, Severity, Why
+from dtp_action.core.preview import Change, Foreseen, Preview, Will
 
-LIMIT = 65_536  # characters, GitHub's own
-ICONS = {
-    Phase.WAITING: "⏳",
-    Phase.RUNNING: "🔄",
-    Phase.SUCCEEDED: "✅",
-    Phase.FAILED: "❌",
-    Phase.ERRORED: "⚠️",
-    Phase.CANCELLED: "🚫",
-    Phase.LOST: "❓",
+Row = dict[str, Any]
+
+LIMIT = 65_536 - 1_000  # characters: GitHub's own, with room for hidden lines above
+SUMMARY_LIMIT = 1_000_000  # bytes: GitHub drops a summary of 1 MiB whole
+DESCRIPTION_LIMIT = 140  # characters of a commit status
+REASON, BRIEF_REASON = 140, 60  # characters of a reason in a row
+MENTIONED = 5  # jobs named in a mention
+
+STATES = {  # what needs somebody first
+    Phase.FAILED: "❌ **failed**",
+    Phase.ERRORED: "⚠️ **errored**",
+    Phase.LOST: "❓ **lost**",
+    "rejected": "⛔ **rejected**",
+    "held": "⏸️ **held**",
+    Phase.RUNNING: "🔄 **running**",
+    Phase.WAITING: "⏳ **waiting**",
+    Phase.SUCCEEDED: "✅ **done**",
+    Phase.CANCELLED: "🚫 **cancelled**",
 }
-NEXT = {
-    Phase.FAILED: "correct the script: the changed one runs by itself",
-    Phase.ERRORED: "ask the cluster's admin, then run it again: `dtp retry {ref}`",
-    Phase.CANCELLED: "to run it again: `dtp retry {ref}`",
-    Phase.LOST: "look in `{directory}`, then run it again: `dtp retry {ref}`",
-}
+URGENCY = {state: number for number, state in enumerate(STATES)}
+BREAK = "  \n"  # a new line of the same paragraph, also where GitHub joins lines
+BAD = (Phase.FAILED, Phase.ERRORED, Phase.LOST)
 
 
-def render(rows: list[dict[str, Any]], tails: Mapping[str, str], *, as_of: str) -> str:
-    """Return the comment: verdict, a row per job, what to do next, folded ends of logs.
+# --- how jobs stand ------------------------------------------------------------------------------
 
-    `tails` are by the attempt's name. Over the limit the longest tails go first, never a row.
+
+def status(
+    rows: Iterable[Row],
+    notes: Iterable[Note],
+    tails: Mapping[str, str],
+    *,
+    cluster: str,
+    as_of: str,
+    next_look: str,
+    logs: bool,
+    repository_url: str,
+    run_url: str,
+) -> str:
+    """Return the comment that is kept true, without its marker.
+
+    `tails` are ends of logs by the attempt's name; with `logs` False none is shown. Over the limit
+    the longest logs go first, then where jobs came from, then reasons are shortened: never a row.
     """
-    head = "\n".join(
-        [f"**{report.verdict(rows)}** · as of {as_of}", "", *_table(rows), *_next(rows)]
+    jobs = sorted(rows, key=_urgency)
+    found = {row["name"]: tails.get(row["name"], "") for row in jobs if logs}
+    page = _Page(
+        jobs=jobs,
+        notes=sorted(notes, key=_urgency),
+        about=_about(cluster, as_of, next_look, run_url),
+        ends={row["name"]: _log(row, text) for row in jobs if (text := found.get(row["name"]))},
+        hint="" if logs else NO_LOGS,
+        provenance=_provenance(jobs, repository_url),
     )
-    folded = {row["name"]: _tail(row, tails[row["name"]]) for row in rows if tails.get(row["name"])}
-    while folded and len(head) + sum(len(text) + 1 for text in folded.values()) > LIMIT:
-        del folded[max(folded, key=lambda name: len(folded[name]))]
-    return "\n".join([head, *folded.values()])
+    return next(text for text in page.ever_shorter() if len(text) <= LIMIT)
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    lines = ["| job | state | |", "|---|---|---|"]
-    for row in rows:
-        phase = Phase(row["phase"])
-        told = [report.told(row), report.traffic(row), report.human_time(row["duration_seconds"])]
-        attempt = f" #{row['attempt']}" if row["attempt"] > 1 else ""
-        state = f"{ICONS[phase]} {report.SHOWN[phase]}"
-        detail = " · ".join(plain(text) for text in told if text)
-        lines.append(f"| `{row['ref']}`{attempt} | {state} | {detail} |")
-    return lines
+NO_LOGS = "_What jobs print is not shown in this repository._"
+LEFT_OUT = "_The logs of {} more have no room here: `/dtp logs REF` in a comment shows one._"
+IN_BRIEF = (
+    "In a comment here, `/dtp status REF` tells more about a job, `/dtp logs REF` shows the end of"
+    " its log, `/dtp retry REF` runs it again. Its files and its whole log lie on the shared volume"
+    " in `/workspace/dtp-jobs/REF`."
+)
 
 
-def _next(rows: list[dict[str, Any]]) -> list[str]:
-    """Return what to do about each job that needs somebody, and where its files lie."""
-    lines = []
-    for row in rows:
-        if words := NEXT.get(Phase(row["phase"])):
-            directory = f"/workspace/dtp-jobs/{row['ref']}"
-            lines.append(f"- `{row['ref']}`: {words.format(ref=row['ref'], directory=directory)}")
-    return ["", "**Next**", *lines, ""] if lines else [""]
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """The parts of the comment; `ends` are the folded logs, by the attempt's name."""
+
+    jobs: Sequence[Row]
+    notes: Sequence[Note]
+    about: str
+    ends: Mapping[str, str]
+    hint: str
+    provenance: str
+
+    def ever_shorter(self) -> Iterator[str]:
+        """Yield the comment, each time with something less; the last one fits anywhere."""
+        head = f"### {_verdict(self.jobs, self.notes)}\n\n{self.about}"
+        jobs = _table(self.jobs, self.notes, REASON)
+        main = [head, jobs, *_next(self.jobs, self.notes, self.ends), _files(self.jobs)]
+        room = LIMIT - len(_joined([*main, self.provenance])) - 200
+        ends = _shortest(self.ends, room)
+        left_out = len(self.ends) - len(ends)
+        hint = LEFT_OUT.format(left_out) if left_out else self.hint
+        yield _joined([*main, *ends, hint, self.provenance])
+        yield _joined([*main, hint])
+        brief = [head, hint, IN_BRIEF]
+        yield _joined([*brief, _table(self.jobs, self.notes, BRIEF_REASON)])
+        least = _joined([*brief, _table(self.jobs, self.notes, 0)])
+        yield _cut(least, least[: LIMIT - 100])
 
 
-def _tail(row: dict[str, Any], text: str) -> str:
-    summary = f"<summary>end of the log of <code>{row['ref']}</code></summary>"
-    return f"<details>{summary}\n\n{fenced(text)}\n\n</details>"
+def _shortest(ends: Mapping[str, str], room: int) -> list[str]:
+    """Return as many as there is room for, in their order."""
+    left = dict(ends)
+    while left and sum(len(end) + 2 for end in left.values()) > room:
+        del left[max(left, key=lambda name: len(left[name]))]
+    return list(left.values())
 
 
-def fenced(text: str) -> str:
-    """Return text as a code block that it cannot end."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
+def _joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(filter(None, parts))
 
 
-def plain(text: str) -> str:
-    """Return text that Markdown shows as it stands, on one line, mentioning nobody."""
-    shown = " ".join(text.split())
-    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    shown = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", shown)
-    return re.sub(r"(@|#|://)", "\\1\u200b", shown)
+def _cut(text: str, fitting: str) -> str:
+    """Return the whole lines of what fits, of a text that ends with a table."""
+    if fitting == text:
+        return text
+    kept = fitting.rpartition("\n")[0]
+    lines = text.count("\n", len(kept))
+    return f"{kept}\n\nAnd {lines} more."
+
+
+def _urgency(one: Row | Note) -> tuple[int, str]:
+    state, ref = (one.state, one.ref) if isinstance(one, Note) else (one["phase"], one["ref"])
+    return URGENCY[state], ref
+
+
+def _state(one: Row | Note) -> str:
+    return STATES[one.state if isinstance(one, Note) else one["phase"]]
+
+
+def _verdict(jobs: Sequence[Row], notes: Sequence[Note]) -> str:
+    """Return it all in a line, with the sign of what is most urgent."""
+    counts = {state: sum(note.state == state for note in notes) for state in ("rejected", "held")}
+    told = [f"{number} {state}" for state, number in counts.items() if number]
+    if jobs or not told:
+        told.insert(0, report.verdict(list(jobs)))
+    everything: list[Row | Note] = [*jobs, *notes]
+    sign = _state(min(everything, key=_urgency)).split()[0] if everything else ""
+    return f"{sign} {', '.join(told)}".lstrip()
+
+
+def _about(cluster: str, as_of: str, next_look: str, run_url: str) -> str:
+    told = [
+        cluster and f"Cluster **{plain(cluster)}**",
+        as_of and f"as of {_clock(as_of)} UTC",
+        next_look and f"next look {plain(next_look)}",
+        run_url and link("run", run_url),
+    ]
+    return " · ".join(filter(None, told))
+
+
+def _clock(stamp: str) -> str:
+    at = datetime.fromisoformat(stamp)
+    return f"{at.day} {at:%b %Y, %H:%M}"
+
+
+def _table(jobs: Sequence[Row], notes: Sequence[Note], most: int) -> str:
+    """Return a short row per job; `most` bounds the characters of reasons."""
+    everything: list[Row | Note] = sorted([*jobs, *notes], key=_urgency)
+    shown = name if most == REASON else code  # which is shorter, and cannot break
+    lines = [
+        [shown(one.ref), _state(one)]
+        if isinstance(one, Note)
+        else [shown(one["ref"]) + _number(one), _told(one, most)]
+        for one in everything
+    ]
+    return table(["job", "state"], lines) if lines else ""
+
+
+def _job(row: Row) -> str:
+    return name(row["ref"]) + _number(row)
+
+
+def _number(row: Row) -> str:
+    return f" attempt {row['attempt']}" if row["attempt"] > 1 else ""
+
+
+UNITS = re.compile(r"(?<=\d) |(?<=\d[dhm]) ")  # between a number and its unit, 1h and 20m
+
+
+def _told(row: Row, most: int = REASON) -> str:
+    """Return a job's state, why, for how long, and its network bytes."""
+    why = _reason(row)
+    if len(why) > most:
+        why = why[: most - 1] + "…" if most else ""
+    traffic = report.traffic(row).replace(", 0 B out", "").removeprefix("0 B in, ")
+    numbers = [report.human_time(row["duration_seconds"]), traffic] if most else []
+    whole = [UNITS.sub("\N{NO-BREAK SPACE}", number) for number in numbers]
+    told = " · ".join(filter(None, [_worded(why), *whole]))
+    between = " " if told.startswith("(") else " · "
+    return f"{_state(row)}{between}{told}" if told else _state(row)
+
+
+def _reason(row: Row) -> str:
+    if row["phase"] == Phase.LOST:
+        return "nobody can tell whether it finished"
+    said = report.told(row)
+    return secrets.redact(said.removeprefix("cancelled ").removeprefix("your script failed "))
+
+
+TYPED = re.compile(r"#DTP \w+=\S+|\b(?:cpu|memory|disk|time)=|--[a-z-]+|\bdtp \w+ dtp-[\w./-]*\w")
+
+
+def _worded(text: str) -> str:
+    """Return a sentence of ours with what is to be typed as code, as it is typed here."""
+    if "`" not in text:
+        text = TYPED.sub(r"`\g<0>`", text).replace("`dtp ", "`/dtp ")
+    return prose(text)
+
+
+# --- what to do next -----------------------------------------------------------------------------
+
+
+class _Advice(NamedTuple):
+    """What to do about jobs that ended alike; `line` is for each of them, ready to paste."""
+
+    title: str
+    text: str
+    line: str
+
+
+AGAIN = "/dtp retry REF"
+RAISE = (
+    "Ask for {} with a line like this at the top of the script (or correct the one that is there),"
+    " in a new pull request. When it is merged, the script runs again by itself."
+)
+LIMITS = {  # by what the reason says
+    "out of memory": _Advice("❌ Out of memory", RAISE.format("more memory"), "#DTP memory=8Gi"),
+    "ran longer than": _Advice("❌ Out of time", RAISE.format("more time"), "#DTP time=48h"),
+    "of scratch": _Advice("❌ Out of disk", RAISE.format("a larger `$TMPDIR`"), "#DTP disk=50Gi"),
+}
+SCRIPT = (
+    "{} Correct the script in a new pull request: when it is merged, it runs again by itself. If"
+    " the fault lay elsewhere (a server was down), run it as it is, by a comment here:"
+)
+NOT_STARTED = _Advice(
+    "⚠️ The cluster could not run it",
+    "The script is not to blame: it was not started.{} Show this to the people who run the cluster."
+    " When they have mended it, write a comment here:",
+    AGAIN,
+)
+STOPPED = _Advice(
+    "⚠️ The cluster stopped it",
+    "The script is not to blame.{} Part of its work may be done: look in `DIRECTORY`. To run it"
+    " again from its beginning, write a comment here:",
+    AGAIN,
+)
+LOST = _Advice(
+    "❓ Nobody can tell whether it finished",
+    "The cluster had removed all trace of it before its end was read. Look in `DIRECTORY` whether"
+    " the data is complete. If not, run it again by a comment here:",
+    AGAIN,
+)
+CANCELLED = _Advice("🚫 Cancelled", "To run it after all, write a comment here:", AGAIN)
+
+
+def _advice(row: Row, *, has_log: bool) -> _Advice | None:
+    match Phase(row["phase"]):
+        case Phase.FAILED:
+            return _of_failure(row["reason"], has_log=has_log)
+        case Phase.ERRORED:
+            advice = NOT_STARTED if row["before_start"] else STOPPED
+            why = _reason(row)
+            said = f" The cluster said: {_worded(why)}." if len(why) > REASON else ""
+            return advice._replace(text=advice.text.format(said))
+        case Phase.LOST:
+            return LOST
+        case Phase.CANCELLED if row["why"] not in (Why.REPLACED, Why.REMOVED):
+            return CANCELLED
+    return None
+
+
+def _of_failure(reason: str, *, has_log: bool) -> _Advice:
+    for sign, advice in LIMITS.items():
+        if sign in reason:
+            return advice
+    where = "The end of its log is below." if has_log else "Its log, `LOG`, tells why."
+    return _Advice("❌ Your script failed", SCRIPT.format(where), AGAIN)
+
+
+def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -> Iterator[str]:
+    """Yield what to do about whatever needs somebody; jobs of one kind together."""
+    found: dict[_Advice, list[str]] = {}
+    for row in jobs:
+        if advice := _advice(row, has_log=row["name"] in ends):
+            found.setdefault(advice, []).append(row["ref"])
+    steps = [_step(advice, refs) for advice, refs in found.items()]
+    steps += [_note(reason, list(same)) for reason, same in groupby(notes, lambda n: n.reason)]
+    if steps:
+        yield "#### What to do next"
+        yield from steps
+
+
+def _step(advice: _Advice, refs: list[str]) -> str:
+    ref = refs[0] if len(refs) == 1 else "REF"
+    text = advice.text.replace("DIRECTORY", _directory(ref)).replace("LOG", _log_path(ref))
+    lines = dict.fromkeys(advice.line.replace("REF", one) for one in refs)
+    if len(lines) > 1:
+        text = text.replace("a comment", "a comment of one of these lines")
+    block = fenced("\n".join(lines))
+    return f"**{advice.title}**: {', '.join(map(code, refs))}{BREAK}{text}\n{block}"
+
+
+def _note(reason: str, same: list[Note]) -> str:
+    places = ", ".join(_place(note.path or note.ref, note.line) for note in same)
+    sign, _, word = _state(same[0]).replace("**", "").partition(" ")
+    title = f"**{sign} {word.capitalize()}**: {places}"
+    return f"{title}{BREAK}{_worded(reason)}{_instead(same[0].fix)}"
+
+
+def _place(path: str, line: int) -> str:
+    return code(path) + (f", line {line}" if line else "")
+
+
+def _instead(fix: str) -> str:
+    return f"{BREAK}Write instead:\n{fenced(fix)}" if fix else ""
+
+
+def _directory(ref: str) -> str:
+    return f"/workspace/dtp-jobs/{ref}"
+
+
+def _log_path(ref: str) -> str:
+    return f"{_directory(ref)}/{ref.rpartition('/')[2]}.log"
+
+
+def _files(jobs: Sequence[Row]) -> str:
+    if not jobs:
+        return ""
+    whose, ref = ("Its", jobs[0]["ref"]) if len(jobs) == 1 else ("A job's", "REF")
+    return f"{whose} files and whole log lie on the shared volume: {code(_directory(ref))}"
+
+
+# --- folded --------------------------------------------------------------------------------------
+
+
+def _log(row: Row, text: str) -> str:
+    return folded("End of the log of", row["ref"], fenced(secrets.redact(text)))
+
+
+def _provenance(jobs: Sequence[Row], repository_url: str) -> str:
+    lines = [[_job(row), _what_ran(row, repository_url), _times(row)] for row in jobs]
+    heads = ["job", "what ran", "when (UTC)"]
+    return folded("Where it came from, and when", "", table(heads, lines)) if lines else ""
+
+
+def _what_ran(row: Row, url: str) -> str:
+    commit = row["commit"]
+    script = f"{url}/blob/{commit}/dtp-jobs/{row['ref']}.sh"
+    told = [
+        f"script {link(code(row['blob'][:7]), url and script)}",
+        f"commit {link(code(commit[:7]), url and f'{url}/commit/{commit}')}",
+        row["merged_by"] and f"merged by {plain(row['merged_by'])}",
+    ]
+    return "<br>".join(filter(None, told))
+
+
+def _times(row: Row) -> str:
+    words = {"created": "recorded", "started": "started", "finished": "ended"}
+    return "<br>".join(f"{word} {_clock(row[at])}" for at, word in words.items() if row[at])
+
+
+# --- at the end, and in answers ------------------------------------------------------------------
+
+LOGIN = re.compile(r"[A-Za-z0-9][\w-]{0,99}", re.ASCII)
+
+
+def mention(rows: Iterable[Row], *, author: str | None, cluster: str, comment_url: str) -> str:
+    """Return the short comment that calls the author: edits call nobody."""
+    jobs = sorted(rows, key=_urgency)
+    count = {phase: sum(row["phase"] == phase for row in jobs) for phase in Phase}
+    counts = ", ".join(f"{n} {report.SHOWN[phase]}" for phase, n in count.items() if n)
+    whom = f"@{author}: " if author and LOGIN.fullmatch(author) else ""
+    where = f" on cluster **{plain(cluster)}**" if cluster else ""
+    bad = [row for row in jobs if row["phase"] in BAD]
+    lines = [f"- {_job(row)} {_told(row)}" for row in (bad or jobs)[:MENTIONED]]
+    lines += [f"- and {more} more"] if (more := len(bad or jobs) - MENTIONED) > 0 else []
+    further = link("What to do next" if bad else "All about it", comment_url)
+    return _joined([f"{whom}{counts}{where}.", "\n".join(lines), further if comment_url else ""])
+
+
+def description(rows: Iterable[Row]) -> str:
+    """Return what a commit status says: plain text of at most 140 characters."""
+    jobs = list(rows)
+    text = report.verdict(jobs)
+    if len(jobs) == 1:
+        why = [report.SHOWN[Phase(jobs[0]["phase"])], _reason(jobs[0])]
+        text = f"{jobs[0]['ref']} {': '.join(filter(None, why))}"
+    return text if len(text) <= DESCRIPTION_LIMIT else text[: DESCRIPTION_LIMIT - 1] + "…"
+
+
+def done_reply(row: Row) -> str:
+    """Return the answer to a retry or cancel: how the job stands now."""
+    return f"{code(row['ref'])}, attempt {row['attempt']}: {_told(row)}"
+
+
+def log_reply(row: Row, text: str | None) -> str:
+    """Return the answer to `/dtp logs`; `text` is None where logs are not shown, else their end."""
+    shown = NO_LOGS if text is None else _end(text)
+    if not shown:
+        none = "It has printed nothing, or its log was gone before its end could be kept."
+        shown = none if row["started"] else "It has not started."
+    where = f"Its whole log lies on the shared volume: {code(_log_path(row['ref']))}"
+    return _joined([done_reply(row), shown, where])
+
+
+def _end(text: str) -> str:
+    """Return the end of a log, as much as there is room for."""
+    block = fenced(secrets.redact(text)) if text.strip() else ""
+    return block if len(block) <= LIMIT - 2_000 else _end(text[len(text) // 4 + 1 :])
+
+
+# --- the page of a run ---------------------------------------------------------------------------
+
+
+def summary(
+    actions: Iterable[Row],
+    rejected: Iterable[Row],
+    rows: Iterable[Row],
+    *,
+    cluster: str,
+    warnings: Iterable[str],
+) -> str:
+    """Return a run's step summary: what it did, what stands in its way, how all jobs stand."""
+    jobs = sorted(rows, key=_urgency)
+    did = [row for row in actions if row["action"] not in report.BOOKKEEPING]
+    done = [[_job(row), row["action"], _worded(row["reason"])] for row in did]
+    refused = [[_place(row["path"], row["line"]), _worded(row["message"])] for row in rejected]
+    text = _joined(
+        [
+            f"### {_verdict(jobs, ())}",
+            _about(cluster, "", "", ""),
+            "\n".join(f"- ⚠️ {_worded(warning)}" for warning in warnings),
+            table(["rejected", "why"], refused) if refused else "",
+            table(["job", "this run did", "why"], done) if done else "This run had nothing to do.",
+            _table(jobs, (), REASON),
+        ]
+    )
+    return _cut(text, text.encode()[:SUMMARY_LIMIT].decode(errors="ignore"))
+
+
+# --- before the merge ----------------------------------------------------------------------------
+
+WILLS = {  # what needs somebody first: sign, for one, for several
+    Will.REJECT: ("⛔", "cannot run", "cannot run"),
+    Will.HOLD: ("⏸️", "does not run", "do not run"),
+    Will.DEPENDS: ("❔", "depends", "depend"),
+    Will.RUN: ("▶️", "runs", "run"),
+    Will.CANCEL: ("🚫", "is cancelled", "are cancelled"),
+    Will.GO_ON: ("🔄", "goes on", "go on"),
+    Will.NOTHING: ("➖", "stays as it is", "stay as they are"),
+}
+CHANGES = {
+    Change.ADDED: "new",
+    Change.CHANGED: "changed",
+    Change.REMOVED: "removed",
+    Change.MODE: "same bytes",
+}
+CONDITIONAL = "_How these jobs stand on the cluster is not known here: each case is told._"
+
+
+def preview(preview: Preview, *, cluster: str, run_url: str) -> str:
+    """Return what merging a pull request will do: a verdict, a row per job, what to correct."""
+    rows = sorted(preview.rows, key=lambda row: (list(WILLS).index(row.will), row.ref))
+    depends = any(row.will is Will.DEPENDS for row in rows)
+    head = [
+        f"### {_foreseen(preview, rows)}",
+        _about(cluster, preview.as_of or "", "", run_url),
+        CONDITIONAL if depends and not preview.as_of else "",
+    ]
+    lines = [[f"{name(str(row.ref))}<br>{CHANGES[row.change]}", _will(row)] for row in rows]
+    jobs = table(["job", "when merged"], lines) if lines else ""
+    found = sorted(preview.all_findings, key=lambda finding: (finding.severity, finding))
+    told = [_finding(finding) for finding in found if finding.code != "copy"]  # its row tells it
+    more = f"_There is more to say than fits here: see the {link('run', run_url)}._"
+    least = _joined([*head, more, jobs])
+    texts = (
+        _joined([*head, jobs, *told, _runs_with(rows)]),
+        _joined([*head, jobs, *told]),
+        _cut(least, least[: LIMIT - 100]),
+    )
+    return next(text for text in texts if len(text) <= LIMIT)
+
+
+def _foreseen(preview: Preview, rows: Sequence[Foreseen]) -> str:
+    if not rows:
+        return "⛔ A file cannot be used" if preview.rejected else "➖ Merging changes no job"
+    counts: list[str] = []
+    for will, (_, one, several) in WILLS.items():
+        if number := sum(row.will is will for row in rows):
+            jobs = "" if counts else " job" if number == 1 else " jobs"
+            counts.append(f"{number}{jobs} {one if number == 1 else several}")
+    sign = "⛔" if preview.rejected else WILLS[rows[0].will][0]
+    return f"{sign} When merged: {', '.join(counts)}"
+
+
+def _will(row: Foreseen) -> str:
+    sign, words, _ = WILLS[row.will]
+    return f"{sign} **{words}** · {_worded(row.why)}"
+
+
+def _finding(finding: Finding) -> str:
+    sign = "⛔" if finding.severity is Severity.ERROR else "⚠️"
+    place = _place(finding.path, finding.line)
+    return f"{sign} {place}: {_worded(finding.message)}{_instead(finding.fix)}"
+
+
+def _runs_with(rows: Iterable[Foreseen]) -> str:
+    lines = [[name(str(row.ref)), "<br>".join(_settings(row))] for row in rows if row.image]
+    return folded("What they run with", "", table(["job", "runs with"], lines)) if lines else ""
+
+
+def _settings(row: Foreseen) -> Iterator[str]:
+    image, _, digest = row.image.partition("@")
+    yield f"image {name(image)}" + (f" ({code(digest[:19])})" if digest else "")
+    yield f"directory {name(_directory(str(row.ref)))}"
+    yield f"at most {plain(row.limits)}"
+    if row.secrets:
+        yield f"credentials {', '.join(map(name, row.secrets))}, as far as the cluster has them"
+    if row.retries:
+        yield f"up to {row.retries} more tries where trouble passes"
+    if row.resume:
+        yield "starts again where its machine fails"

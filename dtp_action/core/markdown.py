@@ -16,10 +16,12 @@ GAP = "\u200b"  # has no width: GitHub links nothing across it, and a line may b
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*)")
 _RUNNER = re.compile(r"#(?=#\[)|^[^\S\n]*:(?=:)", re.MULTILINE)  # ##[command], ::command::
 _LINKED = re.compile(  # what GitHub makes more of, up to where a gap prevents it
-    r"[@#]|:(?=//|:|[\w+-]{1,60}:)|www(?=\.)|(?:gh|cve|ghsa)-(?=\w)|[0-9a-f]{6}(?=[0-9a-f])",
-    re.IGNORECASE,
+    r"[@#]|:(?=//|:|[\w+-]{1,60}:)|www(?=\.)|(?:gh|cve|ghsa)-(?=\w)", re.IGNORECASE
 )
-_LONG = re.compile(rf"[^\s{GAP}/-]{{24}}(?=[^\s/-])")  # would push a table over a phone's edge
+_COMMIT = re.compile(r"\b[0-9a-f]{7,}\b", re.IGNORECASE)
+_LONG = re.compile(r"\S{25,}")  # would push a table over a phone's edge, but for
+_BREAK = re.compile(r".{8,20}?(?<=[^A-Za-z0-9])(?=.)|.{20}(?=.)")
+_OPENING = re.compile(r"^(\d{0,9})([-+=:.)])")  # a list, a heading's or a table's underline
 _SHOWN = str.maketrans(
     {char: f"\\{char}" for char in "\\`*_[]~"}
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
@@ -34,10 +36,12 @@ def inert(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text as it stands, on one line, for anywhere but the beginning of a line."""
+    """Return text as it stands, on one line."""
     line = " ".join(inert(text).split())
-    gaps = _LONG.sub(rf"\g<0>{GAP}", _LINKED.sub(rf"\g<0>{GAP}", line))
-    return gaps.translate(_SHOWN)
+    line = _LINKED.sub(rf"\g<0>{GAP}", line)
+    line = _LONG.sub(lambda word: _BREAK.sub(rf"\g<0>{GAP}", word[0]), line)
+    line = _COMMIT.sub(lambda word: GAP.join(re.findall(".{1,6}", word[0])), line)
+    return _OPENING.sub(r"\1\\\2", line.translate(_SHOWN))
 
 
 def prose(text: str) -> str:
@@ -45,14 +49,13 @@ def prose(text: str) -> str:
     pieces = text.split("`")
     if len(pieces) % 2 == 0:  # the last one is not closed
         pieces[-2:] = ["`".join(pieces[-2:])]
-    return "".join(code(one) if n % 2 else _spaced(one) for n, one in enumerate(pieces))
+    shown = (name(one) if n % 2 else _spaced(one) for n, one in enumerate(pieces))
+    return re.sub(" +", " ", "".join(shown)).strip()
 
 
 def _spaced(text: str) -> str:
-    """Return plain text that keeps the spaces at its ends."""
-    shown = plain(text)
-    before, after = text[:1].isspace(), text[-1:].isspace()
-    return f"{' ' * before}{shown}{' ' * after}" if shown else " " * before
+    """Return plain text that keeps the spaces around it."""
+    return f"{' ' * text[:1].isspace()}{plain(text)}{' ' * text[-1:].isspace()}"
 
 
 def code(text: str) -> str:
@@ -62,11 +65,10 @@ def code(text: str) -> str:
 
 
 def name(text: str) -> str:
-    """Return the name of a job, a path or a key as code that may break anywhere sensible."""
-    if len(text) <= 24 or not re.fullmatch(r"[\w/.-]+", text, re.ASCII):
+    """Return a name or a path as code that may break in a cell, which is else as wide as it."""
+    if not _LONG.search(text) or not re.fullmatch(r"[\w/.=# -]+", text, re.ASCII):
         return code(text)
-    broken = re.sub(r"[/_.-]+(?=.)|[A-Za-z0-9]{16}(?=[A-Za-z0-9])", r"\g<0><wbr>", text)
-    return f"<code>{broken.replace('_', chr(92) + '_')}</code>"
+    return "<code>" + _BREAK.sub(r"\g<0><wbr>", text).replace("_", "&#95;") + "</code>"
 
 
 def fenced(text: str) -> str:
@@ -80,7 +82,7 @@ def link(shown: str, url: str) -> str:
     """Return a link around Markdown of ours; without an address, the Markdown alone."""
     if not re.match("https?://", url):
         return shown
-    return f"[{shown}]({quote(url, safe=':/?#=%@+,~')})"
+    return f"[{shown}]({quote(url, safe=':/?#=%@+,~', errors='replace')})"
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -73,7 +73,7 @@ class _Parser(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if self.open and self.open[-1] == tag:
             self.open.pop()
-        else:
+        elif tag not in VOID:
             self.page.unclosed.append(tag)
 
     def handle_comment(self, data: str) -> None:

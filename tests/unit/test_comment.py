@@ -2,51 +2,498 @@
 
 from __future__ import annotations
 
-from dtp_action.core import comment, report
-from dtp_action.core.model import Observed, Phase
-from tests import builders
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtp_action.core import comment, markdown, phases, preview, report
+from dtp_action.core.model import Finding, Note, Observed, Phase, Severity, Why
+from dtp_action.core.preview import Change, Foreseen, Preview, Will
+from tests import builders as b
+from tests.pictures import reader, situations
+from tests.unit.test_markdown import HOSTILE, texts
+
+REPOSITORY = situations.REPOSITORY
+OURS = {"h3", "h4", "p", "strong", "em", "code", "pre", "a", "br", "ul", "li", "hr", "wbr", "span",
+        "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}  # fmt: skip
+Row = dict[str, Any]
 
 
-def rows_of(*phases: Phase, **outcome: object) -> list[dict[str, object]]:
+def rows_of(*phases_: Phase, ref: str = "dtp-aws/job-{}", **outcome: Any) -> list[Row]:
+    """Return rows of settled attempts, one in each phase given."""
     entries = tuple(
-        builders.an_entry(ref=f"dtp-aws/job-{n}", outcome=builders.an_outcome(phase, **outcome))
-        for n, phase in enumerate(phases)
+        b.an_entry(ref=ref.format(n), outcome=b.an_outcome(phase, **outcome))
+        for n, phase in enumerate(phases_)
     )
-    seen = Observed(now=builders.NOON, identity=None, entries=entries, jobs={})
-    return report.jobs(seen)
+    return report.jobs(Observed(now=b.NOON, identity=None, entries=entries, jobs={}))
 
 
-def rendered(rows: list[dict[str, object]], tail: str = "") -> str:
-    return comment.render(rows, {str(row["name"]): tail for row in rows}, as_of="noon")
+def told(rows: list[Row], *notes: Note, tail: str = "", **how: Any) -> str:
+    defaults: dict[str, Any] = {"cluster": "nautilus", "as_of": "2030-01-02T12:00:00Z",
+                                "next_look": "", "logs": True, "repository_url": REPOSITORY,
+                                "run_url": ""}  # fmt: skip
+    return comment.status(rows, notes, {str(r["name"]): tail for r in rows}, **defaults | how)
 
 
-def test_first_line_is_a_verdict() -> None:
-    text = rendered(rows_of(Phase.SUCCEEDED, Phase.SUCCEEDED, Phase.FAILED))
-    assert text.splitlines()[0] == "**2 done, 1 needs you** · as of noon"
+def sound(text: str) -> reader.Page:
+    """Return a text as read on GitHub, where nothing but ours does anything."""
+    page = reader.read(text)
+    assert set(page.tags) <= OURS, page.tags
+    assert page.tags["h3"] <= 1
+    assert page.tags["details"] == page.tags["summary"]
+    assert not page.unclosed
+    assert not page.comments
+    assert not page.linked(), page.linked()
+    assert all(link.startswith(f"{REPOSITORY}/") for link in page.links)
+    return page
 
 
-def test_every_bad_end_says_what_to_do_next() -> None:
-    for phase in (Phase.FAILED, Phase.ERRORED, Phase.LOST, Phase.CANCELLED):
-        assert "- `dtp-aws/job-0`: " in rendered(rows_of(phase)), phase
+# --- on GitHub -----------------------------------------------------------------------------------
 
 
-def test_a_log_cannot_leave_its_fence() -> None:
-    hostile = "```\n</details>\n# heading\n````\n@org/team"
-    text = rendered(rows_of(Phase.FAILED), hostile)
-    assert f"`````text\n{hostile}\n`````" in text
+@pytest.mark.parametrize("name", [one for one in situations.SITUATIONS if one != "mention"])
+def test_github_shows_what_is_meant(name: str) -> None:
+    text = situations.SITUATIONS[name]()
+    page = sound(text)
+    assert page.tags["details"] == text.count("<details><summary>")
 
 
-def test_a_reason_is_shown_as_it_stands_and_mentions_nobody() -> None:
-    text = rendered(rows_of(Phase.ERRORED, reason="<img> @org/team | `x` [a](http://b) #12"))
-    (row,) = [line for line in text.splitlines() if "job-0` |" in line]
-    assert "<img>" not in row
-    assert "@org" not in row
-    assert "://b" not in row
-    assert row.count("|") - row.count("\\|") == 4
+@pytest.mark.parametrize("name", [one for one in situations.SITUATIONS if one != "hostile"])
+def test_no_word_of_kubernetes_is_needed(name: str) -> None:
+    page = reader.read(situations.SITUATIONS[name]())
+    words = " ".join([page.text, *page.code])
+    assert not re.search(r"\b(Pod|Job|ConfigMap|kubectl|[Nn]amespace)s?\b", words)
+    assert not re.search(r"(?<!/)\bdtp (retry|cancel)\b", words)
 
 
-def test_over_the_limit_logs_go_and_rows_stay() -> None:
-    text = rendered(rows_of(*[Phase.FAILED] * 200), "ü" * 8000)
+@given(texts, texts, st.sampled_from(Phase))
+def test_no_hostile_text_does_anything(text: str, other: str, phase: Phase) -> None:
+    rows = rows_of(phase, Phase.RUNNING, reason=text, warnings=(other, text))
+    rows[0] |= {"merged_by": other, "commit": text, "blob": other}
+    note = Note(ref=text, state="held", reason=other, path=text, line=3, fix=other)
+    page = sound(told(rows, note, tail=text, cluster=other, next_look=text))
+    assert page.tags["details"] == 1 + 2 * bool(text)
+    assert page.tags["tr"] == 2 + 3 + 2  # two heads, three jobs, where two of them came from
+
+
+@given(texts, texts)
+def test_no_hostile_text_does_anything_in_answers_and_summaries(text: str, other: str) -> None:
+    (row,) = rows_of(Phase.ERRORED, reason=text)
+    sound(comment.log_reply(row, other))
+    sound(comment.mention([row], author=None, cluster=other, comment_url=""))
+    action = {"ref": row["ref"], "attempt": 2, "action": "hold", "reason": text}
+    rejected = {"ref": None, "path": text, "line": 1, "code": "x", "message": other}
+    sound(comment.summary([action], [rejected], [row], cluster=text, warnings=[other]))
+
+
+@given(texts, texts)
+def test_no_hostile_text_does_anything_in_a_preview(text: str, other: str) -> None:
+    finding = Finding(path=text, line=1, code="x", message=other, fix=text)
+    row = Foreseen(ref=b.a_ref(), change=Change.ADDED, will=Will.REJECT, why=text, image=other,
+                   limits=text, secrets=(other,), findings=(finding,))  # fmt: skip
+    sound(comment.preview(Preview(rows=(row,)), cluster=text, run_url=""))
+
+
+# --- the verdict, and how jobs stand -------------------------------------------------------------
+
+
+def test_first_line_is_a_verdict_with_the_sign_of_what_is_worst() -> None:
+    rows = rows_of(Phase.SUCCEEDED, Phase.SUCCEEDED, Phase.FAILED)
+    assert told(rows).splitlines()[0] == "### ❌ 2 done, 1 needs you"
+    assert told(rows_of(Phase.SUCCEEDED)).splitlines()[0] == "### ✅ 1 done"
+    held = Note(ref="dtp-aws/x", state="held", reason="why")
+    assert told([], held).splitlines()[0] == "### ⏸️ 1 held"
+    assert told([]).splitlines()[0] == "### nothing yet"
+
+
+def test_second_line_tells_when_it_was_true_and_when_somebody_looks_again() -> None:
+    line = told(rows_of(Phase.RUNNING), next_look="soon", run_url=f"{REPOSITORY}/run").splitlines()[
+        2
+    ]
+    assert line == (
+        "Cluster **nautilus** · as of 2 Jan 2030, 12:00 UTC · next look soon"
+        f" · [run]({REPOSITORY}/run)"
+    )
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert told(rows_of(Phase.LOST), cluster="", as_of="").splitlines()[2] == ""
+    page = sound(told(rows_of(Phase.SUCCEEDED), repository_url=""))
+    assert not page.links
+
+
+def test_every_phase_and_note_has_a_row_what_needs_somebody_first() -> None:
+    notes = [Note(ref="dtp-aws/a", state=state, reason="why") for state in ("held", "rejected")]
+    page = sound(told(rows_of(*Phase), *notes))
+    states = [cell.split(" · ")[0].split("(")[0].strip() for cell in page.cells[3 : 2 * 10 : 2]]
+    assert states == ["❌ failed", "⚠️ errored", "❓ lost", "⛔ rejected", "⏸️ held", "🔄 running",
+                      "⏳ waiting", "✅ done", "🚫 cancelled"]  # fmt: skip
+
+
+def test_a_row_tells_how_long_and_how_many_bytes() -> None:
+    rows = rows_of(Phase.SUCCEEDED, finished=b.at(60 + 4500), received=9_000_000, sent=0)
+    assert sound(told(rows)).cells[3] == "✅ done · 1h\xa015m · 9.0\xa0MB in, 2.0\xa0kB/s"
+
+
+def test_a_row_says_once_that_it_failed_and_names_a_later_attempt() -> None:
+    rows = rows_of(Phase.FAILED, reason="your script failed (exit 7)")
+    rows[0]["attempt"] = 2
+    assert sound(told(rows)).cells[2:4] == [
+        "dtp-aws/job-0 attempt 2",
+        "❌ failed (exit 7) · 1m\xa00s",
+    ]
+
+
+def test_a_long_name_can_break_in_its_cell() -> None:
+    text = situations.long_names()
+    cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| <code>")]
+    assert cells
+    assert all(max(map(len, re.split("<wbr>|-", cell))) < 30 for cell in cells)
+
+
+# --- what to do next -----------------------------------------------------------------------------
+
+
+def steps(rows: list[Row], *notes: Note, **how: Any) -> reader.Page:
+    """Return the part about what to do next."""
+    text = told(rows, *notes, **how).partition("#### What to do next\n\n")[2]
+    return reader.read(text.partition("\n\nIts files")[0].partition("\n\nA job's files")[0])
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.ERRORED, Phase.LOST, Phase.CANCELLED])
+def test_whatever_ended_without_success_can_be_run_again_by_a_pasted_comment(phase: Phase) -> None:
+    assert "/dtp retry dtp-aws/job-0\n" in steps(rows_of(phase)).code
+
+
+@pytest.mark.parametrize(
+    ("end", "line"),
+    [
+        (b.ended(137, reason="OOMKilled"), "#DTP memory=8Gi\n"),
+        (b.ended(143), "#DTP time=48h\n"),
+    ],
+)
+def test_a_limit_that_was_reached_is_raised_by_a_pasted_line(end: Any, line: str) -> None:
+    entry = b.an_entry()
+    over_time = "DeadlineExceeded" if line.startswith("#DTP time") else ""
+    pod = b.a_pod(entry, phase="Failed", job=end, reason=over_time)
+    job = b.a_job(entry, end=b.an_end("PodFailurePolicy"))
+    page = steps(report.jobs(b.observed([entry], [job], [pod])))
+    assert line in page.code
+    assert not any("retry" in code for code in page.code)
+
+
+def test_a_full_scratch_disk_is_raised_too() -> None:
+    message = 'EmptyDir volume "scratch" exceeds the limit "10Gi".'
+    entry = b.an_entry()
+    pod = b.a_pod(entry, phase="Failed", reason="Evicted", message=message, job=b.ended(137))
+    job = b.a_job(entry, end=b.an_end("PodFailurePolicy"))
+    assert "#DTP disk=50Gi\n" in steps(report.jobs(b.observed([entry], [job], [pod]))).code
+
+
+def test_an_error_of_the_cluster_does_not_blame_the_script() -> None:
+    before = steps(rows_of(Phase.ERRORED, before_start=True))
+    assert "The script is not to blame: it was not started" in before.text
+    later = steps(rows_of(Phase.ERRORED))
+    assert "The script is not to blame. Part of its work may be done" in later.text
+    assert "/workspace/dtp-jobs/dtp-aws/job-0" in later.code
+
+
+def test_a_reason_too_long_for_its_row_is_told_in_full() -> None:
+    reason = "its image cannot be pulled: " + "why " * 50 + "in the end"
+    text = told(rows_of(Phase.ERRORED, reason=reason, before_start=True))
+    assert "in the end" in reader.read(text).text
+    assert "in the end" not in "".join(sound(text).cells)
+
+
+def test_a_lost_job_is_not_called_failed_and_sends_to_its_files() -> None:
+    rows = report.jobs(b.observed([b.an_entry(job_uid="x", outcome=phases.lost())]))
+    page = steps(rows)
+    assert "Nobody can tell whether it finished" in "".join([*page.words])
+    assert "/workspace/dtp-jobs/dtp-aws/genome" in page.code
+    assert "fail" not in told(rows)
+
+
+@pytest.mark.parametrize("why", [Why.REPLACED, Why.REMOVED])
+def test_an_attempt_that_the_branch_took_back_needs_nobody(why: Why) -> None:
+    assert "What to do next" not in told(rows_of(Phase.CANCELLED, why=why))
+
+
+def test_jobs_that_ended_alike_are_told_together_and_run_again_one_by_one() -> None:
+    page = steps(rows_of(Phase.FAILED, Phase.FAILED, Phase.FAILED), tail="oh")
+    assert page.text.count("Correct the script") == 1
+    assert (
+        "/dtp retry dtp-aws/job-0\n/dtp retry dtp-aws/job-1\n/dtp retry dtp-aws/job-2\n"
+        in page.code
+    )
+    assert "a comment of one of these lines here:" in page.text
+
+
+def test_a_rejected_script_is_shown_its_corrected_line() -> None:
+    note = Note(ref="dtp-aws/x", state="rejected", reason="`tme` is no directive",
+                path="dtp-jobs/dtp-aws/x.sh", line=2, fix="#DTP time=2h")  # fmt: skip
+    page = steps([], note)
+    assert page.code == ["dtp-jobs/dtp-aws/x.sh", "tme", "#DTP time=2h\n"]
+    assert ", line 2" in page.text
+
+
+def test_held_jobs_are_told_how_they_run_once_for_all() -> None:
+    reason = "2 new jobs at once, with max-new 1: run them with --first-run"
+    notes = [Note(ref=f"dtp-aws/{n}", state="held", reason=reason) for n in "ab"]
+    page = steps([], *notes)
+    assert page.text.count("2 new jobs at once") == 1
+    assert page.code == ["dtp-aws/a", "dtp-aws/b", "--first-run"]
+
+
+def test_what_is_typed_on_a_terminal_is_told_as_it_is_typed_here() -> None:
+    reason = "changed, not run; to run it: dtp retry dtp-aws/x, or the line #DTP attempt=2"
+    page = steps([], Note(ref="dtp-aws/x", state="held", reason=reason))
+    assert page.code[1:] == ["/dtp retry dtp-aws/x", "#DTP attempt=2"]
+
+
+# --- logs, files, where it came from -------------------------------------------------------------
+
+
+def test_what_ended_shows_its_log_folded_failures_first() -> None:
+    text = told(rows_of(Phase.SUCCEEDED, Phase.FAILED), tail="hello")
+    assert [line for line in text.splitlines() if "End of the log" in line] == [
+        "<details><summary>End of the log of <code>dtp-aws/job-1</code></summary>",
+        "<details><summary>End of the log of <code>dtp-aws/job-0</code></summary>",
+    ]
+    assert "The end of its log is below." in text
+
+
+def test_a_secret_in_a_log_or_reason_is_redacted() -> None:
+    key = "AKIA" + "A" * 16
+    text = told(rows_of(Phase.FAILED, reason=f"key {key}"), tail=f"key {key}")
+    assert key not in text
+    assert text.count("redacted") == 2
+
+
+def test_without_logs_it_says_so_and_where_they_lie() -> None:
+    text = told(rows_of(Phase.FAILED), tail="hello", logs=False)
+    assert "hello" not in text
+    assert "What jobs print is not shown in this repository" in text
+    assert "Its log, `/workspace/dtp-jobs/dtp-aws/job-0/job-0.log`, tells why." in text
+
+
+def test_where_the_files_lie_is_told() -> None:
+    one = told(rows_of(Phase.SUCCEEDED))
+    assert "shared volume: `/workspace/dtp-jobs/dtp-aws/job-0`" in one
+    more = told(rows_of(Phase.SUCCEEDED, Phase.SUCCEEDED))
+    assert "shared volume: `/workspace/dtp-jobs/REF`" in more
+
+
+def test_what_ran_who_merged_it_and_when_is_told_folded() -> None:
+    rows = rows_of(Phase.SUCCEEDED)
+    rows[0]["merged_by"] = "grace"
+    page = sound(told(rows))
+    assert page.cells[-3:] == [
+        "dtp-aws/job-0",
+        f"script {b.a_blob()[:7]}commit c0ffee0merged by grace",
+        "recorded 2 Jan 2030, 12:00started 2 Jan 2030, 12:01ended 2 Jan 2030, 12:02",
+    ]
+    assert page.links == [
+        f"{REPOSITORY}/blob/{b.COMMIT}/dtp-jobs/dtp-aws/job-0.sh",
+        f"{REPOSITORY}/commit/{b.COMMIT}",
+    ]
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def all_rows(text: str, refs: list[str]) -> bool:
+    first = [cell.split(" attempt ")[0] for cell in sound(text).cells[::2]]
+    return set(refs) <= set(first)
+
+
+def test_over_the_limit_the_longest_logs_go_first_and_it_says_so() -> None:
+    rows = rows_of(*[Phase.FAILED] * 12)
+    tails = {row["name"]: "ü" * (9_000 if n else 10) for n, row in enumerate(rows)}
+    text = comment.status(rows, (), tails, cluster="", as_of="", next_look="", logs=True,
+                          repository_url=REPOSITORY, run_url="")  # fmt: skip
     assert len(text) <= comment.LIMIT
-    assert all(f"`dtp-aws/job-{n}` |" in text for n in range(200))
-    assert text.count("<details>") == text.count("</details>") > 0
+    assert all_rows(text, [row["ref"] for row in rows])
+    shown = text.count("End of the log of")
+    assert 2 < shown < 12
+    assert f"The logs of {12 - shown} more have no room here" in text
+    assert "End of the log of <code>dtp-aws/job-0</code>" in text
+
+
+@pytest.mark.parametrize(
+    ("letter", "reason"), [("x", "€ " * 150), ("_x", "$" * 300), ("x.", "`|`" * 100)]
+)
+def test_two_hundred_jobs_of_long_names_all_keep_their_rows(letter: str, reason: str) -> None:
+    ref = "dtp-" + "p" * 31 + "/" + (f"j{{:03}}{letter * 100}")[:102]
+    rows = rows_of(*[Phase.ERRORED] * 200, ref=ref, reason=reason, finished=None)
+    text = told(rows, tail="€" * 500)
+    assert len(text) <= comment.LIMIT
+    assert all_rows(text, [row["ref"] for row in rows])
+    assert "/dtp retry" in text
+
+
+def test_more_jobs_than_any_page_holds_are_counted() -> None:
+    text = told(rows_of(*[Phase.SUCCEEDED] * 900, ref="dtp-aws/{}-" + "x" * 80))
+    assert len(text) <= comment.LIMIT
+    shown = sound(text).tags["tr"] - 1
+    assert text.endswith(f"And {900 - shown} more.")
+
+
+def test_a_summary_stays_within_a_mebibyte_of_bytes() -> None:
+    rows = rows_of(*[Phase.ERRORED] * 2_200, reason="€" * 130)
+    text = comment.summary([], [], rows, cluster="nautilus", warnings=[])
+    assert 900_000 < len(text.encode()) < 1 << 20
+    shown = reader.read(text).tags["tr"] - 1
+    assert text.endswith(f"And {2_200 - shown} more.")
+
+
+def test_a_long_log_is_answered_with_its_end() -> None:
+    (row,) = rows_of(Phase.FAILED)
+    text = comment.log_reply(row, "`" * 90_000 + "\nthe end")
+    assert len(text) <= comment.LIMIT
+    assert "the end" in sound(text).code[1]
+
+
+def test_a_preview_of_very_many_findings_keeps_its_rows() -> None:
+    findings = tuple(
+        Finding(path=f"dtp-jobs/dtp-aws/{n}.sh", line=n, code="x", message="m" * 300, fix="f" * 300)
+        for n in range(1, 200)
+    )
+    rows = tuple(
+        Foreseen(ref=b.a_ref(f"dtp-aws/{n}"), change=Change.ADDED, will=Will.RUN, why="new")
+        for n in range(200)
+    )
+    seen = Preview(rows=rows, findings=findings)
+    text = comment.preview(seen, cluster="nautilus", run_url=f"{REPOSITORY}/run")
+    assert len(text) <= comment.LIMIT
+    assert all_rows(text, [f"dtp-aws/{n}new" for n in range(200)])
+    assert f"see the [run]({REPOSITORY}/run)" in text
+
+
+# --- mentions, statuses, answers, summaries ------------------------------------------------------
+
+
+def mentioned(rows: list[Row], author: str | None = "ada") -> str:
+    return comment.mention(rows, author=author, cluster="nautilus", comment_url=f"{REPOSITORY}/x")
+
+
+def test_a_mention_calls_the_author_names_what_went_wrong_and_leads_to_the_rest() -> None:
+    text = mentioned(rows_of(Phase.SUCCEEDED, Phase.SUCCEEDED, Phase.FAILED))
+    assert text.startswith("@ada: 2 done, 1 failed on cluster **nautilus**.\n")
+    page = reader.read(text)
+    assert page.code == ["dtp-aws/job-2"]
+    assert page.links == [f"{REPOSITORY}/x"]
+
+
+def test_a_mention_is_short() -> None:
+    assert mentioned(rows_of(*[Phase.LOST] * 60)).count("\n- ") == 6
+    assert "and 55 more" in mentioned(rows_of(*[Phase.LOST] * 60))
+
+
+@pytest.mark.parametrize("author", [None, "", "org/team", "a b", "x\n@y", *HOSTILE])
+def test_nobody_else_is_mentioned(author: str | None) -> None:
+    text = mentioned(rows_of(Phase.SUCCEEDED), author)
+    assert text.startswith("1 done on cluster")
+    sound(text)
+
+
+def test_a_commit_status_fits_and_tells_why_where_it_is_about_one_job() -> None:
+    assert comment.description(rows_of(Phase.SUCCEEDED, Phase.FAILED)) == "1 done, 1 needs you"
+    (row,) = rows_of(Phase.FAILED, reason="your script failed (exit 7)")
+    assert comment.description([row]) == "dtp-aws/job-0 failed: (exit 7)"
+    (row,) = rows_of(Phase.ERRORED, reason="ü" * 300)
+    assert len(comment.description([row])) == 140
+
+
+def test_an_answer_about_a_log_without_any_says_why() -> None:
+    (row,) = rows_of(Phase.RUNNING)
+    assert "It has not started." in comment.log_reply(row, "")
+    (row,) = rows_of(Phase.SUCCEEDED)
+    assert "It has printed nothing" in comment.log_reply(row, "\n")
+    assert "not shown in this repository" in comment.log_reply(row, None)
+    assert "`/workspace/dtp-jobs/dtp-aws/job-0/job-0.log`" in comment.log_reply(row, None)
+
+
+def test_a_summary_tells_what_was_done_but_for_bookkeeping() -> None:
+    rows = rows_of(Phase.SUCCEEDED)
+    actions = [
+        {"ref": "dtp-aws/job-0", "attempt": 1, "action": action, "reason": f"why {action}"}
+        for action in ("open", *report.BOOKKEEPING)
+    ]
+    text = comment.summary(actions, [], rows, cluster="nautilus", warnings=["a `warning`"])
+    assert "why open" in text
+    assert not any(f"why {action}" in text for action in report.BOOKKEEPING)
+    assert "- ⚠️ a `warning`" in text
+    nothing = comment.summary([], [], [], cluster="", warnings=[])
+    assert nothing == "### nothing yet\n\nThis run had nothing to do."
+
+
+# --- before the merge ----------------------------------------------------------------------------
+
+
+def a_row(ref: str, will: Will, **changes: Any) -> Foreseen:
+    defaults: dict[str, Any] = {"change": Change.CHANGED, "why": "Because."}
+    return Foreseen(ref=b.a_ref(ref), will=will, **defaults | changes)
+
+
+def previewed(*rows: Foreseen, **changes: Any) -> str:
+    seen = Preview(rows=rows, **changes)
+    return comment.preview(seen, cluster="nautilus", run_url=f"{REPOSITORY}/run")
+
+
+def test_a_preview_begins_with_what_merging_does() -> None:
+    wills = (Will.RUN, Will.RUN, Will.HOLD, Will.DEPENDS)
+    text = previewed(*(a_row(f"dtp-aws/{n}", will) for n, will in enumerate(wills)))
+    assert text.splitlines()[0] == "### ⏸️ When merged: 1 job does not run, 1 depends, 2 run"
+    assert "each case is told" in text
+    assert previewed().splitlines()[0] == "### ➖ Merging changes no job"
+
+
+def test_a_preview_says_all_that_merging_can_do() -> None:
+    page = sound(previewed(*(a_row(f"dtp-aws/{n}", will) for n, will in enumerate(Will))))
+    assert page.tags["tr"] == 1 + len(Will)
+
+
+def test_an_exact_preview_says_as_of_when() -> None:
+    text = previewed(a_row("dtp-aws/a", Will.DEPENDS), as_of="2030-01-02T12:00:00Z")
+    assert "as of 2 Jan 2030, 12:00 UTC" in text
+    assert "each case is told" not in text
+
+
+def test_a_finding_shows_place_and_corrected_line_errors_first() -> None:
+    warning = Finding(path="a.sh", code="path", severity=Severity.WARNING, message="a warning")
+    error = Finding(path="b.sh", line=2, code="cap", message="too much", fix="#DTP memory=64Gi")
+    text = previewed(a_row("dtp-aws/a", Will.REJECT, findings=(warning, error)))
+    assert text.startswith("### ⛔ When merged: 1 job cannot run")
+    assert text.index("⛔ `b.sh`, line 2: too much") < text.index("⚠️ `a.sh`: a warning")
+    assert "#DTP memory=64Gi\n" in sound(text).code
+
+
+def test_a_catalog_that_cannot_be_read_is_a_verdict_too() -> None:
+    error = Finding(path="dtp-jobs/catalog.yaml", code="catalog", message="is no YAML")
+    assert previewed(findings=(error,)).startswith("### ⛔ A file cannot be used")
+
+
+def test_a_copy_is_told_once_and_how_to_do_without_it() -> None:
+    text = situations.foreseen(exact=True)
+    assert text.count("dtp-aws/kidney2") == 2  # its row, and what it runs with
+    assert "/dtp retry dtp-aws/kidney" in text
+    assert "#DTP attempt=2" in text
+
+
+def test_what_a_job_runs_with_is_told() -> None:
+    image, limits = f"registry.example/aws@{b.DIGEST}", "1 CPU, 2Gi memory"
+    row = a_row("dtp-aws/a", Will.RUN, image=image, limits=limits, retries=2, resume=True,
+                secrets=("dtp-aws", "genomics"))  # fmt: skip
+    cell = sound(previewed(row)).cells[-1].replace(markdown.GAP, "")
+    for word in ("registry.example/aws", "1 CPU, 2Gi memory", "dtp-aws, genomics", "2 more tries",
+                 "/workspace/dtp-jobs/dtp-aws/a", "starts again"):  # fmt: skip
+        assert word in cell
+
+
+def test_every_change_has_a_word() -> None:
+    assert comment.CHANGES.keys() == set(Change)
+    assert comment.WILLS.keys() == set(Will)
+    assert preview.STATES.keys() == set(Phase) == comment.STATES.keys() - {"held", "rejected"}

@@ -31,6 +31,14 @@ HOSTILE = [
     "\u202egnp.exe\u202c \u2066x\u2069 \u200f \ufeff \u200b@ada",
     "::set-output name=a::b\n  ::add-mask::c\n##[command]d ##[set-env name=x]y",
     "a\\`b\\|c\\",
+    "===",
+    "---",
+    ":-:",
+    "- x",
+    "+ x",
+    "1. x",
+    "12) x",
+    "# x",
     "``` `` ` ```` `",
     "\n" + "`" * 300 + "\n<h1>x</h1>\n" + "`" * 255 + "\n",
     "\ud800 \U0001f469\u200d\U0001f52c \U000e0041",
@@ -55,9 +63,9 @@ def shown(text: str) -> str:
     return " ".join(markdown.inert(text).split()).replace(markdown.GAP, "")
 
 
-def in_a_sentence(text: str) -> reader.Page:
-    page = reader.read(f"said {text} and no more")
-    assert set(page.tags) <= {"p", "code", "span", "wbr"}, page.tags
+def in_a_sentence(text: str, before: str = "said ") -> reader.Page:
+    page = reader.read(f"{before}{text} and no more")
+    assert set(page.tags) <= {"p", "code", "span", "wbr", "br"}, page.tags
     assert not page.unclosed
     assert not page.comments
     assert not page.linked(), page.linked()
@@ -78,6 +86,10 @@ def in_a_cell(text: str) -> reader.Page:
 def test_plain_text_is_shown_as_it_stands_and_does_nothing(text: str) -> None:
     page = in_a_sentence(markdown.plain(text))
     assert page.text.replace(markdown.GAP, "").split() == f"said {shown(text)} and no more".split()
+    in_a_sentence(markdown.plain(text), before="said\n")
+    in_a_sentence(markdown.plain(text), before="")
+    alone = reader.read(f"said\n{markdown.plain(text)}")
+    assert set(alone.tags) <= {"p", "span", "br"}, alone.tags
     assert in_a_cell(markdown.plain(text)).cells[2].replace(markdown.GAP, "") == shown(text)
 
 
@@ -97,6 +109,7 @@ def test_no_text_leaves_its_code(text: str) -> None:
 @given(texts)
 def test_no_sentence_with_code_in_it_does_anything(text: str) -> None:
     in_a_sentence(markdown.prose(text))
+    in_a_sentence(markdown.prose(text), before="")
     in_a_cell(markdown.prose(text))
 
 
@@ -142,8 +155,8 @@ def test_what_stands_in_backticks_is_code() -> None:
 def test_a_long_name_breaks_where_words_end_and_copies_whole() -> None:
     long = "dtp-aws/sequence._index_.a_www.example.org_of-2030." + "a" * 40
     made = markdown.name(long)
-    assert "_<wbr>" in made
-    assert max(map(len, made.split("<wbr>"))) < 30
+    assert "sequence.<wbr>&#95;index" in made
+    assert max(map(len, made.split("<wbr>"))) < 40
     page = reader.read(f"| a |\n|---|\n| {made} |")
     assert page.code == [long]
     assert page.tags["a"] == page.tags["em"] == 0

@@ -4,7 +4,9 @@
 `dtp`. What it does not do is done here or not at all. Here: which commit a workflow is taken from
 for an event, what the token may do (from the job's `permissions`), no secret for a fork. Not at
 all: branch and path filters, environments, concurrency groups, schedules, and masking of more than
-whole values: these are tests of what a run does, not of whether GitHub begins one.
+whole values: these are tests of what a run does, not of whether GitHub begins one. Of the workflows'
+words it does not know two: `deployment: false` is left out, and where `job.workflow_repository` is
+asked for, the checkout's stub lays this project.
 """
 
 from __future__ import annotations
@@ -270,7 +272,8 @@ class Hub:
     def _environment(self, folder: Path) -> dict[str, str]:
         """Return the runner's own environment, which host mode hands to every step."""
         uv = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
-        clean = {k: v for k, v in os.environ.items() if not OURS.match(k) and k != "VIRTUAL_ENV"}
+        ours = re.compile(f"{OURS.pattern}|VIRTUAL_ENV|PYTHONPATH")
+        clean = {key: value for key, value in os.environ.items() if not ours.match(key)}
         return clean | {
             "PATH": f"{Path(uv).parent}:{self.root / 'bin'}:{os.environ['PATH']}",
             "UV_PYTHON": sys.executable,

@@ -4,8 +4,8 @@
 `dtp`. What it does not do is done here or not at all. Here: which commit a workflow is taken from
 for an event, what the token may do (from the job's `permissions`), no secret for a fork. Not at
 all: branch and path filters, environments, concurrency groups, schedules, and masking of more than
-whole values: these are tests of what a run does, not of whether GitHub begins one. Of the workflows'
-words it does not know two: `deployment: false` is left out, and where `job.workflow_repository` is
+whole values: these are tests of what a run does, not of whether GitHub begins one. Two words of the
+workflows it does not know: `deployment: false` is left out, and where `job.workflow_repository` is
 asked for, the checkout's stub lays this project.
 """
 
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 STUBS = Path(__file__).parent / "stubs"
 EXAMPLES = ROOT / "docs/examples"
 RUNNERS = ("ubuntu-slim", "ubuntu-24.04", "ubuntu-latest")
-PATIENCE = 240.0  # seconds until a run counts as hanging; the machine may be busy
+PATIENCE = 600.0  # seconds until a run counts as hanging; the machine may be busy
 SCOPES = {"pull-requests": "write", "statuses": "write", "actions": "read"}  # as the stand-in has
 
 

@@ -26,7 +26,7 @@ TEXT
 # All jobs may make directories here, and what they make belongs to their group.
 is_open() {
   case $(stat -c '%g %A' "$1") in
-  "$DTP_GROUP drwxrws"* | *" d???????wx" | *" d???????wt") ;;
+  "$DTP_GROUP drwxrws"* | *\ d???????w[xt]) ;;
   *) return 1 ;;
   esac
   mkdir "$1/.dtp-prepare" 2>/dev/null && rmdir "$1/.dtp-prepare"

@@ -37,6 +37,7 @@ build_all() {
   piece tools "$(key "${TOOLS[@]}" "$(declare -f build_tools)")" build_tools; tools=$piece
   piece daemons "$(daemons_key)" build_daemons; daemons=$piece
   piece s3 "$(s3_key)" build_s3; s3=$piece
+  piece helm "$(helm_key)" build_helm; helm=$piece
   build_parts_of_images
   build_images
   prune
@@ -141,14 +142,15 @@ build_s3() { go_build "$HERE/s3" versitygw -ldflags '-s -w' github.com/versity/v
 # As its own Makefile does: an unnamed Helm 3 takes every cluster for Kubernetes 1.20.
 build_helm() {
   need_go
-  local version module package flags
-  for version in "${HELMS[@]}"; do
-    module=helm.sh/helm/${version%%.*}
-    flags="-s -w -X $module/internal/version.version=$version"
+  local release module package flags
+  for release in "${HELMS[@]}"; do
+    module=helm.sh/helm/${release%%.*}
+    flags="-s -w -X $module/internal/version.version=$release"
     for package in pkg/chartutil pkg/lint/rules; do
       flags+=" -X $module/$package.k8sVersionMajor=1 -X $module/$package.k8sVersionMinor=34"
     done
-    mkdir "${version%%.*}" && env "${GO_ENVIRONMENT[@]}" GOBIN="$PWD/${version%%.*}" nice go install -ldflags "$flags" "$module/cmd/helm@$version" 9>&- || return 1
+    mkdir "${release%%.*}"
+    env "${GO_ENVIRONMENT[@]}" GOBIN="$PWD/${release%%.*}" nice go install -ldflags "$flags" "$module/cmd/helm@$release" 9>&- || return 1
   done
 }
 

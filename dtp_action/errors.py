@@ -24,7 +24,8 @@ class Exit(IntEnum):
 
 EXIT_MEANING = {
     Exit.DONE: "done, or nothing to do; also with scripts rejected or attempts still open",
-    Exit.BAD_OUTCOME: "`check` found errors, or an attempt of this run ended badly (with `--wait`)",
+    Exit.BAD_OUTCOME: "`check` found errors, or `doctor` problems, or an attempt of this run ended"
+    " badly (with `--wait`)",
     Exit.USAGE: "wrong usage, configuration or job name",
     Exit.CONFLICT: "`retry` or `cancel` was refused in the present state of the job",
     Exit.CLUSTER_REFUSED: "the cluster refused: credentials, permissions or namespace",

@@ -82,17 +82,18 @@ def connect(
     """
     from dtp_action.adapters import kube_login
 
-    api = kube_login.login(
+    login = kube_login.login(
         kubeconfig=kubeconfig, context=context, namespace=namespace, strict=strict, mask=mask
     )
-    return KubeCluster(api)
+    return KubeCluster(login.api(), ends=login.ends)
 
 
 class KubeCluster:
     """One namespace of a cluster; satisfies `dispatch.Cluster`. Safe for threads."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, ends: datetime | None = None) -> None:
         self.requests = api.requests
+        self.credential_ends = ends
         self._api = api
 
     # --- reading ---

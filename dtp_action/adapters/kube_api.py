@@ -16,6 +16,8 @@ Wire = dict[str, Any]
 JSON = "application/json"
 METADATA_LIST = JSON + ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 TRIES = 5
+# What is made to be answered, and kept nowhere.
+QUESTIONS = ("selfsubjectreviews", "selfsubjectaccessreviews", "serviceaccounts/token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,9 @@ class Request:
     @property
     def repeatable(self) -> bool:
         """Tell whether twice is as good as once: Jobs are patched whatever version they have."""
-        return self.verb in ("get", "list") or (self.verb, self.resource) == ("patch", "jobs")
+        nothing_made = self.resource in QUESTIONS or "dryRun" in self.query
+        whatever = (self.verb, self.resource) == ("patch", "jobs")
+        return self.verb in ("get", "list") or nothing_made or whatever
 
 
 class AnswerError(ClusterRefusedError):

@@ -24,6 +24,19 @@ from dtp_action.errors import UnavailableError
 
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH"}
 CONTENT_TYPES = {"create": JSON, "patch": "application/merge-patch+json"}
+# Where the API has what is not of its core group, and what is of no namespace.
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+GROUPS = {
+    "version": "",
+    "jobs": "/apis/batch/v1",
+    "networkpolicies": "/apis/networking.k8s.io/v1",
+    "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",
+    "selfsubjectreviews": "/apis/authentication.k8s.io/v1",
+    "storageclasses": "/apis/storage.k8s.io/v1",
+    "validatingadmissionpolicies": ADMISSION,
+    "validatingadmissionpolicybindings": ADMISSION,
+}
+CLUSTER_WIDE = GROUPS.keys() - {"jobs", "networkpolicies"}
 CONNECT, READ = 5.0, 30.0  # seconds, each try
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0  # the most that one Retry-After is honoured
@@ -44,6 +57,7 @@ class HttpApi:
         namespace: str,
         user: str,
         authorization: Callable[[], str | None],
+        acting_as: str = "",
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.namespace = namespace
@@ -52,6 +66,7 @@ class HttpApi:
         self._server = server
         self._user = user
         self._authorization = authorization
+        self._acting_as = acting_as
         self._sleep = sleep
         self._heard: tuple[datetime, float] | None = None
 
@@ -114,11 +129,12 @@ class HttpApi:
             raise LostError(_short(error)) from error
 
     def _url(self, request: Request) -> str:
-        group = "/apis/batch/v1" if request.resource == "jobs" else "/api/v1"
         kind, _, part = request.resource.partition("/")
-        path = [group, "namespaces", quote(self.namespace)]
+        path = [GROUPS.get(kind, "/api/v1")]
+        if kind not in CLUSTER_WIDE:
+            path += ["namespaces", quote(self.namespace)]
         if kind != "namespaces":
-            name = "" if request.verb == "create" else quote(request.name)
+            name = "" if request.verb == "create" and not part else quote(request.name)
             path += [item for item in (kind, name, part) if item]
         query = "?" + urlencode(request.query) if request.query else ""
         return self._server + "/".join(path) + query
@@ -127,6 +143,8 @@ class HttpApi:
         headers = {"Accept": request.accept, "User-Agent": f"dtp-requests/{__version__}"}
         if authorization := self._authorization():
             headers["Authorization"] = authorization
+        if self._acting_as:
+            headers["Impersonate-User"] = self._acting_as
         if request.verb in CONTENT_TYPES:
             headers["Content-Type"] = CONTENT_TYPES[request.verb]
         return headers
@@ -160,8 +178,8 @@ class HttpApi:
         if code == HTTPStatus.UNAUTHORIZED:
             return (
                 f"The cluster did not accept the credential of {self._user} (401).",
-                "It may have expired: make a new one (`kubectl create token`), or correct"
-                " --kubeconfig or --context.",
+                "It may have expired: make a new one (`dtp kubeconfig`), or correct --kubeconfig"
+                " or --context.",
             )
         if code == HTTPStatus.NOT_FOUND and said.startswith("namespaces "):
             return (
@@ -186,9 +204,9 @@ class HttpApi:
 
 
 def _object(body: bytes) -> Wire:
-    """Read a Kubernetes object; what is none counts as no answer."""
+    """Read a Kubernetes object, or its version; what is neither counts as no answer."""
     value = _decode(body)
-    if "metadata" not in value:
+    if "metadata" not in value and "gitVersion" not in value:
         raise LostError(f"an answer that is no Kubernetes object: {_short(body)}")
     return value
 

@@ -13,6 +13,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ BAD = (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, Attribut
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
+RENEWED = ("exec", "auth-provider", "tokenFile")  # a credential that something else keeps fresh
 CREDENTIALS = ("token", "password", "client-key-data", "client-certificate-data")
-MINT = "Give the user a token instead: kubectl -n NAMESPACE create token dtp-dispatch"
+MINT = "`dtp kubeconfig` makes one that holds a token"
 FLATTEN = "Embed the file: kubectl config view --raw --minify --flatten"
 # What a workflow takes from no kubeconfig: key → what it does, what to do about it.
 UNSAFE = {
@@ -56,6 +58,39 @@ UNSAFE = {
 PLAIN = ("does not begin with https://", "Write the https:// address of the API server.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """Who asks, where, and in which namespace.
+
+    `ends` is when a credential that stands in the kubeconfig ends; None: nothing says it, or
+    something renews it.
+    """
+
+    configuration: Configuration
+    namespace: str
+    user: str
+    ends: datetime | None
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self.configuration.host)
+
+    def api(self, acting_as: str = "") -> HttpApi:
+        """Return a connection, for oneself or, as `kubectl --as` does, for somebody else.
+
+        Raises UsageError where the proxy settings are wrong.
+        """
+        return HttpApi(
+            pool=_pool(self.configuration),
+            server=self.server,
+            namespace=self.namespace,
+            user=self.user,
+            authorization=lambda: self.configuration.get_api_key_with_prefix("authorization"),
+            acting_as=acting_as,
+        )
+
+
 def login(
     *,
     kubeconfig: str | None,
@@ -63,8 +98,8 @@ def login(
     namespace: str | None,
     strict: bool = False,
     mask: Mask = lambda _secret: None,
-) -> HttpApi:
-    """Return a connection to the namespace asked for, else the context's. Asks nothing yet.
+) -> Login:
+    """Return the way to the namespace asked for, else the context's. Asks nothing yet.
 
     `kubeconfig` is a path, the text itself, or base64 of the text; blank means what kubectl would
     take, else the Pod's own account. `strict` is for workflows: nothing of the home directory, and
@@ -74,15 +109,11 @@ def login(
     configuration = Configuration()
     source = _source(kubeconfig) or (None if strict else _home())
     if source:
-        user, own = _from_kubeconfig(configuration, source, context, strict=strict, mask=mask)
+        user, own, ends = _from_kubeconfig(configuration, source, context, strict=strict, mask=mask)
     else:
-        user, own = _from_account(configuration, strict=strict)
-    return HttpApi(
-        pool=_pool(configuration),
-        server=configuration.host,
-        namespace=namespace or own or "default",
-        user=user,
-        authorization=lambda: configuration.get_api_key_with_prefix("authorization"),
+        (user, own), ends = _from_account(configuration, strict=strict), None
+    return Login(
+        configuration=configuration, namespace=namespace or own or "default", user=user, ends=ends
     )
 
 
@@ -97,8 +128,8 @@ def _home() -> str | None:
 
 def _from_kubeconfig(
     configuration: Configuration, source: str, context: str | None, *, strict: bool, mask: Mask
-) -> tuple[str, str | None]:
-    """Load the credentials; return the user's name and the context's namespace."""
+) -> tuple[str, str | None, datetime | None]:
+    """Load the credentials; return the user's name, the context's namespace, and their end."""
     text = _text(source)
     if text not in (None, source):
         mask(source)
@@ -128,7 +159,8 @@ def _from_kubeconfig(
     user = str(chosen.get("user") or "an unnamed user")
     if "exec" in (loader._user or ()) and not (configuration.api_key or configuration.cert_file):
         raise _unusable(name, f"its plugin for {user} gave no credential, as the log says")
-    return user, chosen.get("namespace")
+    renewed = end == FOREVER or any(key in (loader._user or ()) for key in RENEWED)
+    return user, chosen.get("namespace"), None if renewed else end
 
 
 # --- what is given --------------------------------------------------------------------------------
@@ -287,6 +319,6 @@ def _unsafe(who: str, key: str, does: str, instead: str) -> UsageError:
 def _expired(name: str, end: datetime) -> UsageError:
     return UsageError(
         f"{name} expired on {stamp(end)}: mint a new one",
-        hint="`kubectl create token dtp-dispatch` makes its token; put it where this one was."
+        hint="`dtp kubeconfig` makes one; put it where this one was (docs/how-to/credentials.md)."
         " Nothing is lost: the next run takes up what was begun.",
     )

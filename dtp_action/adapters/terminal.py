@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dtp_action.core import report
 from dtp_action.core.catalog import Catalog, Row
+from dtp_action.core.doctor import State
 from dtp_action.core.model import Observed, Phase
 from dtp_action.core.quantities import print_cpu, print_memory, print_time
 
@@ -27,6 +28,12 @@ COLOURS = {
     Phase.ERRORED: "magenta",
     Phase.CANCELLED: "dim",
     Phase.LOST: "bold red",
+}
+STATE_COLOURS = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.PROBLEM: "red",
+    State.UNSEEN: "dim",
 }
 WIDTH = 140  # where the output is no terminal
 
@@ -110,6 +117,19 @@ def findings_text(rows: list[Cells]) -> Text:
             text.append(f"    write: {row['fix']}\n", style="green")
     text.rstrip()
     return text
+
+
+def checks_table(rows: list[Cells]) -> Table:
+    """Return the lines of `doctor`, each with what to do below it."""
+    return table(["", "CHECK", "FOUND"], [_check_cells(row) for row in rows])
+
+
+def _check_cells(row: Cells) -> list[str | Text]:
+    state = State(row["state"])
+    found = Text(row["message"])
+    if row["fix"]:
+        found.append(f"\n→ {row['fix']}", style="green")
+    return [Text(state, style=STATE_COLOURS[state]), row["check"], found]
 
 
 @contextmanager

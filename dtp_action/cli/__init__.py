@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from dtp_action.cli import admins, researchers, watching
+from dtp_action.cli import admins, cluster_admins, researchers, watching
 from dtp_action.cli.options import workflow
 from dtp_action.errors import DtpError, Exit
 
@@ -28,6 +28,8 @@ CHAIRS = {
         admins.answer,
         admins.render,
         admins.protocols,
+        cluster_admins.doctor,
+        cluster_admins.kubeconfig,
     ),
 }
 

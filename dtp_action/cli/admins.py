@@ -24,9 +24,10 @@ from dtp_action.cli.options import (
     option,
     request_option,
     site_options,
+    warn,
     workflow,
 )
-from dtp_action.cli.work import begin, end, read, read_ref, warn, watching, working_catalog
+from dtp_action.cli.work import begin, end, read, read_ref, watching, working_catalog
 from dtp_action.errors import Exit, UsageError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from dtp_action.errors import UsageError
 
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
+    from dtp_action.adapters.kube_login import Login
     from dtp_action.core.model import Observed
     from dtp_action.core.pulls import Pulls
     from dtp_action.dispatch import Cluster
@@ -73,24 +75,42 @@ class Site:
         raise UsageError(f"no such cluster: {self.cluster}", hint=hint)
 
     def open(self) -> Cluster:
-        """Return the cluster, reached on its first call. On a pull request's event: UsageError."""
-        runner = workflow()
-        if runner:
-            runner.refuse_cluster()
+        """Return the cluster, reached on its first call; warn where its credential ends soon.
+
+        On a pull request's event: UsageError.
+        """
+        given = self._given()
         if self.is_local:
             from dtp_action.adapters import local
 
             directory = (self.cluster or "").partition(":")[2]
             return local.connect(Path(directory) if directory else LOCAL)
         from dtp_action.adapters import kube
+        from dtp_action.core import doctor
 
-        return kube.connect(
-            kubeconfig=self.kubeconfig,
-            context=self.context,
-            namespace=self.namespace,
-            strict=runner is not None,
-            mask=runner.mask if runner else lambda _secret: None,
-        )
+        cluster = kube.connect(**given)
+        told = doctor.credential(cluster.credential_ends, datetime.now(UTC))
+        if told.state is doctor.State.WARNING:
+            warn(f"the credential in use ends soon: {told.message} ({told.fix})")
+        return cluster
+
+    def login(self) -> Login:
+        """Return the way to a Kubernetes, before anything is asked of it; errors as of `open`."""
+        from dtp_action.adapters import kube_login
+
+        return kube_login.login(**self._given())
+
+    def _given(self) -> dict[str, Any]:
+        runner = workflow()
+        if runner:
+            runner.refuse_cluster()
+        return {
+            "kubeconfig": self.kubeconfig,
+            "context": self.context,
+            "namespace": self.namespace,
+            "strict": runner is not None,
+            "mask": runner.mask if runner else lambda _secret: None,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +203,13 @@ def workflow() -> Runner | None:
     from dtp_action.adapters import actions
 
     return actions.runner(os.environ)
+
+
+def warn(message: str) -> None:
+    """Tell what could not be done and does no harm; in a workflow, beside the run."""
+    click.echo(f"warning: {message}", err=True)
+    if runner := workflow():
+        runner.annotate("warning", message)
 
 
 catalog_option = option(

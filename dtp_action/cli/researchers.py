@@ -16,9 +16,10 @@ from dtp_action.cli.options import (
     format_option,
     hub_options,
     option,
+    warn,
     workflow,
 )
-from dtp_action.cli.work import Rows, print_json, read, warn, working_catalog
+from dtp_action.cli.work import Rows, print_json, read, working_catalog
 from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:

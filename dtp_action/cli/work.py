@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtp_action.cli.options import Bounds, Branch, Hub, Site, workflow
+from dtp_action.cli.options import Bounds, Branch, Hub, Site, warn, workflow
 from dtp_action.errors import UsageError
 
 if TYPE_CHECKING:
@@ -191,13 +191,6 @@ def leave_status(runner: Runner, hub: Hub, work: Work, observed: Observed) -> No
     path.write_text(json.dumps(document))
     runner.output("status-file", str(path))
     runner.output("status-artifact", name)
-
-
-def warn(message: str) -> None:
-    """Tell what could not be done and does no harm; in a workflow, beside the run."""
-    click.echo(f"warning: {message}", err=True)
-    if runner := workflow():
-        runner.annotate("warning", message)
 
 
 def print_run(actions: Rows, refused: Rows, rows: Rows) -> None:

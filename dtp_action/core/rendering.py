@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests
 from dtp_action.core.catalog import Catalog
@@ -47,10 +48,14 @@ def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple
         spec=spec,
         created=datetime(1970, 1, 1, tzinfo=UTC),
     )
-    entry = ledger.entry_manifest(draft)
-    recorded = entry["metadata"] | {"uid": "00000000-0000-0000-0000-000000000000"}
-    job = manifests.job(ledger.load_entry(recorded | {"resourceVersion": "0"}), spec)
-    return entry, job
+    return ledger.entry_manifest(draft), job(draft)
+
+
+def job(draft: Draft) -> dict[str, Any]:
+    """Return the Job of an attempt that no cluster has recorded."""
+    recorded = {"uid": "00000000-0000-0000-0000-000000000000", "resourceVersion": "0"}
+    entry = ledger.load_entry(ledger.entry_manifest(draft)["metadata"] | recorded)
+    return manifests.job(entry, draft.spec)
 
 
 def _findings(spec: Spec | tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -277,7 +277,7 @@ def test_expired_credential_says_what_to_do(line: Line) -> None:
     line.stub.play(UNAUTHORIZED)
     with pytest.raises(ClusterRefusedError, match=r"credential of tester \(401\)") as caught:
         line.cluster.namespace_uid()
-    assert "kubectl create token" in caught.value.hint
+    assert "dtp kubeconfig" in caught.value.hint
 
 
 def test_credential_that_expires_half_way_decides_nothing(line: Line) -> None:

@@ -7,6 +7,7 @@ answer, it says 599.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,11 +82,13 @@ class Stub:
 
 
 @contextmanager
-def serve() -> Iterator[Stub]:
+def serve(tls: ssl.SSLContext | None = None) -> Iterator[Stub]:
     """Yield a running server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    stub = Stub(url=f"http://127.0.0.1:{server.server_port}")
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    stub = Stub(url=f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}")
     server.stub = stub  # type: ignore[attr-defined]  # the handler's only way to it
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

@@ -10,26 +10,20 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kubernetes.config import kube_config
 
 from dtp_action.adapters import kube, kube_http
 from dtp_action.adapters.actions import Runner, runner
 from dtp_action.errors import Exit, UnavailableError, UsageError
 from tests.api_stub import Answer, Stub, serve
+from tests.contract.credentials import a_pair, a_token, encoded
 
 NAMESPACE = Answer(body={"kind": "Namespace", "metadata": {"uid": "u"}})
 
@@ -177,10 +171,6 @@ def test_no_kubeconfig_outside_a_pod_says_what_to_give() -> None:
 
 
 # --- the forms that it is given in ----------------------------------------------------------------
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 FORMS: dict[str, Callable[[str], str]] = {
@@ -348,48 +338,12 @@ def test_workflow_without_kubeconfig_is_told_where_secrets_are_empty() -> None:
 # --- credentials ----------------------------------------------------------------------------------
 
 
-@cache
-def a_pair(name: str, days: int) -> tuple[str, str]:
-    """Return certificate and key, as PEM, signed by itself; `days` may be over already."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    end = datetime.now(UTC) + timedelta(days=days)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(end - timedelta(days=30))
-        .not_valid_after(end)
-        .add_extension(here, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .add_extension(
-            x509.KeyUsage(True, False, False, False, False, True, False, False, False), True
-        )
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    return certificate.public_bytes(pem).decode(), key.private_bytes(pem, form, plain).decode()
-
-
 def with_certificate(days: int = 1, **more: Any) -> dict[str, Any]:
     certificate, key = a_pair("ada", days)
     return {
         "client-certificate-data": encoded(certificate),
         "client-key-data": encoded(key),
     } | more
-
-
-def a_token(**claims: Any) -> str:
-    parts = ({"alg": "none"}, claims)
-    head, body = (
-        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
-    )
-    return f"{head}.{body}.c2ln"
 
 
 def test_each_credential_is_masked_in_each_form_it_may_be_seen_in() -> None:

@@ -67,6 +67,10 @@ cluster-down: ## stop it and leave nothing behind
 golden: setup ## rewrite golden files; review the diff
 	DTP_REFRESH_GOLDEN=1 $(RUN)/python -m pytest tests/unit -q
 
+.PHONY: pictures
+pictures: setup ## what people read on GitHub, drawn into build/pictures (needs chromium and npm)
+	$(RUN)/python -m tests.pictures
+
 .PHONY: github-schema
 github-schema: setup ## cut what we use out of GitHub's description anew (needs npm)
 	$(RUN)/python tests/github/schema/cut.py build/github

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from dtp_action.core import report, secrets
@@ -25,6 +24,7 @@ SUMMARY_LIMIT = 1_000_000  # bytes: GitHub drops a summary of 1 MiB whole
 DESCRIPTION_LIMIT = 140  # characters of a commit status
 REASON, BRIEF_REASON = 140, 60  # characters of a reason in a row
 MENTIONED = 5  # jobs named in a mention
+MANY = 20  # jobs; of more, those that ended well are folded
 
 STATES = {  # what needs somebody first
     Phase.FAILED: "❌ **failed**",
@@ -39,6 +39,7 @@ STATES = {  # what needs somebody first
 }
 URGENCY = {state: number for number, state in enumerate(STATES)}
 BREAK = "  \n"  # a new line of the same paragraph, also where GitHub joins lines
+WELL = (Phase.SUCCEEDED, Phase.CANCELLED)
 BAD = (Phase.FAILED, Phase.ERRORED, Phase.LOST)
 
 
@@ -98,8 +99,12 @@ class _Page:
     def ever_shorter(self) -> Iterator[str]:
         """Yield the comment, each time with something less; the last one fits anywhere."""
         head = f"### {_verdict(self.jobs, self.notes)}\n\n{self.about}"
-        jobs = _table(self.jobs, self.notes, REASON)
-        main = [head, jobs, *_next(self.jobs, self.notes, self.ends), _files(self.jobs)]
+        folds = WELL if len(self.jobs) > MANY else ()
+        jobs = _table([row for row in self.jobs if row["phase"] not in folds], self.notes, REASON)
+        well = [row for row in self.jobs if row["phase"] in folds]
+        rest = folded(report.verdict(well), "", _table(well, (), REASON)) if well else ""
+        steps = _next(self.jobs, self.notes, self.ends)
+        main = [head, jobs, *steps, _files(self.jobs), rest]
         room = LIMIT - len(_joined([*main, self.provenance])) - 200
         ends = _shortest(self.ends, room)
         left_out = len(self.ends) - len(ends)
@@ -198,18 +203,21 @@ def _told(row: Row, most: int = REASON) -> str:
     if len(why) > most:
         why = why[: most - 1] + "…" if most else ""
     traffic = report.traffic(row).replace(", 0 B out", "").removeprefix("0 B in, ")
-    numbers = [report.human_time(row["duration_seconds"]), traffic] if most else []
+    network = f"network {traffic}" if traffic else ""
+    numbers = [report.human_time(row["duration_seconds"]), network] if most else []
     whole = [UNITS.sub("\N{NO-BREAK SPACE}", number) for number in numbers]
     told = " · ".join(filter(None, [_worded(why), *whole]))
     between = " " if told.startswith("(") else " · "
     return f"{_state(row)}{between}{told}" if told else _state(row)
 
 
+STATED = {Phase.FAILED: "your script failed ", Phase.CANCELLED: "cancelled "}  # by the state
+
+
 def _reason(row: Row) -> str:
     if row["phase"] == Phase.LOST:
         return "nobody can tell whether it finished"
-    said = report.told(row)
-    return secrets.redact(said.removeprefix("cancelled ").removeprefix("your script failed "))
+    return secrets.redact(report.told(row).removeprefix(STATED.get(row["phase"], "")))
 
 
 TYPED = re.compile(r"#DTP \w+=\S+|\b(?:cpu|memory|disk|time)=|--[a-z-]+|\bdtp \w+ dtp-[\w./-]*\w")
@@ -231,37 +239,38 @@ class _Advice(NamedTuple):
     title: str
     text: str
     line: str
+    why: str = ""
 
 
-AGAIN = "/dtp retry REF"
+AGAIN = "/dtp retry {ref}"
 RAISE = (
     "Ask for {} with a line like this at the top of the script (or correct the one that is there),"
     " in a new pull request. When it is merged, the script runs again by itself."
 )
-LIMITS = {  # by what the reason says
+RAISES = {  # by what the reason says
     "out of memory": _Advice("❌ Out of memory", RAISE.format("more memory"), "#DTP memory=8Gi"),
     "ran longer than": _Advice("❌ Out of time", RAISE.format("more time"), "#DTP time=48h"),
     "of scratch": _Advice("❌ Out of disk", RAISE.format("a larger `$TMPDIR`"), "#DTP disk=50Gi"),
 }
 SCRIPT = (
-    "{} Correct the script in a new pull request: when it is merged, it runs again by itself. If"
-    " the fault lay elsewhere (a server was down), run it as it is, by a comment here:"
+    " Correct the script in a new pull request: when it is merged, it runs again by itself. If the"
+    " fault lay elsewhere (a server was down), run it as it is, by a comment here:"
 )
 NOT_STARTED = _Advice(
     "⚠️ The cluster could not run it",
-    "The script is not to blame: it was not started.{} Show this to the people who run the cluster."
+    "The script is not to blame: it was not started. Show this to the people who run the cluster."
     " When they have mended it, write a comment here:",
     AGAIN,
 )
 STOPPED = _Advice(
     "⚠️ The cluster stopped it",
-    "The script is not to blame.{} Part of its work may be done: look in `DIRECTORY`. To run it"
+    "The script is not to blame. Part of its work may be done: look in `{directory}`. To run it"
     " again from its beginning, write a comment here:",
     AGAIN,
 )
 LOST = _Advice(
     "❓ Nobody can tell whether it finished",
-    "The cluster had removed all trace of it before its end was read. Look in `DIRECTORY` whether"
+    "The cluster had removed all trace of it before its end was read. Look in `{directory}` whether"
     " the data is complete. If not, run it again by a comment here:",
     AGAIN,
 )
@@ -275,8 +284,8 @@ def _advice(row: Row, *, has_log: bool) -> _Advice | None:
         case Phase.ERRORED:
             advice = NOT_STARTED if row["before_start"] else STOPPED
             why = _reason(row)
-            said = f" The cluster said: {_worded(why)}." if len(why) > REASON else ""
-            return advice._replace(text=advice.text.format(said))
+            said = f"The cluster said: {_worded(why)}. " if len(why) > REASON else ""
+            return advice._replace(why=said)
         case Phase.LOST:
             return LOST
         case Phase.CANCELLED if row["why"] not in (Why.REPLACED, Why.REMOVED):
@@ -285,11 +294,11 @@ def _advice(row: Row, *, has_log: bool) -> _Advice | None:
 
 
 def _of_failure(reason: str, *, has_log: bool) -> _Advice:
-    for sign, advice in LIMITS.items():
+    for sign, advice in RAISES.items():
         if sign in reason:
             return advice
-    where = "The end of its log is below." if has_log else "Its log, `LOG`, tells why."
-    return _Advice("❌ Your script failed", SCRIPT.format(where), AGAIN)
+    where = "The end of its log is below." if has_log else "Its log, `{log}`, tells why."
+    return _Advice("❌ Your script failed", where + SCRIPT, AGAIN)
 
 
 def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -> Iterator[str]:
@@ -299,7 +308,10 @@ def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -
         if advice := _advice(row, has_log=row["name"] in ends):
             found.setdefault(advice, []).append(row["ref"])
     steps = [_step(advice, refs) for advice, refs in found.items()]
-    steps += [_note(reason, list(same)) for reason, same in groupby(notes, lambda n: n.reason)]
+    alike: dict[tuple[str, ...], list[Note]] = {}
+    for note in notes:
+        alike.setdefault((note.state, note.reason, note.fix), []).append(note)
+    steps += map(_note, alike.values())
     if steps:
         yield "#### What to do next"
         yield from steps
@@ -307,27 +319,33 @@ def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -
 
 def _step(advice: _Advice, refs: list[str]) -> str:
     ref = refs[0] if len(refs) == 1 else "REF"
-    text = advice.text.replace("DIRECTORY", _directory(ref)).replace("LOG", _log_path(ref))
-    lines = dict.fromkeys(advice.line.replace("REF", one) for one in refs)
+    text = advice.text.format(directory=_directory(ref), log=_log_path(ref))
+    lines = dict.fromkeys(advice.line.format(ref=one) for one in refs)
     if len(lines) > 1:
         text = text.replace("a comment", "a comment of one of these lines")
     block = fenced("\n".join(lines))
-    return f"**{advice.title}**: {', '.join(map(code, refs))}{BREAK}{text}\n{block}"
+    title = f"**{advice.title}**: {', '.join(map(code, refs))}"
+    return f"{title}{BREAK}{advice.why}{text}\n{block}"
 
 
-def _note(reason: str, same: list[Note]) -> str:
+def _note(same: list[Note]) -> str:
+    reason = same[0].reason
     places = ", ".join(_place(note.path or note.ref, note.line) for note in same)
     sign, _, word = _state(same[0]).replace("**", "").partition(" ")
-    title = f"**{sign} {word.capitalize()}**: {places}"
-    return f"{title}{BREAK}{_worded(reason)}{_instead(same[0].fix)}"
+    why = _worded(reason[:1].upper() + reason[1:])
+    told = f"**{sign} {word.capitalize()}**: {places}{BREAK}{why}"
+    if same[0].state == "held":
+        return told
+    how = _instead(same[0].fix, "In a new pull request, write instead:")
+    return told + (how or f"{BREAK}Correct it in a new pull request.")
 
 
 def _place(path: str, line: int) -> str:
     return code(path) + (f", line {line}" if line else "")
 
 
-def _instead(fix: str) -> str:
-    return f"{BREAK}Write instead:\n{fenced(fix)}" if fix else ""
+def _instead(fix: str, how: str) -> str:
+    return f"{BREAK}{how}\n{fenced(fix)}" if fix else ""
 
 
 def _directory(ref: str) -> str:
@@ -353,25 +371,21 @@ def _log(row: Row, text: str) -> str:
 
 
 def _provenance(jobs: Sequence[Row], repository_url: str) -> str:
-    lines = [[_job(row), _what_ran(row, repository_url), _times(row)] for row in jobs]
-    heads = ["job", "what ran", "when (UTC)"]
+    lines = [[_job(row), " <br>".join(_origin(row, repository_url))] for row in jobs]
+    heads = ["job", "what ran, and when (UTC)"]
     return folded("Where it came from, and when", "", table(heads, lines)) if lines else ""
 
 
-def _what_ran(row: Row, url: str) -> str:
+def _origin(row: Row, url: str) -> Iterator[str]:
     commit = row["commit"]
     script = f"{url}/blob/{commit}/dtp-jobs/{row['ref']}.sh"
-    told = [
-        f"script {link(code(row['blob'][:7]), url and script)}",
-        f"commit {link(code(commit[:7]), url and f'{url}/commit/{commit}')}",
-        row["merged_by"] and f"merged by {plain(row['merged_by'])}",
-    ]
-    return "<br>".join(filter(None, told))
-
-
-def _times(row: Row) -> str:
-    words = {"created": "recorded", "started": "started", "finished": "ended"}
-    return "<br>".join(f"{word} {_clock(row[at])}" for at, word in words.items() if row[at])
+    yield f"script {link(code(row['blob'][:7]), url and script)}"
+    yield f"commit {link(code(commit[:7]), url and f'{url}/commit/{commit}')}"
+    if row["merged_by"]:
+        yield f"merged by {plain(row['merged_by'])}"
+    for at, word in {"created": "recorded", "started": "started", "finished": "ended"}.items():
+        if row[at]:
+            yield f"{word} {_clock(row[at])}"
 
 
 # --- at the end, and in answers ------------------------------------------------------------------
@@ -482,7 +496,7 @@ def preview(preview: Preview, *, cluster: str, run_url: str) -> str:
         _about(cluster, preview.as_of or "", "", run_url),
         CONDITIONAL if depends and not preview.as_of else "",
     ]
-    lines = [[f"{name(str(row.ref))}<br>{CHANGES[row.change]}", _will(row)] for row in rows]
+    lines = [[f"{name(str(row.ref))} <br>{CHANGES[row.change]}", _will(row)] for row in rows]
     jobs = table(["job", "when merged"], lines) if lines else ""
     found = sorted(preview.all_findings, key=lambda finding: (finding.severity, finding))
     told = [_finding(finding) for finding in found if finding.code != "copy"]  # its row tells it
@@ -516,11 +530,11 @@ def _will(row: Foreseen) -> str:
 def _finding(finding: Finding) -> str:
     sign = "⛔" if finding.severity is Severity.ERROR else "⚠️"
     place = _place(finding.path, finding.line)
-    return f"{sign} {place}: {_worded(finding.message)}{_instead(finding.fix)}"
+    return f"{sign} {place}: {_worded(finding.message)}{_instead(finding.fix, 'Write instead:')}"
 
 
 def _runs_with(rows: Iterable[Foreseen]) -> str:
-    lines = [[name(str(row.ref)), "<br>".join(_settings(row))] for row in rows if row.image]
+    lines = [[name(str(row.ref)), " <br>".join(_settings(row))] for row in rows if row.image]
     return folded("What they run with", "", table(["job", "runs with"], lines)) if lines else ""
 
 
@@ -528,7 +542,7 @@ def _settings(row: Foreseen) -> Iterator[str]:
     image, _, digest = row.image.partition("@")
     yield f"image {name(image)}" + (f" ({code(digest[:19])})" if digest else "")
     yield f"directory {name(_directory(str(row.ref)))}"
-    yield f"at most {plain(row.limits)}"
+    yield f"limits {plain(row.limits)}"
     if row.secrets:
         yield f"credentials {', '.join(map(name, row.secrets))}, as far as the cluster has them"
     if row.retries:

@@ -38,7 +38,7 @@ QUIET = (
     "--hide-scrollbars",
     "--force-device-scale-factor=2",
 )
-UNFOLDED = ("hostile", "long-names", "one-failed")
+UNFOLDED = ("hostile", "long-names", "one-failed", "preview-one")
 
 
 class Variant(NamedTuple):

@@ -135,7 +135,7 @@ def test_every_phase_and_note_has_a_row_what_needs_somebody_first() -> None:
 
 def test_a_row_tells_how_long_and_how_many_bytes() -> None:
     rows = rows_of(Phase.SUCCEEDED, finished=b.at(60 + 4500), received=9_000_000, sent=0)
-    assert sound(told(rows)).cells[3] == "✅ done · 1h\xa015m · 9.0\xa0MB in, 2.0\xa0kB/s"
+    assert sound(told(rows)).cells[3] == "✅ done · 1h\xa015m · network 9.0\xa0MB in, 2.0\xa0kB/s"
 
 
 def test_a_row_says_once_that_it_failed_and_names_a_later_attempt() -> None:
@@ -145,6 +145,22 @@ def test_a_row_says_once_that_it_failed_and_names_a_later_attempt() -> None:
         "dtp-aws/job-0 attempt 2",
         "❌ failed (exit 7) · 1m\xa00s",
     ]
+
+
+def test_a_row_says_who_cancelled_and_what_is_being_cancelled() -> None:
+    (row,) = rows_of(Phase.CANCELLED, reason="cancelled by ada")
+    assert sound(told([row])).cells[3] == "🚫 cancelled · by ada"
+    row |= {"phase": "RUNNING", "reason": "cancelled by ada; ending it"}
+    assert sound(told([row])).cells[3] == "🔄 running · cancelled by ada; ending it"
+
+
+def test_of_very_many_jobs_those_that_ended_well_are_folded_away() -> None:
+    rows = rows_of(*[Phase.SUCCEEDED] * 30, Phase.CANCELLED, Phase.FAILED)
+    text = told(rows)
+    assert "<details><summary>30 done, 1 cancelled</summary>" in text
+    page = sound(text.partition("#### What to do next")[0])
+    assert page.cells[2:] == ["dtp-aws/job-31", "❌ failed · done · 1m\xa00s"]
+    assert all_rows(text, [row["ref"] for row in rows])
 
 
 def test_a_long_name_can_break_in_its_cell() -> None:
@@ -237,14 +253,28 @@ def test_a_rejected_script_is_shown_its_corrected_line() -> None:
     page = steps([], note)
     assert page.code == ["dtp-jobs/dtp-aws/x.sh", "tme", "#DTP time=2h\n"]
     assert ", line 2" in page.text
+    unclear = Note(ref="dtp-aws/x", state="rejected", reason="is empty")
+    assert "Correct it in a new pull request" in steps([], unclear).text
 
 
 def test_held_jobs_are_told_how_they_run_once_for_all() -> None:
     reason = "2 new jobs at once, with max-new 1: run them with --first-run"
-    notes = [Note(ref=f"dtp-aws/{n}", state="held", reason=reason) for n in "ab"]
+    reasons = {"a": reason, "b": "another", "c": reason}
+    notes = [Note(ref=f"dtp-aws/{n}", state="held", reason=reasons[n]) for n in "abc"]
     page = steps([], *notes)
     assert page.text.count("2 new jobs at once") == 1
-    assert page.code == ["dtp-aws/a", "dtp-aws/b", "--first-run"]
+    assert page.code == ["dtp-aws/a", "dtp-aws/c", "--first-run", "dtp-aws/b"]
+
+
+def test_each_rejected_script_is_shown_its_own_line() -> None:
+    notes = [Note(ref=f"dtp-aws/{n}", state="rejected", reason="why", fix=n) for n in "ab"]
+    assert steps([], *notes).code == ["dtp-aws/a", "a\n", "dtp-aws/b", "b\n"]
+
+
+def test_a_job_may_have_any_name() -> None:
+    ref = "dtp-aws/LOG.DIRECTORY.REF"
+    page = steps(rows_of(Phase.LOST, ref=ref))
+    assert page.code == [ref, f"/workspace/dtp-jobs/{ref}", f"/dtp retry {ref}\n"]
 
 
 def test_what_is_typed_on_a_terminal_is_told_as_it_is_typed_here() -> None:
@@ -270,6 +300,7 @@ def test_a_secret_in_a_log_or_reason_is_redacted() -> None:
     text = told(rows_of(Phase.FAILED, reason=f"key {key}"), tail=f"key {key}")
     assert key not in text
     assert text.count("redacted") == 2
+    assert key not in comment.log_reply(rows_of(Phase.FAILED)[0], f"key {key}")
 
 
 def test_without_logs_it_says_so_and_where_they_lie() -> None:
@@ -290,10 +321,10 @@ def test_what_ran_who_merged_it_and_when_is_told_folded() -> None:
     rows = rows_of(Phase.SUCCEEDED)
     rows[0]["merged_by"] = "grace"
     page = sound(told(rows))
-    assert page.cells[-3:] == [
+    assert page.cells[-2:] == [
         "dtp-aws/job-0",
-        f"script {b.a_blob()[:7]}commit c0ffee0merged by grace",
-        "recorded 2 Jan 2030, 12:00started 2 Jan 2030, 12:01ended 2 Jan 2030, 12:02",
+        f"script {b.a_blob()[:7]} commit c0ffee0 merged by grace"
+        " recorded 2 Jan 2030, 12:00 started 2 Jan 2030, 12:01 ended 2 Jan 2030, 12:02",
     ]
     assert page.links == [
         f"{REPOSITORY}/blob/{b.COMMIT}/dtp-jobs/dtp-aws/job-0.sh",
@@ -368,7 +399,7 @@ def test_a_preview_of_very_many_findings_keeps_its_rows() -> None:
     seen = Preview(rows=rows, findings=findings)
     text = comment.preview(seen, cluster="nautilus", run_url=f"{REPOSITORY}/run")
     assert len(text) <= comment.LIMIT
-    assert all_rows(text, [f"dtp-aws/{n}new" for n in range(200)])
+    assert all_rows(text, [f"dtp-aws/{n} new" for n in range(200)])
     assert f"see the [run]({REPOSITORY}/run)" in text
 
 

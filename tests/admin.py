@@ -6,11 +6,14 @@ Speaks through the `kubernetes` client with plain dicts, not through the adapter
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
@@ -18,7 +21,12 @@ from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import load_kube_config
 
 from dtp_action.adapters import kube
-from dtp_action.core import ledger
+from dtp_action.core import catalog, manifests
+from dtp_action.core.catalog import Catalog, Row
+from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.model import Spec
+from dtp_action.errors import ClusterRefusedError
+from tests import builders, chart
 
 Wire = dict[str, Any]
 
@@ -40,7 +48,9 @@ PATHS = {
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
 }
+ANYWHERE = "any-namespace"  # what a rendering is for, until it is known for which one
 
 
 class Admin:
@@ -72,6 +82,21 @@ class Admin:
         metadata = {"name": name}
         metadata |= {key: body.pop(key) for key in ("labels", "annotations") if key in body}
         return self.call("POST", PATHS[kind].format(namespace), {"metadata": metadata, **body})
+
+    def apply(self, objects: Iterable[Wire], namespace: str) -> None:
+        """Make objects, or make those that are there be like them."""
+
+        def apply_one(wanted: Wire) -> None:
+            path = PATHS[wanted["kind"]].format(namespace)
+            try:
+                self.call("POST", path, wanted)
+            except ApiException as error:
+                if error.status != 409:
+                    raise
+                self.call("PATCH", f"{path}/{wanted['metadata']['name']}", wanted)
+
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(apply_one, objects))
 
     def get(self, kind: str, name: str, namespace: str = "") -> Wire:
         return self.call("GET", f"{PATHS[kind].format(namespace)}/{name}")
@@ -116,11 +141,12 @@ class Admin:
 
 @dataclass(frozen=True, kw_only=True)
 class Namespace:
-    """A namespace set up as docs/how-to/namespace.yaml does, and the dispatcher's kubeconfig."""
+    """A namespace with the chart in it, and the kubeconfig of the chart's dispatcher."""
 
     name: str
     admin: Admin
-    kubeconfig: str  # text; exactly kube.REQUIRED_VERBS
+    values: Wire  # of the chart
+    kubeconfig: str  # text
     claim: Path | None  # where the claim's files are on this machine, where that is known
     images: dict[str, str]  # image by short name: runner, base, …
 
@@ -128,46 +154,111 @@ class Namespace:
         return kube.connect(kubeconfig=self.kubeconfig, context=None, namespace=None)
 
     def settle_settings(self, **changes: Any) -> None:
-        """Write the cluster settings, changed by these keys of settings.yaml."""
-        settings = {
-            "version": 1,
-            "claim": "workspace",
-            "runnerImage": self.images["runner"],
-            "dnsPolicy": "Default",
-        }
-        data = {ledger.SETTINGS_KEY: json.dumps(settings | changes)}
+        """Upgrade the chart, with the cluster settings changed by these keys of theirs."""
+        self.admin.apply(rendered(settled(self.values, **changes), self.name), self.name)
+        self.await_chart()
+
+    def await_chart(self) -> None:
+        """Wait until what the chart says is in force."""
+        wait_for(self._obeys, "the chart's permissions and policies")
+
+    def _obeys(self) -> bool:
+        """Tell whether the dispatcher may make the Job of today's settings, and only that."""
         try:
-            self.admin.create("ConfigMap", ledger.SETTINGS_NAME, self.name, data=data)
+            settings = self.connect().settings()
+        except ClusterRefusedError:
+            return False
+        if self.values["profile"] == "namespace":
+            return True
+        job = a_job(settings, self.images["base"])
+        stray = chart.merged(job, {"spec": {"parallelism": 2}})
+        return not self.refusal("Job", job) and "Policy" in self.refusal("Job", stray)
+
+    def refusal(self, kind: str, manifest: Wire) -> str:
+        """Return why the dispatcher may not make this; '' where it may. Nothing is made."""
+        try:
+            self.dispatcher.call("POST", f"{PATHS[kind].format(self.name)}?dryRun=All", manifest)
         except ApiException as error:
-            if error.status != 409:
-                raise
-            self.admin.patch("ConfigMap", ledger.SETTINGS_NAME, self.name, data=data)
+            return str(json.loads(error.body)["message"])
+        return ""
+
+    @functools.cached_property
+    def dispatcher(self) -> Admin:
+        """The same plain client, with the dispatcher's powers."""
+        with NamedTemporaryFile("w") as file:
+            file.write(self.kubeconfig)
+            file.flush()
+            return Admin(file.name)
+
+
+def settled(values: Wire, **changes: Any) -> Wire:
+    """Return values of the chart with the cluster settings changed by these keys of theirs."""
+    named: Wire = {}
+    if "claim" in changes:
+        named = {"claim": {"existing": changes.pop("claim")}}
+    return chart.merged(values, named, {"settings": changes})
+
+
+@functools.cache
+def _rendered(values: str) -> str:
+    helm = chart.Helm(binary=chart.binaries()[0], namespace=ANYWHERE)
+    objects = helm.template(json.loads(values))
+    return json.dumps(
+        [one for one in objects if "helm.sh/hook" not in one["metadata"].get("annotations", ())]
+    )
+
+
+def rendered(values: Wire, namespace: str) -> list[Wire]:
+    """Return the chart's objects for a namespace, without hooks."""
+    text = _rendered(json.dumps(values, sort_keys=True))
+    return list(json.loads(text.replace(ANYWHERE, namespace)))
+
+
+def a_job(settings: ClusterSettings, image: str) -> Wire:
+    """Return a Job as these settings have it."""
+    script = builders.a_script("dtp-local/typical")
+    rows = Catalog(rows={"local": Row(protocol="local", image=image)})
+    spec = catalog.resolve(script, catalog=rows, settings=settings)
+    assert isinstance(spec, Spec), spec
+    return manifests.job(builders.an_entry(script.ref), spec)
 
 
 def make_namespace(
-    admin: Admin, name: str, images: dict[str, str], volumes: Path | None
+    admin: Admin,
+    name: str,
+    images: dict[str, str],
+    volumes: Path | None,
+    **values: Any,
 ) -> Namespace:
-    """Make a namespace with claim, accounts, permissions and settings."""
+    """Make a namespace with a claim and the chart, of these values."""
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     admin.create("Namespace", name, labels=restricted)
     claim = _make_claim(admin, name, volumes)
-    for account in ("dtp-job", "dtp-dispatch"):
-        admin.create("ServiceAccount", account, name)
-    _grant(admin, name)
+    ours = {
+        "profile": "namespace",
+        "claim": {"existing": "workspace"},
+        "runner": {"image": images["runner"]},
+        "settings": {"dnsPolicy": "Default"},  # there is no DNS in the cluster
+    }
+    admin.apply(rendered(chart.merged(ours, values), name), name)
     namespace = Namespace(
         name=name,
         admin=admin,
+        values=chart.merged(ours, values),
         kubeconfig=admin.kubeconfig_for(name, "dtp-dispatch"),
         claim=claim,
         images=images,
     )
-    namespace.settle_settings()
-    wait_for(lambda: _is_granted(namespace), "the dispatcher's permissions to be in force")
+    namespace.await_chart()
     return namespace
 
 
 def remove_namespace(admin: Admin, name: str) -> None:
     """Let it go; Kubernetes clears up in its own time."""
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
+        for one in admin.list(kind):
+            if one["metadata"]["name"].startswith(f"dtp-{name}-"):
+                admin.delete(kind, one["metadata"]["name"])
     admin.delete("Namespace", name)
     admin.delete("PersistentVolume", name)
 
@@ -209,34 +300,3 @@ def _make_claim(admin: Admin, namespace: str, volumes: Path | None) -> Path | No
     spec |= {"storageClassName": "", "volumeName": namespace}
     admin.create("PersistentVolumeClaim", "workspace", namespace, spec=spec)
     return path
-
-
-def _grant(admin: Admin, namespace: str) -> None:
-    rules = [
-        {
-            "apiGroups": ["batch" if resource == "jobs" else ""],
-            "resources": [resource],
-            "verbs": list(verbs),
-        }
-        for resource, verbs in kube.REQUIRED_VERBS.items()
-    ]
-    admin.create("Role", "dtp-dispatch", namespace, rules=rules)
-    admin.create(
-        "RoleBinding",
-        "dtp-dispatch",
-        namespace,
-        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "dtp-dispatch"},
-        subjects=[{"kind": "ServiceAccount", "name": "dtp-dispatch", "namespace": namespace}],
-    )
-
-
-def _is_granted(namespace: Namespace) -> bool:
-    from dtp_action.errors import ClusterRefusedError
-
-    cluster = namespace.connect()
-    try:
-        cluster.namespace_uid()
-        cluster.settings()
-    except ClusterRefusedError:
-        return False
-    return True

@@ -68,7 +68,7 @@ def admin(kubeconfig: str) -> Admin:
 def namespace(
     admin: Admin, images: dict[str, str], cluster_facts: dict[str, str]
 ) -> Iterator[Namespace]:
-    """Yield a fresh namespace, set up as docs/how-to/namespace.yaml does."""
+    """Yield a fresh namespace with the chart in it, as its own admin would have it."""
     name = f"t-{secrets.token_hex(4)}"
     volumes = cluster_facts.get("VOLUMES")
     with node.shared(cluster_facts):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import node
-from tests.admin import Admin
+from tests.admin import Admin, settled
 from tests.e2e.site import Record, Site, Watch, make_site
 
 Lock = Callable[[dict[str, str]], AbstractContextManager[None]]
@@ -26,11 +26,16 @@ def sites(
 ) -> Sites:
     """Return what makes sites; its keywords are keys of the cluster settings.
 
-    A site counts on the node, and shares it unless told otherwise.
+    A site has the chart in its profile `cluster`, all policies, and may reach this machine. It
+    counts on the node, and shares it unless told otherwise.
     """
     volumes = cluster_facts.get("VOLUMES")
+    network = {"allow": [f"{here}/32" for here in (cluster_facts.get("HOST_IP"),) if here]}
 
-    def make(*, lock: Lock = node.shared, **settings: Any) -> AbstractContextManager[Site]:
+    def make(
+        *, lock: Lock = node.shared, profile: str = "cluster", **settings: Any
+    ) -> AbstractContextManager[Site]:
+        values = settled({"profile": profile, "networkPolicy": network}, **settings)
         directory = tmp_path_factory.mktemp("site") / "requests"
         folder = Path(volumes) if volumes else None
 
@@ -38,7 +43,7 @@ def sites(
         def made() -> Iterator[Site]:
             with (
                 lock(cluster_facts),
-                make_site(admin, images, folder, directory, **settings) as new,
+                make_site(admin, images, folder, directory, **values) as new,
             ):
                 yield new
 

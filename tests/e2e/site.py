@@ -259,13 +259,12 @@ def _polled(
 
 @contextmanager
 def make_site(
-    admin: Admin, images: dict[str, str], volumes: Path | None, directory: Path, **settings: Any
+    admin: Admin, images: dict[str, str], volumes: Path | None, directory: Path, **values: Any
 ) -> Iterator[Site]:
-    """Yield a fresh repository and namespace, the cluster settings changed by these keys."""
+    """Yield a fresh repository, and a namespace with the chart, of these values."""
     name = f"e-{secrets.token_hex(4)}"
     try:
-        namespace = make_namespace(admin, name, images, volumes)
-        namespace.settle_settings(**settings)
+        namespace = make_namespace(admin, name, images, volumes, **values)
         directory.mkdir(parents=True, exist_ok=True)
         kubeconfig = directory.with_suffix(".kubeconfig")
         kubeconfig.write_text(namespace.kubeconfig)

@@ -155,13 +155,13 @@ def test_a_policy_against_its_job_is_an_outcome_at_once(site: Site, watch: Watch
         assert "no Jobs on Sundays" in ended["reason"]
 
 
-def test_a_missing_service_account_is_told(sites: Sites, watch: Watch) -> None:
-    with sites(serviceAccount="nobody") as site:
-        site.merge(hello=HELLO)
-        watch.start()
-        site.dispatch()
-        words = "the service account for jobs is missing: .+"
-        watch.told("service account missing", site.until("dtp-local/hello", "WAITING", words))
+def test_a_missing_service_account_is_told(site: Site, watch: Watch) -> None:
+    site.admin.delete("ServiceAccount", "dtp-job", site.namespace.name)
+    site.merge(hello=HELLO)
+    watch.start()
+    site.dispatch()
+    words = "the service account for jobs is missing: .+"
+    watch.told("service account missing", site.until("dtp-local/hello", "WAITING", words))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Draws what people read on GitHub: `make pictures`, into build/pictures/.
 
 GitHub's own Markdown parser and style in headless Chromium: light, dark, and as wide as a phone.
-Installs nothing: names given as arguments are the situations to draw, else all.
+Installs nothing: names given as arguments are the situations to draw, else all. docs/pictures/
+holds copies of some, with fewer colours.
 """
 
 from __future__ import annotations

@@ -50,15 +50,27 @@ class Helm:
     kubeconfig: Path | None = None
 
     def run(self, *arguments: str | Path, values: Mapping[str, Any] | None = None) -> str:
-        """Run a command with values; return what it printed. Raises RefusalError."""
+        """Run a command with values; return all that it said. Raises RefusalError."""
+        done = self._call(*arguments, values=values)
+        return done.stdout + done.stderr
+
+    def template(self, values: Mapping[str, Any], *, release: str = "dtp") -> list[Wire]:
+        """Return the objects that a release with these values would have, hooks among them."""
+        made = self._call("template", release, CHART, values=values).stdout
+        return [one for one in yaml.safe_load_all(made) if one]
+
+    def _call(
+        self, *arguments: str | Path, values: Mapping[str, Any] | None
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
+        config = {"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}
         with NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump(dict(values or {}), file)
             file.flush()
             given = ["--values", file.name] if values is not None else []
             done = subprocess.run(
                 [self.binary, "--namespace", self.namespace, *arguments, *given],
-                env={key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
-                | ({"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}),
+                env=clean | config,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -66,12 +78,7 @@ class Helm:
             )
         if done.returncode:
             raise RefusalError(done.stdout + done.stderr)
-        return done.stdout
-
-    def template(self, values: Mapping[str, Any], *, release: str = "dtp") -> list[Wire]:
-        """Return the objects that a release with these values would have, hooks among them."""
-        made = self.run("template", release, CHART, values=values)
-        return [one for one in yaml.safe_load_all(made) if one]
+        return done
 
 
 def merged(*layers: Mapping[str, Any]) -> Wire:

@@ -8,15 +8,12 @@ umask 002
 
 tell_the_storage_admin() {
   cat >&2 <<TEXT
-
 dtp-prepare: $1
 
-The user $(id -u) with the groups $(id -G) cannot prepare the claim $DTP_CLAIM_NAME. Whoever runs the
-storage does it once, as root, in the directory that is the root of its volume:
+The user $(id -u) with the groups $(id -G) cannot prepare the claim $DTP_CLAIM_NAME. Whoever runs the storage
+does it once, as root, in the directory that is the root of its volume:
 
-    mkdir -p dtp-jobs .dtp/state
-    chgrp $DTP_GROUP dtp-jobs .dtp .dtp/state
-    chmod 2775 dtp-jobs .dtp .dtp/state
+    mkdir -p dtp-jobs .dtp/state && chgrp $DTP_GROUP dtp-jobs .dtp .dtp/state && chmod 2775 dtp-jobs .dtp .dtp/state
 
 Then $DTP_AGAIN
 TEXT

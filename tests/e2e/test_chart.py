@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dtp_action.adapters import kube_login
+from dtp_action.adapters import kube
 from dtp_action.adapters.kube_api import Request
 from dtp_action.core import ledger
 from tests import node
@@ -80,9 +80,9 @@ class Place:
         label = f"labelSelector=batch.kubernetes.io/job-name={job}"
         path = PATHS["Pod"].format(self.name)
         (pod,) = self.admin.call("GET", f"{path}?{label}")["items"]
-        api = kube_login.login(kubeconfig=self.admin.kubeconfig, context=None, namespace=self.name)
         log = Request(verb="get", resource="pods/log", name=pod["metadata"]["name"])
-        return b"".join(api.stream(log, 20)).decode()
+        cluster = kube.connect(kubeconfig=self.admin.kubeconfig, context=None, namespace=self.name)
+        return b"".join(cluster._api.stream(log, 20)).decode()
 
 
 @contextmanager

@@ -29,7 +29,10 @@ class Verb(StrEnum):
 
 FORMS = {
     Verb.STATUS: ("/dtp status", "how the jobs of this pull request stand; also `status REF`"),
-    Verb.LOGS: ("/dtp logs REF [n]", f"the last n lines that a job printed ({USUAL_LINES})"),
+    Verb.LOGS: (
+        "/dtp logs REF [n]",
+        f"the last n lines that a job printed ({USUAL_LINES} unless given)",
+    ),
     Verb.RETRY: ("/dtp retry REF", "run a job again, with its script as it is on the branch"),
     Verb.CANCEL: ("/dtp cancel REF", "end a job that waits or runs"),
     Verb.HELP: ("/dtp help", "this list"),

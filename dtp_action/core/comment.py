@@ -397,7 +397,7 @@ def mention(rows: Iterable[Row], *, author: str | None, cluster: str, comment_ur
     """Return the short comment that calls the author: edits call nobody."""
     jobs = sorted(rows, key=_urgency)
     count = {phase: sum(row["phase"] == phase for row in jobs) for phase in Phase}
-    counts = ", ".join(f"{n} {report.SHOWN[phase]}" for phase, n in count.items() if n)
+    counts = ", ".join(f"{n} {phase.shown}" for phase, n in count.items() if n)
     whom = f"@{author}: " if author and LOGIN.fullmatch(author) else ""
     where = f" on cluster **{plain(cluster)}**" if cluster else ""
     bad = [row for row in jobs if row["phase"] in BAD]
@@ -412,7 +412,7 @@ def description(rows: Iterable[Row]) -> str:
     jobs = list(rows)
     text = report.verdict(jobs)
     if len(jobs) == 1:
-        why = [report.SHOWN[Phase(jobs[0]["phase"])], _reason(jobs[0])]
+        why = [Phase(jobs[0]["phase"]).shown, _reason(jobs[0])]
         text = f"{jobs[0]['ref']} {': '.join(filter(None, why))}"
     return text if len(text) <= DESCRIPTION_LIMIT else text[: DESCRIPTION_LIMIT - 1] + "…"
 

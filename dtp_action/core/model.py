@@ -169,6 +169,11 @@ class Phase(StrEnum):
     LOST = "LOST"
 
     @property
+    def shown(self) -> str:
+        """The word that people read."""
+        return "done" if self is Phase.SUCCEEDED else self.lower()
+
+    @property
     def ended(self) -> bool:
         """True when no more is to come."""
         return self not in (Phase.WAITING, Phase.RUNNING)

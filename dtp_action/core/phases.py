@@ -71,7 +71,7 @@ def lost() -> Outcome:
     """Return the outcome of an attempt whose Job vanished before anyone read how it ended."""
     return Outcome(
         phase=Phase.LOST,
-        reason="its Job vanished before the outcome was read: whether it finished cannot be told;"
+        reason="the cluster removed it before its end was read: whether it finished cannot be told;"
         " look in its directory, then retry",
     )
 
@@ -116,7 +116,7 @@ def telling(pods: tuple[PodView, ...]) -> PodView | None:
 def without_job(entry: Entry) -> Status:
     """Judge an open attempt by the ledger alone."""
     if entry.job_uid and entry.intent:
-        gone = ("its Job vanished before its end was read",)
+        gone = ("the cluster removed it before its end was read",)
         return replace(ended_by(entry.intent), before_start=False, warnings=gone)
     if entry.job_uid:
         return lost()
@@ -142,7 +142,7 @@ def _running_reason(pod: PodView) -> str:
     if pod.disruption:
         return f"its node is being drained or does not answer ({_short(pod.disruption)})"
     if pod.deleted:
-        return "its Pod is being deleted"
+        return "the cluster is removing it"
     if not pod.job or pod.job.state == "waiting":
         return "starting again after an interruption"
     return "running"
@@ -159,7 +159,7 @@ NO_POD = (
     (r"violates PodSecurity", "the cluster's Pod Security rules refuse it", True),
     (r"ValidatingAdmissionPolicy|denied the request", "a policy of the cluster refuses it", True),
     (r"serviceaccount .* not found", "the service account for jobs is missing", True),
-    (r"FailedCreate", "the cluster cannot make its Pod", False),
+    (r"FailedCreate", "the cluster cannot make its container", False),
 )
 UNSCHEDULED = (
     (r"persistentvolumeclaim .* not found", "the shared claim does not exist", True),
@@ -285,7 +285,7 @@ def _verdict(
     if pod.disruption or pod.reason == "Evicted":
         return *_disrupted(pod), ()
     if pod.deleted and code in SIGNALS:
-        return Phase.ERRORED, f"its Pod was deleted while it ran (exit {code})", ()
+        return Phase.ERRORED, f"it was removed from the cluster while it ran (exit {code})", ()
     if code == 0:
         return Phase.ERRORED, f"ended by the cluster: {end.message}", ()
     if code in RUNNER_REFUSALS:
@@ -294,7 +294,7 @@ def _verdict(
     if oom:
         return Phase.FAILED, f"out of memory (exit {code}): raise memory=", ()
     if note.replayed and code in SIGNALS:  # its Pod is gone, and with it who ended it
-        words = f"{SIGNALS[code]} in an earlier Pod (exit {code}), by whom cannot be told"
+        words = f"{SIGNALS[code]} in an earlier start (exit {code}), by whom cannot be told"
         return Phase.ERRORED, words, ()
     ended = f" ({SIGNALS[code]})" if code in SIGNALS else ""
     return Phase.FAILED, f"your script failed (exit {code}){ended}", ()
@@ -380,7 +380,7 @@ EXIT_IN_MESSAGE = re.compile(r"failed with exit code (\d+) matching")
 
 def _by_job(end: JobEnd) -> Status:
     """Judge by the Job alone: its Pod is gone, and with it log, bytes and times."""
-    gone = ("its Pod was gone before it could be read: no log, no bytes",)
+    gone = ("it was gone before it could be read: no log, no bytes",)
     if end.succeeded:
         return Status(phase=Phase.SUCCEEDED, reason="done", warnings=gone)
     if match := EXIT_IN_MESSAGE.search(end.message):
@@ -391,7 +391,7 @@ def _by_job(end: JobEnd) -> Status:
         return Status(phase=Phase.ERRORED, reason="waited too long in the cluster", warnings=gone)
     return Status(
         phase=Phase.ERRORED,
-        reason="its Pod was deleted before it ended or before its outcome was read;"
+        reason="it was removed before it ended, or before its end was read;"
         " look in its directory, then retry",
         warnings=gone,
     )

@@ -285,7 +285,7 @@ def _next(ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observe
     if _is_fix(last.outcome):
         reason = f"changed after attempt {last.attempt}: {last.outcome.reason}"
         return [_opening(script, last.attempt + 1, reason, observed)]
-    words = f"changed, not run: attempt {last.attempt} is {last.outcome.phase.lower()}"
+    words = f"changed, not run: attempt {last.attempt} is {last.outcome.phase.shown}"
     how = HOW_TO_RETRY.format(ref=ref, next=last.attempt + 1)
     return [Hold(ref=ref, attempt=last.attempt, reason=f"{words}; {how}")]
 
@@ -448,7 +448,7 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
     if request and any(e.intent and e.intent.request == request for e in entries):
         return None
     if last.outcome:
-        state = f"attempt {last.attempt} of {ref} is {last.outcome.phase.lower()} already"
+        state = f"attempt {last.attempt} of {ref} is {last.outcome.phase.shown} already"
         raise ConflictError(state, hint=f"to run it again: dtp retry {ref}")
     if last.intent and last.intent.why is Why.CANCEL:
         return None

@@ -163,16 +163,6 @@ def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:
 
 # --- for people ----------------------------------------------------------------------------------
 
-SHOWN = {
-    Phase.WAITING: "waiting",
-    Phase.RUNNING: "running",
-    Phase.SUCCEEDED: "done",
-    Phase.FAILED: "failed",
-    Phase.ERRORED: "errored",
-    Phase.CANCELLED: "cancelled",
-    Phase.LOST: "lost",
-}
-
 
 def human_bytes(count: int | None) -> str:
     """Return a size as people read it: 1.5 GB (decimal, as networks count)."""
@@ -209,7 +199,7 @@ def traffic(row: dict[str, Any]) -> str:
 
 def told(row: dict[str, Any]) -> str:
     """Return a row's reason with its warnings; '' where the state alone says it all."""
-    said = row["reason"] if row["reason"] != SHOWN[Phase(row["phase"])] else ""
+    said = row["reason"] if row["reason"] != Phase(row["phase"]).shown else ""
     notes = [f"note: {warning}" for warning in row["warnings"]]
     return "; ".join(filter(None, [said, *notes]))
 

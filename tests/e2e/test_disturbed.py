@@ -68,7 +68,7 @@ def test_a_pod_deleted_by_hand_is_told_and_nothing_runs_again(site: Site, watch:
     watch.told("Pod deleted", ended)
     # Which it is depends on whether the Pod was still seen on its way out.
     assert ended["reason"] in (
-        "its Pod was deleted while it ran (exit 143)",
+        "it was removed from the cluster while it ran (exit 143)",
         "terminated (exit 143), by whom cannot be told",
     )
     assert site.has_come_to_rest()
@@ -92,7 +92,7 @@ def test_a_pod_gone_before_it_was_read_still_has_its_exit_code_told(
     assert (rows[REF]["phase"], rows[REF]["exit_code"]) == ("FAILED", 7)
     assert rows["dtp-local/fine"]["phase"] == "SUCCEEDED"
     for row in rows.values():
-        assert "its Pod was gone before it could be read: no log, no bytes" in row["warnings"]
+        assert "it was gone before it could be read: no log, no bytes" in row["warnings"]
 
 
 def test_a_job_deleted_while_it_runs_is_lost_and_never_runs_again_by_itself(
@@ -124,7 +124,7 @@ def test_a_job_deleted_before_it_was_confirmed_is_made_again_and_its_fence_holds
     watch.start()
     ended = site.dispatch_until(REF, "ERRORED")
     watch.told("Job deleted before it was confirmed, running", ended)
-    assert ended["reason"] == "terminated in an earlier Pod (exit 143), by whom cannot be told"
+    assert ended["reason"] == "terminated in an earlier start (exit 143), by whom cannot be told"
     assert _starts(site) == ["1"]
 
 

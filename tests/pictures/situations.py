@@ -137,7 +137,7 @@ def all_phases() -> Observed:
 def notes() -> tuple[Note, ...]:
     """Return a held job and a rejected script, in the planner's and the checks' own words."""
     changed = planner.HOW_TO_RETRY.format(ref="dtp-http/catalogue", next=2)
-    reason = f"changed, not run: attempt 1 is succeeded; {changed}"
+    reason = f"changed, not run: attempt 1 is done; {changed}"
     script = b"#!/bin/bash\n#DTP tme=2h memory=4Gi\ncurl -O https://data.example.org/x\n"
     (finding,) = found("dtp-http/survey", script)
     return (

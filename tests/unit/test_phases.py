@@ -94,7 +94,7 @@ LOOK = "look in its directory"
         ("node-crashed", Phase.ERRORED, None, "its node was lost"),
         ("node-out-of-service", Phase.ERRORED, None, "its node was drained or lost"),
         ("node-deleted", Phase.ERRORED, None, "its node was drained or lost"),
-        ("pod-deleted", Phase.ERRORED, None, f"its Pod was deleted before it ended or .*{LOOK}"),
+        ("pod-deleted", Phase.ERRORED, None, f"it was removed before it ended, or .*{LOOK}"),
         ("ended", Phase.ERRORED, None, "waited too long in the cluster"),
     ],
 )
@@ -187,7 +187,7 @@ def test_what_is_told_until_the_job_has_ended(case: str, words: str) -> None:
     ("pod", "events", "words"),
     [
         (None, (), "handed to the cluster"),
-        (None, ("FailedCreate: Error creating: x",), "cannot make its Pod: Error creating: x"),
+        (None, ("FailedCreate: Error creating: x",), "cannot make its container: Error creating: x"),
         ({}, (), "its container is being prepared"),
         (
             {"unscheduled": "pod has unbound immediate PersistentVolumeClaims"},
@@ -369,7 +369,7 @@ def test_a_job_that_completed_is_success_though_its_pod_is_gone() -> None:
 def test_a_pod_deleted_under_the_script_is_nobodys_failure() -> None:
     status = ended(b.a_pod(ENTRY, job=b.ended(143), deleted=True))
     assert status.phase is Phase.ERRORED
-    assert status.reason == "its Pod was deleted while it ran (exit 143)"
+    assert status.reason == "it was removed from the cluster while it ran (exit 143)"
 
 
 def test_exit_0_in_answer_to_anybodys_term_is_not_success() -> None:
@@ -512,7 +512,7 @@ def test_a_result_told_again_by_a_later_pod_does_not_blame_the_script_for_a_sign
     told = json.dumps({"v": 1, "exit": 143, "replayed": True})
     status = ended(b.a_pod(ENTRY, job=b.ended(143, message=told)))
     assert status.phase is Phase.ERRORED
-    assert status.reason == "terminated in an earlier Pod (exit 143), by whom cannot be told"
+    assert status.reason == "terminated in an earlier start (exit 143), by whom cannot be told"
 
 
 def test_a_note_is_clamped_to_few_short_printable_lines() -> None:

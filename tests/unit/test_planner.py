@@ -625,13 +625,13 @@ ENDED = b.an_entry(job_uid="j")
         (b.observed(), (UsageError, Exit.USAGE, "no job dtp-aws/genome in the ledger")),
         (
             b.observed([DONE]),
-            (ConflictError, Exit.CONFLICT, "is succeeded already", f"dtp retry {REF}"),
+            (ConflictError, Exit.CONFLICT, "is done already", f"dtp retry {REF}"),
         ),
         (
             b.observed([ENDED], [b.a_job(ENDED, uid="j", end=b.an_end())]),
             (ConflictError, Exit.CONFLICT, "has ended: done", "dtp dispatch"),
         ),
-        (b.observed([ENDED]), (ConflictError, Exit.CONFLICT, "vanished", "dtp dispatch")),
+        (b.observed([ENDED]), (ConflictError, Exit.CONFLICT, "removed it", "dtp dispatch")),
     ],
     ids=["unknown", "settled", "ended", "lost"],
 )

@@ -325,7 +325,8 @@ def _by_resource(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def _settings(facts: Facts) -> Iterator[Diagnosis]:
     if isinstance(facts.settings, DtpError):
-        yield stopped("settings", facts.settings)
+        fix = facts.settings.hint or "docs/reference/cluster-settings.md has each key"
+        yield _problem("settings", facts.settings.message, fix)
         return
     yield _ok("settings", "they can be read")
     for what in facts.edited:

@@ -58,6 +58,15 @@ def trials(settings: ClusterSettings) -> Iterator[Trial]:
     for secret in settings.grants:
         usual = replace(usual, secrets=(*usual.secrets, secret))
     yield _job("a job at the caps, with all granted Secrets", _draft(usual))
+    for key, more in {
+        "cpu_millis": 1,
+        "memory": 2**20,
+        "disk": 2**20,
+        "time": 1,
+        "retries": 1,
+    }.items():
+        over = replace(usual, **{key: getattr(usual, key) + more})
+        yield _job(f"more {key.partition('_')[0]} than the cap", _draft(over), allowed=False)
     for prefix in settings.images[1:]:
         yield _job(f"an image of {prefix}", _draft(replace(usual, image=image_of(prefix))))
     if settings.images:
@@ -161,7 +170,4 @@ DEVIATIONS: dict[str, Callable[[Wire], object]] = {
     "an account's token": lambda pod: pod.update(automountServiceAccountToken=True),
     "another program than the runner": lambda pod: pod["containers"][0].update(command=["sh"]),
     "a Pod without a deadline": lambda pod: pod.pop("activeDeadlineSeconds"),
-    "more memory than the cap": lambda pod: pod["containers"][0].update(
-        resources={"requests": {"cpu": "1", "memory": "1Pi"}, "limits": {"memory": "1Pi"}}
-    ),
 }

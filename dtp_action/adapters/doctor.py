@@ -32,6 +32,7 @@ REQUIRED = frozenset((verb, kind) for kind, verbs in kube.REQUIRED_VERBS.items()
 FORBIDDEN = frozenset((verb, kind) for kind, verbs in doctor.FORBIDDEN.items() for verb in verbs)
 EVERYTHING = REQUIRED | FORBIDDEN
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+NAMED = {"serviceaccounts": DISPATCHER}  # a Role may grant it of that one alone
 POLICIES = "validatingadmissionpolicies"
 NO_POWER = "cannot create resource"  # RBAC's words: nothing was tried
 
@@ -164,7 +165,7 @@ def _may(api: HttpApi, verb: str, resource: str) -> bool:
         "group": "batch" if kind == "jobs" else group,
         "resource": kind,
         "subresource": part,
-        "name": api.namespace if kind == "namespaces" else "",
+        "name": NAMED.get(kind, api.namespace if kind == "namespaces" else ""),
     }
     body = {"spec": {"resourceAttributes": attributes}}
     answer = api.ask(Request(verb="create", resource="selfsubjectaccessreviews", body=body))
@@ -207,27 +208,27 @@ def _bound(api: HttpApi, policies: list[Wire] | Not) -> dict[str, bool] | Not:
     return {name: name in denying for name in names}
 
 
-def _edited(api: HttpApi, policies: list[Wire] | Not) -> Iterator[str]:
+def _edited(api: HttpApi, policies: list[Wire] | Not) -> Iterator[tuple[str, str]]:
     """Yield what was changed by something else than made it, as the API server noted."""
-    settings = _read(api, "configmaps", ledger.SETTINGS_NAME)
-    names = set(doctor.policy_names(api.namespace))
-    ours = [] if isinstance(policies, Not) else policies
-    for kind, part, found in (
-        ("ConfigMap", "f:data", settings),
-        *(("policy", "f:spec", one) for one in ours if one["metadata"]["name"] in names),
-    ):
-        if isinstance(found, Not):
-            continue
-        metadata = found["metadata"]
-        for manager in sorted(_strangers(metadata.get("managedFields") or (), part)):
-            yield f"{kind} {metadata['name']} was changed by {manager}"
+    settings, names = (
+        _read(api, "configmaps", ledger.SETTINGS_NAME),
+        doctor.policy_names(api.namespace),
+    )
+    if not isinstance(settings, Not):
+        for manager in _strangers(settings, "f:data"):
+            yield "settings", f"ConfigMap {ledger.SETTINGS_NAME} was changed by {manager}"
+    for policy in () if isinstance(policies, Not) else policies:
+        if (name := policy["metadata"]["name"]) in names:
+            for manager in _strangers(policy, "f:spec"):
+                yield "policy", f"{name} was changed by {manager}"
 
 
-def _strangers(managers: Iterable[Wire], part: str) -> set[str]:
+def _strangers(found: Wire, part: str) -> list[str]:
     """Return who owns of a part, and none of the labels that were there from the beginning."""
-    fields = [(one["manager"], one.get("fieldsV1") or {}) for one in managers]
+    noted = found["metadata"].get("managedFields") or ()
+    fields = [(one["manager"], one.get("fieldsV1") or {}) for one in noted]
     makers = {name for name, owned in fields if "f:labels" in owned.get("f:metadata", {})}
-    return {name for name, owned in fields if part in owned} - makers if makers else set()
+    return sorted({name for name, owned in fields if part in owned} - makers) if makers else []
 
 
 # --- dry runs ------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ class Facts:
     accounts: Mapping[str, Not | None]  # of the dispatcher and of jobs: why it is not seen
     powers: tuple[Powers, ...]
     settings: ClusterSettings | DtpError
-    edited: tuple[str, ...]  # what was changed by something else than made it
+    edited: tuple[tuple[str, str], ...]  # check, and what was changed by other than made it
     network: Not | None
     ledger: Ledger | DtpError
     source: str | None
@@ -191,7 +191,7 @@ def _under_settings(facts: Facts, settings: ClusterSettings) -> Iterator[Diagnos
     yield _runner(settings.runner_image)
     yield _claim(settings.claim, facts.claim)
     yield from _policy(facts)
-    yield _job(facts)
+    yield from _job(facts)
     yield _pod(facts)
 
 
@@ -329,9 +329,14 @@ def _settings(facts: Facts) -> Iterator[Diagnosis]:
         yield _problem("settings", facts.settings.message, fix)
         return
     yield _ok("settings", "they can be read")
-    for what in facts.edited:
-        told = f"{what}: the next upgrade undoes it"
-        yield _warning("settings", told, f"put it into the release's values: {UPGRADE}")
+    yield from _edited(facts, "settings")
+
+
+def _edited(facts: Facts, check: str) -> Iterator[Diagnosis]:
+    for about, what in facts.edited:
+        if about == check:
+            told = f"{what}: the next upgrade undoes it"
+            yield _warning(check, told, f"put it into the release's values: {UPGRADE}")
 
 
 def _runner(image: str) -> Diagnosis:
@@ -405,7 +410,7 @@ def ledger(found: Ledger | DtpError, *, source: str | None, uid: str) -> Diagnos
 
 def _policy(facts: Facts) -> Iterator[Diagnosis]:
     """Yield how the admission policy compares with the settings: by trials, and by its objects."""
-    lines = [*_policy_objects(facts), *_policy_trials(facts)]
+    lines = [*_policy_objects(facts), *_edited(facts, "policy"), *_policy_trials(facts)]
     yield from lines or [_unseen("policy", "whether an admission policy is in force")]
 
 
@@ -439,15 +444,17 @@ def _policy_trials(facts: Facts) -> Iterator[Diagnosis]:
         yield _ok("policy", f"it is as the settings say, and refused {len(refused)} trials")
 
 
-def _job(facts: Facts) -> Diagnosis:
+def _job(facts: Facts) -> Iterator[Diagnosis]:
+    """Yield whether dispatch could start a job; where the policy says no, its line says so."""
     usual = next((one for one in facts.tried if one.allowed), None)
-    if usual is None or POLICY in usual.said:  # then it is the policy's line
-        return _unseen("job", "whether a job's Job would be taken")
-    if "quota" in usual.said:
-        return _warning("job", f"its Job is refused for now: {usual.said}", "raise the quota")
-    if usual.said:
-        return _problem("job", f"its Job is refused: {usual.said}", BY_WHOM)
-    return _ok("job", "its Job would be taken (a dry run)")
+    if usual is None:
+        yield _unseen("job", "whether a job's Job would be taken")
+    elif "quota" in usual.said:
+        yield _warning("job", f"a job's Job is refused for now: {usual.said}", "raise the quota")
+    elif not usual.said:
+        yield _ok("job", "a job's Job would be taken (a dry run)")
+    elif POLICY not in usual.said:
+        yield _problem("job", f"a job's Job is refused: {usual.said}", BY_WHOM)
 
 
 def _pod(facts: Facts) -> Diagnosis:

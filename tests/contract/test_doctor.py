@@ -19,7 +19,7 @@ from dtp_action.core.doctor import Diagnosis, State
 from tests import builders
 from tests.admin import PATHS, Admin, Namespace, make_namespace, remove_namespace, wait_for
 from tests.contract.credentials import a_token
-from tests.contract.test_kubeconfig import as_namespace_admin, dtp
+from tests.contract.test_kubeconfig import as_namespace_admin, dtp, grant_renewal
 
 HAND = "kubectl-edit"  # what the API server notes of who changes something by hand
 
@@ -136,6 +136,10 @@ BROKEN: dict[str, tuple[Callable[[Admin, Namespace], object], State, str, str]] 
         lambda _, ns: bind(ns, "edit", "dtp-dispatch"),
         State.PROBLEM, "permissions", "dtp-dispatch may create, get, list, patch, watch secrets",
     ),
+    "a dispatcher that may renew its own token": (
+        lambda _, ns: grant_renewal(ns, "dtp-dispatch"),
+        State.PROBLEM, "permissions", "dtp-dispatch may create serviceaccounts/token",
+    ),
     "jobs that may look around": (
         lambda _, ns: bind(ns, "view", "dtp-job"),
         State.PROBLEM, "permissions", "dtp-job may get pods/log",
@@ -174,6 +178,14 @@ BROKEN: dict[str, tuple[Callable[[Admin, Namespace], object], State, str, str]] 
         lambda admin, ns: admin.delete("ValidatingAdmissionPolicy", of_policy(ns, "ledger")),
         State.PROBLEM, "policy", "-ledger is not there",
     ),
+    "a policy changed by hand": (
+        lambda admin, ns: admin.call(
+            "PATCH",
+            f"{PATHS['ValidatingAdmissionPolicy']}/{of_policy(ns, 'jobs')}?fieldManager={HAND}",
+            {"spec": {"failurePolicy": "Ignore"}},
+        ),
+        State.WARNING, "policy", f"-jobs was changed by {HAND}",
+    ),
     "no account for jobs": (
         lambda admin, ns: admin.delete("ServiceAccount", "dtp-job", ns.name),
         State.PROBLEM, "accounts", "no account dtp-job",
@@ -203,6 +215,7 @@ def mended(guarded: Namespace) -> Iterator[Namespace]:
     yield guarded
     admin, name = guarded.admin, guarded.name
     admin.delete("RoleBinding", "by-hand", name)
+    admin.delete("Role", "by-hand", name)
     admin.delete("ResourceQuota", "by-hand", name)
     admin.patch("Namespace", name, metadata={"labels": {doctor.ENFORCE: "restricted"}})
     admin.delete("ConfigMap", ledger.SETTINGS_NAME, name)

@@ -291,6 +291,14 @@ def test_admin_of_the_namespace_alone_may_make_one(namespace: Namespace) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_renewer_needs_that_one_right(namespace: Namespace) -> None:
+    namespace.admin.create("ServiceAccount", "renewer", namespace.name)
+    grant_renewal(namespace, "renewer")
+    text = namespace.admin.kubeconfig_for(namespace.name, "renewer")
+    done = dtp("kubeconfig", kubeconfig=text)
+    assert done.returncode == 0, done.stderr
+
+
 def test_dispatcher_cannot_renew_its_own(namespace: Namespace) -> None:
     done = dtp("kubeconfig", kubeconfig=namespace.kubeconfig)
     assert done.returncode == 4
@@ -319,3 +327,22 @@ def as_namespace_admin(namespace: Namespace) -> str:
         subjects=[{"kind": "ServiceAccount", "name": "boss", "namespace": namespace.name}],
     )
     return admin.kubeconfig_for(namespace.name, "boss")
+
+
+def grant_renewal(namespace: Namespace, account: str) -> None:
+    """Let an account make tokens of the dispatcher, as docs/how-to/credentials.md does."""
+    admin, name = namespace.admin, namespace.name
+    rule = {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts/token"],
+        "verbs": ["create"],
+        "resourceNames": ["dtp-dispatch"],
+    }
+    admin.create("Role", "by-hand", name, rules=[rule])
+    admin.create(
+        "RoleBinding",
+        "by-hand",
+        name,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "by-hand"},
+        subjects=[{"kind": "ServiceAccount", "name": account, "namespace": name}],
+    )

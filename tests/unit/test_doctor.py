@@ -20,7 +20,8 @@ from dtp_action.errors import UnavailableError, UsageError
 from tests import builders
 from tests.builders import NOON
 
-CHART = Path(__file__).parents[2] / "helm" / "templates"
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "templates"
 REQUIRED = frozenset((verb, kind) for kind, verbs in kube.REQUIRED_VERBS.items() for verb in verbs)
 BY_POLICY = "jobs is forbidden: ValidatingAdmissionPolicy 'dtp-dtp-jobs' denied request: no"
 
@@ -124,10 +125,16 @@ WRONG: dict[str, tuple[dict[str, Any], State, str, str]] = {
         "`claim` is missing",
     ),
     "settings edited by hand": (
-        {"edited": ("ConfigMap dtp-cluster was changed by kubectl-edit",)},
+        {"edited": (("settings", "ConfigMap dtp-cluster was changed by kubectl-edit"),)},
         State.WARNING,
         "settings",
         "kubectl-edit",
+    ),
+    "a policy edited by hand": (
+        {"edited": (("policy", "dtp-dtp-jobs was changed by kubectl-edit"),)},
+        State.WARNING,
+        "policy",
+        "dtp-dtp-jobs was changed by kubectl-edit",
     ),
     "an example's runner": (
         {"settings": builders.settings(runner_image="registry.example.org/dtp/runner:1")},
@@ -304,10 +311,9 @@ def test_policy_is_known_by_its_deeds_where_it_cannot_be_seen(policies: Any) -> 
 
 
 def test_policy_that_refuses_what_the_settings_allow_is_a_problem() -> None:
-    refused, unseen = told(tried=tried(job=BY_POLICY))
+    (refused,) = told(tried=tried(job=BY_POLICY))
     assert (refused.state, refused.check) == (State.PROBLEM, "policy")
     assert "refuses what the settings allow, a job" in refused.message
-    assert (unseen.state, unseen.check) == (State.UNSEEN, "job")
 
 
 def test_policy_that_can_neither_be_seen_nor_tried_is_not_seen() -> None:
@@ -340,6 +346,12 @@ def test_embedded_cluster_has_only_a_ledger_to_look_at() -> None:
     lines = doctor.embedded(Ledger(identity=None, entries=()), source="local", uid="local")
     assert [one.check for one in lines] == ["cluster", "ledger"]
     assert {one.state for one in lines} == {State.OK}
+
+
+def test_page_names_each_check_in_the_order_of_the_lines() -> None:
+    page = (ROOT / "docs" / "reference" / "doctor.md").read_text()
+    told = re.findall(r"^\| `([a-z ]+)` \|", page, re.MULTILINE)
+    assert told == [one.check for one in doctor.examine(facts())]
 
 
 # --- what is tried -------------------------------------------------------------------------------

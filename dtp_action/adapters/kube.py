@@ -106,7 +106,7 @@ class KubeCluster:
             self.namespace_uid()  # says so if it is the namespace that is missing
             raise UsageError(
                 f"namespace {self._api.namespace} has no {where}",
-                hint="Prepare it (docs/how-to/prepare-a-namespace.md), or correct --namespace.",
+                hint="Install the chart there (docs/how-to/install.md), or correct --namespace.",
             )
         return cluster_settings.parse(text, where)
 

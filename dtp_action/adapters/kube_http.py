@@ -184,14 +184,14 @@ class HttpApi:
         if code == HTTPStatus.NOT_FOUND and said.startswith("namespaces "):
             return (
                 f"Namespace {self.namespace} is not there (404).",
-                "Prepare it (docs/how-to/prepare-a-namespace.md), or correct --namespace.",
+                "Install the chart there (docs/how-to/install.md), or correct --namespace.",
             )
         if rbac := re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', said):
             user, verb, resource = rbac.groups()
             return (
                 f"{user} may not {verb} {resource} in namespace {self.namespace} (403).",
-                "docs/how-to/namespace.yaml grants this: apply it, or correct --namespace or"
-                " --kubeconfig.",
+                "The chart grants this: install or upgrade it (docs/how-to/install.md), or correct"
+                " --namespace or --kubeconfig.",
             )
         return (
             f"The cluster refused {self._user} to {request} in namespace {self.namespace}"

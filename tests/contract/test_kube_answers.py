@@ -270,7 +270,7 @@ def test_missing_permission_names_who_what_and_where(line: Line) -> None:
     assert caught.value.message == (
         "system:serviceaccount:dtp:dtp-dispatch may not create jobs in namespace dtp (403)."
     )
-    assert "docs/how-to/namespace.yaml" in caught.value.hint
+    assert "docs/how-to/install.md" in caught.value.hint
 
 
 def test_expired_credential_says_what_to_do(line: Line) -> None:

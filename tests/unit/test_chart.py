@@ -213,3 +213,24 @@ def _is_read(document: str) -> bool:
     except UsageError:
         return False
     return True
+
+
+# --- the how-to pages -----------------------------------------------------------------------------
+
+EXAMPLES = [
+    (page.name, block)
+    for page in sorted((ROOT / "docs" / "how-to").glob("*.md"))
+    for block in re.findall(r"```yaml\n(# values\.yaml\n.*?)```", page.read_text(), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
+def test_the_values_of_the_pages_are_admitted(page: str, block: str) -> None:
+    given = yaml.safe_load(block)
+    assert SCHEMA_ACCEPTS(merged(VALUES, given)), page
+    assert settings(given.get("settings"))
+    assert bool(given["claim"].get("create")) is not bool(given["claim"].get("existing"))
+
+
+def test_the_pages_have_values_to_show() -> None:
+    assert {page for page, _ in EXAMPLES} >= {"install.md", "storage.md", "kind.md"}

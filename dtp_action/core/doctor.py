@@ -32,6 +32,7 @@ FORBIDDEN = {
     "pods/attach": ("create", "get"),
     "pods/portforward": ("create", "get"),
     "pods/ephemeralcontainers": ("patch",),
+    "pods/eviction": ("create",),
     "secrets": ("get", "list", "watch", "create", "patch"),
     "serviceaccounts": ("impersonate",),
     "serviceaccounts/token": ("create",),
@@ -44,19 +45,14 @@ FORBIDDEN = {
     "roles.rbac.authorization.k8s.io": ("create", "bind", "escalate"),
     "rolebindings.rbac.authorization.k8s.io": ("create", "patch"),
 }
-POLICIES = (
-    "dispatcher",
-    "jobs",
-    "ledger",
-    "made-jobs",
-    "pods",
-)  # of profile `cluster`: dtp-<namespace>-<each>
+# The admission policies of the chart's profile `cluster`.
+POLICIES = ("dispatcher", "jobs", "ledger", "made-jobs", "pods")
 
 OLDEST = (1, 30)  # Kubernetes releases from here on have all that is used
 WEEK = timedelta(days=7)
 SKEW = timedelta(minutes=1)
 ENFORCE = "pod-security.kubernetes.io/enforce"
-SHARED, ONE_POD = "ReadWriteMany", "ReadWriteOncePod"
+SHARED = "ReadWriteMany"
 # Provisioners of volumes that one node mounts at a time, whatever a claim asks for.
 OF_ONE_NODE = re.compile(
     r"kubernetes\.io/(aws-ebs|gce-pd|azure-disk|cinder)|ebs\.csi\.aws\.com|pd\.csi\.storage\.gke\.io"
@@ -178,16 +174,14 @@ def examine(facts: Facts) -> tuple[Diagnosis, ...]:
         *_settings(facts),
         _network(facts),
         ledger(facts.ledger, source=facts.source, uid=facts.uid),
-        *(
-            _under_settings(facts, facts.settings)
-            if not isinstance(facts.settings, DtpError)
-            else ()
-        ),
+        *_under_settings(facts, facts.settings),
     )
 
 
-def _under_settings(facts: Facts, settings: ClusterSettings) -> Iterator[Diagnosis]:
+def _under_settings(facts: Facts, settings: ClusterSettings | DtpError) -> Iterator[Diagnosis]:
     """Yield what can be told only where there are settings."""
+    if isinstance(settings, DtpError):
+        return
     yield _runner(settings.runner_image)
     yield _claim(settings.claim, facts.claim)
     yield from _policy(facts)
@@ -265,7 +259,8 @@ def credential(ends: datetime | None, now: datetime) -> Diagnosis:
 def _clock(facts: Facts) -> Diagnosis:
     skew = abs(facts.now - facts.clock)
     if skew > SKEW:
-        told = f"this machine's clock and the cluster's are {human_time(skew.seconds)} apart"
+        apart = human_time(int(skew.total_seconds()))
+        told = f"this machine's clock and the cluster's are {apart} apart"
         return _warning("clock", told, "set the clock: by it the end of a credential is judged")
     return _ok("clock", "it agrees with the cluster's")
 
@@ -391,10 +386,8 @@ def ledger(found: Ledger | DtpError, *, source: str | None, uid: str) -> Diagnos
         return stopped("ledger", found)
     card = found.identity
     if card is None and found.entries:
-        fix = "restore it from a backup of the namespace"
-        return _problem(
-            "ledger", "it has entries, but its card, ConfigMap dtp-ledger, is gone", fix
-        )
+        told = "it has entries, but its card, ConfigMap dtp-ledger, is gone"
+        return _problem("ledger", told, "restore it from a backup of the namespace")
     if card is None:
         return _ok("ledger", "it is empty: the first dispatch begins it")
     mine = replace(card, source=source or card.source, namespace_uid=uid or card.namespace_uid)

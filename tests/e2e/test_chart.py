@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -17,12 +19,13 @@ from dtp_action.adapters import kube
 from dtp_action.adapters.kube_api import Request
 from dtp_action.core import ledger
 from tests import node
-from tests.admin import PATHS, Admin, Namespace, Wire, remove_namespace
-from tests.chart import CHART, Helm, RefusalError, binaries, merged
+from tests.admin import PATHS, Admin, Namespace, Wire, remove_namespace, wait_for
+from tests.chart import CHART, ROOT, Helm, RefusalError, binaries, merged
 from tests.e2e.site import Site
 from tests.helm.test_scenarios import FULL, SCENARIOS, pods
 
 MORE_PATHS = {"CronJob": "/apis/batch/v1/namespaces/{}/cronjobs"}
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 HELLO = "#!/bin/bash\necho hello >greeting\n"
 
 
@@ -57,9 +60,9 @@ class Place:
     def upgrade(self, **more: Any) -> str:
         return self.helm.run("upgrade", "transfers", CHART, values=self.values(**more))
 
-    def site(self, directory: Path) -> Site:
+    def site(self, directory: Path, config: str = "") -> Site:
         """Return a requests repository that is dispatched with the chart's own account."""
-        config = self.admin.kubeconfig_for(self.name, "dtp-dispatch")
+        config = config or self.admin.kubeconfig_for(self.name, "dtp-dispatch")
         directory.mkdir(exist_ok=True)
         kubeconfig = directory.with_suffix(".kubeconfig")
         kubeconfig.write_text(config)
@@ -97,16 +100,8 @@ def a_place(
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     admin.create("Namespace", name, labels=restricted)
     admin.create("PersistentVolume", name, spec=_volume(name, root))
-    admin.create("ServiceAccount", "ada", name)
-    admin.create(
-        "RoleBinding",
-        "ada",
-        name,
-        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
-        subjects=[{"kind": "ServiceAccount", "name": "ada", "namespace": name}],
-    )
     kubeconfig = folder / "ada.kubeconfig"
-    kubeconfig.write_text(admin.kubeconfig_for(name, "ada"))
+    kubeconfig.write_text(somebody(admin, name, "ada", "admin"))
     helm = Helm(binary=binary, namespace=name, kubeconfig=kubeconfig)
     try:
         yield Place(admin=admin, name=name, root=root, images=images, helm=helm)
@@ -115,7 +110,21 @@ def a_place(
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _volume(name: str, root: Path) -> Wire:
+def somebody(admin: Admin, namespace: str, name: str, role: str = "") -> str:
+    """Return the kubeconfig of somebody new, who has one of Kubernetes' own roles there."""
+    admin.create("ServiceAccount", name, namespace)
+    if role:
+        admin.create(
+            "RoleBinding",
+            name,
+            namespace,
+            roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            subjects=[{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        )
+    return admin.kubeconfig_for(namespace, name)
+
+
+def _volume(name: str, root: Path, **more: Any) -> Wire:
     return {
         "capacity": {"storage": "1Gi"},
         "accessModes": ["ReadWriteMany"],
@@ -123,6 +132,7 @@ def _volume(name: str, root: Path) -> Wire:
         "storageClassName": "",
         "claimRef": {"namespace": name, "name": "dtp-workspace"},
         "hostPath": {"path": str(root), "type": "Directory"},
+        **more,
     }
 
 
@@ -241,9 +251,82 @@ def test_a_running_job_outlives_its_release(one_place: Place, tmp_path: Path) ->
     assert again.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
 
 
-def a_site(place: Place, tmp_path: Path, script: str = HELLO) -> Site:
+def test_purging_leaves_nothing_of_ours(one_place: Place, tmp_path: Path) -> None:
+    place = one_place
+    place.install()
+    name = a_site(place, tmp_path).dispatch().rows["dtp-local/hello"]["name"]
+    place.helm.run("uninstall", "transfers")
+    page = (ROOT / "docs" / "how-to" / "uninstall.md").read_text()
+    (selector,) = re.findall(r"delete jobs,configmaps --selector (\S+)", page)
+    for kind in ("Job", "ConfigMap"):
+        path = f"{PATHS[kind].format(place.name)}?labelSelector={quote(selector)}"
+        place.admin.call("DELETE", path, {"propagationPolicy": "Background"})
+    left = [one["metadata"]["name"] for one in place.admin.list("ConfigMap", place.name)]
+    assert left == ["kube-root-ca.crt"]
+    wait_for(lambda: not place.has("Job", name), "the Job to go")
+
+
+def test_objects_made_by_hand_are_taken_over(place: Place) -> None:
+    for account in ("dtp-job", "dtp-dispatch"):
+        place.admin.create("ServiceAccount", account, place.name)
+    with pytest.raises(RefusalError, match="cannot be imported into the current release"):
+        place.install()
+    place.helm.run("install", "transfers", CHART, "--take-ownership", values=place.values())
+    assert place.has("Role", "dtp-dispatch")
+
+
+def test_a_volume_that_waits_for_its_first_pod_is_made_and_prepared(
+    place: Place, cluster_facts: dict[str, str]
+) -> None:
+    """As kind's storage class does it. The class is the cluster's: it is taken away again."""
+    place.admin.delete("PersistentVolume", place.name)
+    wait_for(lambda: not place.has("PersistentVolume", place.name), "the other volume to go")
+    place.admin.call(
+        "POST",
+        CLASSES,
+        {
+            "metadata": {"name": place.name},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        },
+    )
+    try:
+        volume = _volume(place.name, place.root, storageClassName=place.name, claimRef=None)
+        hostname = {"key": "kubernetes.io/hostname", "operator": "In"}
+        on_the_node = {"matchExpressions": [hostname | {"values": [cluster_facts["NODE"]]}]}
+        volume |= {
+            "hostPath": None,
+            "local": {"path": str(place.root)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [on_the_node]}},
+        }
+        place.admin.create("PersistentVolume", place.name, spec=volume)
+        place.install(claim={"storageClass": place.name})
+        assert (place.root / "dtp-jobs").is_dir()
+    finally:
+        place.admin.call("DELETE", f"{CLASSES}/{place.name}", {})
+
+
+# --- who else may dispatch ------------------------------------------------------------------------
+
+
+def test_with_the_role_edit_one_dispatches_as_oneself(one_place: Place, tmp_path: Path) -> None:
+    one_place.install()
+    grace = somebody(one_place.admin, one_place.name, "grace", "edit")
+    site = a_site(one_place, tmp_path, config=grace)
+    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+
+
+def test_whom_the_admin_names_is_a_dispatcher(one_place: Place, tmp_path: Path) -> None:
+    runner = somebody(one_place.admin, one_place.name, "runner")
+    subject = {"kind": "ServiceAccount", "name": "runner", "namespace": one_place.name}
+    one_place.as_clusters_admin.install(profile="cluster", dispatch={"subjects": [subject]})
+    site = a_site(one_place, tmp_path, config=runner)
+    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+
+
+def a_site(place: Place, tmp_path: Path, script: str = HELLO, config: str = "") -> Site:
     """Return a requests repository with one script on its branch."""
-    site = place.site(tmp_path / "requests")
+    site = place.site(tmp_path / "requests", config)
     site.git("init", "--quiet", "--initial-branch", "main")
     site.write_catalog()
     site.merge(hello=script)

@@ -191,19 +191,24 @@ def test_the_role_admin_in_the_namespace_is_enough(place: Place, tmp_path: Path)
     assert (place.root / "dtp-jobs/dtp-local/hello/greeting").read_text() == "hello\n"
 
 
-def test_the_large_profile_needs_a_clusters_admin(place: Place, tmp_path: Path) -> None:
+def test_the_large_profile_is_a_cluster_admins_upgrade_there_and_back(
+    place: Place, tmp_path: Path
+) -> None:
     large = {"profile": "cluster", "quota": {"enabled": True}}
+    place.install()
     with pytest.raises(RefusalError, match="forbidden"):
-        place.install(**large)
-    place.helm.run("uninstall", "transfers", "--ignore-not-found")
-    place.as_clusters_admin.install(**large)
+        place.upgrade(**large)
+    place.as_clusters_admin.upgrade(**large)
     assert place.has("ResourceQuota", "dtp")
     assert policies(place)
-    assert "a job can write" in place.as_clusters_admin.helm.run("test", "transfers")
+    assert "a job can write" in place.helm.run("test", "transfers")
     site = a_site(place, tmp_path)
     assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
-    place.as_clusters_admin.helm.run("uninstall", "transfers")
+    with pytest.raises(RefusalError, match="forbidden"):
+        place.upgrade(**large)
+    place.as_clusters_admin.upgrade()
     assert not policies(place)
+    assert not place.has("ResourceQuota", "dtp")
 
 
 def test_an_upgrade_changes_what_the_next_attempt_may_and_runs_nothing_again(
@@ -275,9 +280,7 @@ def test_objects_made_by_hand_are_taken_over(place: Place) -> None:
     assert place.has("Role", "dtp-dispatch")
 
 
-def test_a_volume_that_waits_for_its_first_pod_is_made_and_prepared(
-    place: Place, cluster_facts: dict[str, str]
-) -> None:
+def test_a_volume_that_waits_for_its_first_pod_is_made_and_prepared(place: Place) -> None:
     """As kind's storage class does it. The class is the cluster's: it is taken away again."""
     place.admin.delete("PersistentVolume", place.name)
     wait_for(lambda: not place.has("PersistentVolume", place.name), "the other volume to go")
@@ -292,12 +295,11 @@ def test_a_volume_that_waits_for_its_first_pod_is_made_and_prepared(
     )
     try:
         volume = _volume(place.name, place.root, storageClassName=place.name, claimRef=None)
-        hostname = {"key": "kubernetes.io/hostname", "operator": "In"}
-        on_the_node = {"matchExpressions": [hostname | {"values": [cluster_facts["NODE"]]}]}
+        here = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
         volume |= {
             "hostPath": None,
             "local": {"path": str(place.root)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [on_the_node]}},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
         }
         place.admin.create("PersistentVolume", place.name, spec=volume)
         place.install(claim={"storageClass": place.name})

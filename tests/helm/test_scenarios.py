@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[Wire, str]] = {
         "cron.enabled needs cron.image and cron.repository",
     ),
     "an unknown value": (merged(EXISTING, {"claim": {"exists": "x"}}), "exists"),
+    "a default taken away": (merged(EXISTING, {"settings": {"groups": None}}), "groups"),
     "a value of the wrong form": (merged(EXISTING, {"profile": "admin"}), "profile"),
 }
 
@@ -237,6 +238,12 @@ def test_pods_of_the_chart_run_where_and_as_jobs_run(helm: Helm) -> None:
         assert found[kind]["securityContext"]["supplementalGroups"] == [1_000_650_000, 5000]
         assert found[kind]["securityContext"]["runAsUser"] == 1000
     assert found["Job"]["securityContext"]["runAsGroup"] == 1_000_650_000
+
+
+def test_without_groups_the_claim_is_prepared_for_one_user(helm: Helm) -> None:
+    found = pods(helm.template(merged(EXISTING, {"settings": {"groups": []}})))
+    assert found["Job"]["securityContext"]["runAsGroup"] == 1000
+    assert found["Job"]["securityContext"]["supplementalGroups"] == []
 
 
 def test_the_test_is_locked_down_as_a_job_is(helm: Helm) -> None:

@@ -5,7 +5,10 @@ Needs no Helm. `make golden` rewrites the page's table.
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+import operator
 import os
 import re
 from collections.abc import Iterator
@@ -23,7 +26,13 @@ from tests.chart import CHART, EXISTING, NEW, ROOT, Wire, merged
 PAGE = ROOT / "docs" / "reference" / "chart.md"
 VALUES: Wire = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: Wire = json.loads((CHART / "values.schema.json").read_text())
-SCHEMA_ACCEPTS = Draft7Validator(SCHEMA).is_valid
+
+
+def admits(values: Wire) -> bool:
+    """Tell whether the schema has these values, over the defaults."""
+    return bool(Draft7Validator(SCHEMA).is_valid(merged(VALUES, values)))
+
+
 LINE = re.compile(r"^(?P<indent> *)(?:# (?P<mark>-- )?(?P<comment>.*)|(?P<key>[A-Za-z]+):.*)$")
 
 
@@ -94,16 +103,23 @@ def test_the_schema_admits_no_value_that_the_chart_does_not_know() -> None:
             for one in schema.values():
                 yield from objects(one)
 
-    assert {one.get("additionalProperties") for one in objects(SCHEMA) if one["properties"]} == {
-        False
-    }
-    assert not SCHEMA_ACCEPTS(merged(EXISTING, {"settings": {"cap": {}}}))
+    assert {one["additionalProperties"] for one in objects(SCHEMA)} == {False}
+    assert not admits({"settings": {"cap": {}}})
+
+
+@pytest.mark.parametrize("path", list(leaves(SCHEMA)))
+def test_no_value_can_be_taken_away(path: str) -> None:
+    """In Helm null removes a default."""
+    without = copy.deepcopy(VALUES)
+    *parents, key = path.split(".")
+    del functools.reduce(operator.getitem, parents, without)[key]
+    assert not Draft7Validator(SCHEMA).is_valid(without)
 
 
 def test_the_defaults_and_both_ways_to_a_claim_are_admitted() -> None:
-    assert SCHEMA_ACCEPTS(VALUES)
-    assert SCHEMA_ACCEPTS(merged(VALUES, EXISTING))
-    assert SCHEMA_ACCEPTS(merged(VALUES, NEW))
+    assert admits({})
+    assert admits(EXISTING)
+    assert admits(NEW)
 
 
 # --- the settings: a value for each key, the same defaults, and the same values admitted ---------
@@ -179,13 +195,13 @@ REFUSED: list[Wire] = [
 
 @pytest.mark.parametrize("changes", ADMITTED, ids=json.dumps)
 def test_what_the_schema_admits_the_program_reads(changes: Wire) -> None:
-    assert SCHEMA_ACCEPTS(merged(VALUES, {"settings": changes}))
+    assert admits({"settings": changes})
     assert settings(changes)
 
 
 @pytest.mark.parametrize("changes", REFUSED, ids=json.dumps)
 def test_what_the_program_refuses_the_schema_refuses(changes: Wire) -> None:
-    assert not SCHEMA_ACCEPTS(merged(VALUES, {"settings": changes}))
+    assert not admits({"settings": changes})
     with pytest.raises(UsageError):
         settings(changes)
 
@@ -202,7 +218,7 @@ def test_what_the_program_refuses_the_schema_refuses(changes: Wire) -> None:
     ],
 )
 def test_the_runner_image_is_a_full_reference(image: str, good: bool) -> None:
-    assert SCHEMA_ACCEPTS(merged(EXISTING, {"runner": {"image": image}})) is good
+    assert admits({"runner": {"image": image}}) is good
     document = f"version: 1\nclaim: c\nrunnerImage: {image}\n"
     assert good is _is_read(document)
 
@@ -227,7 +243,7 @@ EXAMPLES = [
 @pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
 def test_the_values_of_the_pages_are_admitted(page: str, block: str) -> None:
     given = yaml.safe_load(block)
-    assert SCHEMA_ACCEPTS(merged(VALUES, given)), page
+    assert admits(given), page
     assert settings(given.get("settings"))
     assert bool(given["claim"].get("create")) is not bool(given["claim"].get("existing"))
 

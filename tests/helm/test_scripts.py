@@ -24,6 +24,11 @@ FILES = CHART / "files"
 Prepare = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def test_the_scripts_are_plain_posix() -> None:
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    subprocess.run([shellcheck, "--norc", "-S", "style", *FILES.glob("*.sh")], check=True)
+
+
 @pytest.fixture
 def claim() -> Iterator[Path]:
     """Yield the root of a claim, where another user may go."""

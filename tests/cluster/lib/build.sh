@@ -38,6 +38,7 @@ build_all() {
   piece daemons "$(daemons_key)" build_daemons; daemons=$piece
   piece s3 "$(s3_key)" build_s3; s3=$piece
   piece helm "$(helm_key)" build_helm; helm=$piece
+  piece network "$(network_key)" build_network; network=$piece
   build_parts_of_images
   build_images
   prune

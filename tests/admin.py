@@ -45,6 +45,8 @@ PATHS = {
     "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "CronJob": "/apis/batch/v1/namespaces/{}/cronjobs",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
@@ -170,7 +172,8 @@ class Namespace:
             return False
         if self.values["profile"] == "namespace":
             return True
-        job = a_job(settings, self.images["base"])
+        spec = a_spec(settings, self.images["base"])
+        job = manifests.job(builders.an_entry("dtp-local/small"), spec)
         stray = chart.merged(job, {"spec": {"parallelism": 2}})
         return not self.refusal("Job", job) and "Policy" in self.refusal("Job", stray)
 
@@ -214,13 +217,13 @@ def rendered(values: Wire, namespace: str) -> list[Wire]:
     return list(json.loads(text.replace(ANYWHERE, namespace)))
 
 
-def a_job(settings: ClusterSettings, image: str) -> Wire:
-    """Return a Job as these settings have it."""
-    script = builders.a_script("dtp-local/typical")
+def a_spec(settings: ClusterSettings, image: str) -> Spec:
+    """Return what a small job of dtp-local is to run with under these settings."""
+    script = builders.a_script("dtp-local/small", cpu_millis=10, memory=64 * 2**20, time=600)
     rows = Catalog(rows={"local": Row(protocol="local", image=image)})
     spec = catalog.resolve(script, catalog=rows, settings=settings)
     assert isinstance(spec, Spec), spec
-    return manifests.job(builders.an_entry(script.ref), spec)
+    return spec
 
 
 def make_namespace(

@@ -1,0 +1,335 @@
+"""What an attacker tries: with the dispatcher's own token, and from the shell of a job.
+
+Data only. `test_attacks` tries all of it and knows what stopped it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dtp_action.core import ledger
+from tests.e2e.prey import Prey
+
+Wire = dict[str, Any]
+Call = tuple[str, str, Wire | None]  # method, path, body
+
+OWNER = {
+    "ownerReferences": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-gone"}
+    ]
+}
+HELD = {"finalizers": ["example.org/never"]}
+LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+HELLO: Wire = {"metadata": {"name": "own"}}
+POD: Wire = {"containers": [{"name": "c", "image": "localhost/none"}]}
+TEMPLATE: Wire = {"metadata": {"labels": {"a": "b"}}, "spec": POD}
+OTHER_NAMESPACE = "kube-system"
+
+# What it asks for that is not its business.
+POWERS: dict[str, Callable[[Prey], Call]] = {
+    "read a Secret": lambda prey: prey.get("Secret", "dtp-local"),
+    "list all Secrets": lambda prey: prey.get("Secret"),
+    "delete a Job": lambda prey: prey.delete("Job", "any"),
+    "delete an entry": lambda prey: prey.delete("ConfigMap", "any"),
+    "delete all ConfigMaps": lambda prey: prey.delete("ConfigMap"),
+    "delete the claim": lambda prey: prey.delete("PersistentVolumeClaim", "workspace"),
+    "delete a Pod": lambda prey: prey.delete("Pod", "any"),
+    "evict a Pod": lambda prey: prey.post("Pod", {"metadata": {"name": "any"}}, "/any/eviction"),
+    "make a Pod": lambda prey: prey.post("Pod", HELLO | {"spec": POD}),
+    "make a CronJob": lambda prey: prey.post(
+        "CronJob", HELLO | {"spec": {"schedule": "* * * * *", "jobTemplate": {}}}
+    ),
+    "make a Deployment": lambda prey: prey.post("Deployment", HELLO | {"spec": {}}),
+    "run a command in a Pod": lambda prey: prey.post("Pod", None, "/any/exec?command=id"),
+    "attach to a Pod": lambda prey: prey.post("Pod", None, "/any/attach"),
+    "connect to a port of a Pod": lambda prey: prey.post("Pod", None, "/any/portforward"),
+    "add a container to a running Pod": lambda prey: prey.patch(
+        "Pod", "any/ephemeralcontainers", {"spec": {"ephemeralContainers": []}}
+    ),
+    "take the token of another account": lambda prey: prey.post(
+        "ServiceAccount", {"spec": {}}, "/default/token"
+    ),
+    "give itself a role": lambda prey: prey.post("RoleBinding", HELLO),
+    "widen its own role": lambda prey: prey.patch("Role", "dtp-dispatch", {"rules": []}),
+    "open the network": lambda prey: prey.delete("NetworkPolicy", "dtp-job"),
+    "put the policy out of force": lambda prey: prey.delete(
+        "ValidatingAdmissionPolicyBinding", f"dtp-{prey.namespace}-jobs"
+    ),
+    "take the Pod Security label off": lambda prey: prey.patch(
+        "Namespace", prey.namespace, {"metadata": {"labels": None}}
+    ),
+    "make a ConfigMap in another namespace": lambda prey: prey.post(
+        "ConfigMap", HELLO, namespace=OTHER_NAMESPACE
+    ),
+    "list the Secrets of another namespace": lambda prey: prey.get(
+        "Secret", namespace=OTHER_NAMESPACE
+    ),
+}
+
+
+def _note(key: str, value: str | None) -> Wire:
+    return {"metadata": {"annotations": {key: value}}}
+
+
+def _label(key: str, value: str | None) -> Wire:
+    return {"metadata": {"labels": {key: value}}}
+
+
+# What it writes to ConfigMaps.
+LEDGER: dict[str, Callable[[Prey], Call]] = {
+    "raise the caps in `dtp-cluster`": lambda prey: prey.patch(
+        "ConfigMap", ledger.SETTINGS_NAME, {"data": {"more": "yes"}}
+    ),
+    "have `dtp-cluster` deleted, by an owner that does not exist": lambda prey: prey.patch(
+        "ConfigMap", ledger.SETTINGS_NAME, {"metadata": OWNER}, dry=True
+    ),
+    "change the cluster's certificates in `kube-root-ca.crt`": lambda prey: prey.patch(
+        "ConfigMap", "kube-root-ca.crt", {"data": {"more": "yes"}}
+    ),
+    "make a ConfigMap of its own": lambda prey: prey.post("ConfigMap", HELLO),
+    "change an entry's script": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), {"data": {"script": "#!/bin/sh\nid\n"}}
+    ),
+    "make an entry mutable": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), {"immutable": False}
+    ),
+    "have an entry deleted, by an owner that does not exist": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), {"metadata": OWNER}
+    ),
+    "keep the namespace from being deleted, by a finalizer": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), {"metadata": HELD}, dry=True
+    ),
+    "take an entry out of the ledger's lists": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _label(ledger.KIND, None)
+    ),
+    "change who asked for an attempt": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _note(ledger.ORIGIN, "{}")
+    ),
+    "change how an attempt ended": lambda prey: prey.patch(
+        "ConfigMap", prey.ended_entry(), _note(ledger.OUTCOME, "{}")
+    ),
+    "open an attempt that has ended": lambda prey: prey.patch(
+        "ConfigMap", prey.ended_entry(), _label(ledger.STATE, "open")
+    ),
+    "move the ledger to another namespace": lambda prey: prey.patch(
+        "ConfigMap", ledger.LEDGER_NAME, _note(ledger.NAMESPACE_UID, "other"), dry=True
+    ),
+    "move the ledger to another branch": lambda prey: prey.patch(
+        "ConfigMap", ledger.LEDGER_NAME, _note(ledger.SOURCE, "other"), dry=True
+    ),
+    "record an attempt that no branch asks for": lambda prey: prey.post(
+        "ConfigMap", prey.entry_manifest()
+    ),
+}
+
+# What it changes of a Job that is there.
+CHANGES: dict[str, Callable[[Prey], Call]] = {
+    "put a Job's deadline off": lambda prey: prey.patch(
+        "Job", prey.job(), {"spec": {"activeDeadlineSeconds": 10**8}}
+    ),
+    "have an ended Job deleted at once": lambda prey: prey.patch(
+        "Job", prey.job(), {"spec": {"ttlSecondsAfterFinished": 0}}
+    ),
+    "have a Job deleted, by an owner that does not exist": lambda prey: prey.patch(
+        "Job", prey.job(), {"metadata": OWNER}
+    ),
+    "take a Job for another entry's": lambda prey: prey.patch(
+        "Job", prey.job(), _note(ledger.ENTRY_UID, "other")
+    ),
+    "change what a Job runs": lambda prey: prey.patch(
+        "Job", prey.job(), {"spec": {"template": {"spec": {"dnsPolicy": "None"}}}}
+    ),
+    "run a Job's Pods side by side": lambda prey: prey.patch(
+        "Job", prey.job(), {"spec": {"parallelism": 2}}
+    ),
+    "end a Job that runs": lambda prey: prey.patch(
+        "Job", prey.job(), {"spec": {"activeDeadlineSeconds": 1}}
+    ),
+}
+
+# What it makes of a Job: places (`job.` its spec, `pod.` that of its Pod, `run.` and `prep.` the
+# containers) and what stands there; `+` adds to a list, None takes away.
+Changed = dict[str, Any]
+
+
+def _volume(**source: Any) -> Changed:
+    return {
+        "pod.volumes+": {"name": "more", **source},
+        "run.volumeMounts+": {"name": "more", "mountPath": "/more"},
+    }
+
+
+def _secret(name: str) -> Changed:
+    return {"pod.volumes.4.projected.sources+": {"secret": {"name": name, "optional": True}}}
+
+
+def jobs(images: dict[str, str]) -> dict[str, Changed]:
+    """Return the Jobs that no entry has, as changes to one that an entry has."""
+    base = images["base"]
+    return {
+        # images and commands
+        "an image that is not among the allowed ones": {"run.image": images["bare"]},
+        "an allowed image without its digest": {"run.image": base.split("@")[0] + ":latest"},
+        "another image that prepares the claim": {"prep.image": base},
+        "another command": {"run.command": ["sh", "-c", "id"]},
+        "arguments for the runner": {"run.args": ["id"]},
+        "another command that prepares the claim": {"prep.command": ["sh", "-c", "id"]},
+        "a claim prepared elsewhere": {"prep.env.2.value": ".dtp"},
+        "another script than the entry's": {"run.env+": {"name": "DTP_SCRIPT", "value": "/tmp/x"}},
+        "a command after the start": {
+            "run.lifecycle": {"postStart": {"exec": {"command": ["id"]}}}
+        },
+        "a container beside the job's": {
+            "pod.containers+": {"name": "more", "image": base, "securityContext": LOCKED}
+        },
+        # volumes
+        "a folder of the node": _volume(hostPath={"path": "/"}),
+        "a share of a server": _volume(nfs={"server": "192.0.2.1", "path": "/"}),
+        "another claim": _volume(persistentVolumeClaim={"claimName": "other"}),
+        "another claim instead": {"pod.volumes.0.persistentVolumeClaim.claimName": "other"},
+        "the workspace for writing": {"run.volumeMounts.0.readOnly": None},
+        "another job's directory for writing": {
+            "run.volumeMounts.2.subPath": "dtp-jobs/dtp-local/other"
+        },
+        "another attempt's state for writing": {"run.volumeMounts.3.subPath": ".dtp/state"},
+        "another entry's script": {"pod.volumes.3.configMap.name": "dtp-cluster"},
+        "more scratch than the cap": {"pod.volumes.2.emptyDir.sizeLimit": "300Gi"},
+        # Secrets and accounts
+        "another protocol's Secret": _secret("dtp-aws"),
+        "a Secret that nobody is granted": _secret("other"),
+        "a Secret in a variable": {
+            "run.env+": {
+                "name": "X",
+                "valueFrom": {"secretKeyRef": {"name": "other", "key": "key"}},
+            }
+        },
+        "a Secret as all variables": {"run.envFrom": [{"secretRef": {"name": "other"}}]},
+        "another account, with its token": {
+            "pod.serviceAccountName": "robot",
+            "pod.automountServiceAccountToken": True,
+        },
+        "the dispatcher's account, with its token": {
+            "pod.serviceAccountName": "dtp-dispatch",
+            "pod.automountServiceAccountToken": True,
+        },
+        "a token in a volume": {
+            "pod.volumes.4.projected.sources+": {"serviceAccountToken": {"path": "token"}}
+        },
+        # privileges
+        "all privileges": {"run.securityContext": {"privileged": True}},
+        "a capability": {"run.securityContext.capabilities.add": ["NET_ADMIN"]},
+        "root": {"pod.securityContext.runAsNonRoot": False, "pod.securityContext.runAsUser": 0},
+        "a writable root file system": {"run.securityContext.readOnlyRootFilesystem": False},
+        "no filter of system calls": {"pod.securityContext.seccompProfile": {"type": "Unconfined"}},
+        "a group that the settings do not name": {"pod.securityContext.supplementalGroups+": 4},
+        "the claim's files given to a group": {"pod.securityContext.fsGroup": 4},
+        "the user of other jobs": {
+            "pod.securityContext.runAsUser": 4000,
+            "pod.securityContext.runAsGroup": 4000,
+        },
+        "the node's network": {"pod.hostNetwork": True},
+        "the node's processes": {"pod.hostPID": True},
+        "a port of the node": {"run.ports": [{"containerPort": 8080, "hostPort": 8080}]},
+        "names that lead elsewhere": {
+            "pod.hostAliases": [{"ip": "192.0.2.1", "hostnames": ["s3.amazonaws.com"]}]
+        },
+        # place and amount
+        "a priority over all others": {"pod.priorityClassName": "system-node-critical"},
+        "a node of its choice": {"pod.nodeName": "node1"},
+        "nodes that are kept for others": {"pod.tolerations": [{"operator": "Exists"}]},
+        "more memory than the cap": {
+            "run.resources.requests.memory": "64Gi",
+            "run.resources.limits.memory": "64Gi",
+        },
+        "a device": {"run.resources.limits": {"memory": "64Mi", "example.org/gpu": "1"}},
+        "no deadline": {"job.activeDeadlineSeconds": None, "pod.activeDeadlineSeconds": None},
+        "a later deadline than the cap": {"pod.activeDeadlineSeconds": 10**7},
+        "two Pods at once": {"job.parallelism": 2, "job.completions": 2},
+        "more retries than the cap": {"job.backoffLimit": 50},
+        "one that is gone when it has ended": {"job.ttlSecondsAfterFinished": 0},
+        # names
+        "the labels of another application": {"labels.app": "database"},
+        "annotations for another controller": {"notes.example.org/inject": "yes"},
+        "an owner": {"metadata.ownerReferences": OWNER["ownerReferences"]},
+        "a finalizer": {"metadata.finalizers": HELD["finalizers"]},
+        "other Jobs' Pods taken for its own": {
+            "job.manualSelector": True,
+            "job.selector": {"matchLabels": {ledger.KIND: "attempt"}},
+        },
+    }
+
+
+# What a script tries, in its image with `$API`, `$NAMESPACE`. `OTHER` is another job's directory.
+OTHER = "/workspace/dtp-jobs/dtp-local/other"
+SHELL = {
+    "find a token of Kubernetes": "cat /var/run/secrets/kubernetes.io/serviceaccount/token",
+    "become root": 'python3 -c "import os; os.setuid(0)"',
+    "become another user": 'python3 -c "import os; os.setuid(4000)"',
+    "join another group": 'python3 -c "import os; os.setgroups([4])"',
+    "give a file to another user": "touch mine; chown 4000 mine",
+    "mount something": "mount -t tmpfs none /mnt",
+    "make a namespace of its own": "unshare --user true",
+    "make a device": "mknod disk b 8 0",
+    "open a raw socket": 'python3 -c "import socket as s; s.socket(s.AF_PACKET, s.SOCK_RAW)"',
+    "change the kernel's settings": "echo 1 >/proc/sys/kernel/panic",
+    "change a program of the image": "echo x >/bin/sh",
+    "change the runner": "echo x >/dtp/run.sh",
+    "change its entry's script": "echo x >/dtp-entry/script",
+    "change its Secret": "echo x >/var/run/dtp/secret/TOKEN",
+    "write at the root of the workspace": "echo x >/workspace/stray",
+    "write to another job's directory": f"echo x >{OTHER}/stray",
+    "write there through a symbolic link": f"ln -sfn {OTHER} link; echo x >link/stray",
+    "delete another job's file": f"rm -f {OTHER}/data",
+    "put a link where its directory stands": "cd ..; mv intruder away",
+    "change another attempt's state": "echo x >/workspace/.dtp/state/other/starts/1/end",
+    "write to a path that the settings open": "echo x >/workspace/shared/result",
+    "read another job's file, `visible: all`": f"grep data {OTHER}/data",
+    "read the state of other attempts, `visible: all`": "ls /workspace/.dtp/state/other",
+    "print its Secret": 'echo "$TOKEN"',
+    "fill the claim": "head -c 3000000 /dev/zero >large",
+    "remove the record of its own start": "rm -r /dtp-state/starts",
+}
+HIDDEN = {
+    "read another job's file, `visible: own`": f"grep data {OTHER}/data",
+    "read the state of other attempts, `visible: own`": "ls /workspace/.dtp/state/other",
+}
+
+# What a script does that shows in how it ends: the script, and what its end says of who stopped it.
+ENDS: dict[str, tuple[str, dict[str, str]]] = {
+    "say that it succeeded": (
+        """#!/bin/bash
+printf '{"exit_code":0,"phase":"SUCCEEDED"}' >/dev/termination-log
+printf '{"exit_code":0}' >/dtp-state/result.json
+exit 7
+""",
+        {"FAILED .*exit 7": "the container's own exit code counts"},
+    ),
+    "go on after its time": (
+        "#!/bin/bash\n#DTP time=20s\ntrap '' TERM\nwhile :; do sleep 1; done\n",
+        {"FAILED .*longer": "kubelet"},
+    ),
+    "start processes without end": (
+        "#!/bin/bash\nfor i in $(seq 9999); do sleep 90 & done\nwait\n",
+        {"FAILED .*memory": "kernel: memory limit"},
+    ),
+    "fill the disk of the node": (
+        '#!/bin/bash\nhead -c 300M /dev/zero >"$TMPDIR/large"\nsleep 90\n',
+        {"FAILED .*disk": "kubelet"},
+    ),
+}
+
+# What a script reaches, in a namespace whose values open this machine's address (`$HERE`) and no
+# other private one. `tests/cluster/cluster network start` gives the node addresses for the rest.
+REACHES = {
+    "a server in the internet": "http://203.0.113.7",
+    "any server's port for names": "http://10.99.99.99:53",
+    "a private network that the values open": "http://$HERE",
+    "another private network": "http://10.99.99.99",
+    "the metadata address of clouds": "http://169.254.169.254",
+    "the API server": "$API",
+    "the API server, by its Service": "https://$KUBERNETES_SERVICE_HOST",
+    "the node's kubelet": "https://$NODE_IP:10250",
+    "another Pod": "http://$POD:8000",
+}
+REACHED_FROM = "another Pod reaches the job's"

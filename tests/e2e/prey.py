@@ -1,0 +1,185 @@
+"""A site to be attacked: what there is, requests with the dispatcher's token, and who says no."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubernetes.client import ApiException
+
+from dtp_action.core import ledger, manifests
+from dtp_action.core.model import Entry, Spec
+from tests import builders
+from tests.admin import PATHS, a_spec
+from tests.e2e.site import Site
+
+Wire = dict[str, Any]
+Call = tuple[str, str, Wire | None]  # method, path, body
+
+NOTHING = "**nothing**"
+# Who stopped it, by what was said.
+SAID = {
+    "ValidatingAdmissionPolicy": "policy",
+    "violates PodSecurity": "Pod Security",
+    "cannot \\w+ resource": "RBAC",
+    "field is immutable|Invalid value|Forbidden: ": "API server",
+    "Read-only file system": "read-only mount",
+    "Permission denied": "file permissions",
+    "[Oo]peration not permitted|are you root|resource busy": "kernel",
+    "No such file": "not there",
+    "403": "RBAC",
+    "000": "network",
+}
+PARTS = {
+    "metadata": ("metadata",),
+    "labels": ("spec", "template", "metadata", "labels"),
+    "notes": ("spec", "template", "metadata", "annotations"),
+    "job": ("spec",),
+    "pod": ("spec", "template", "spec"),
+    "run": ("spec", "template", "spec", "containers", "0"),
+    "prep": ("spec", "template", "spec", "initContainers", "0"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prey:
+    """A site, with the requests that an attacker makes of it."""
+
+    site: Site
+    spec: Spec  # of a small job
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def namespace(self) -> str:
+        return self.site.namespace.name
+
+    # --- requests ---
+
+    def path(self, kind: str, name: str = "", namespace: str = "") -> str:
+        return PATHS[kind].format(namespace or self.namespace) + (name and f"/{name}")
+
+    def get(self, kind: str, name: str = "", namespace: str = "") -> Call:
+        return "GET", self.path(kind, name, namespace), None
+
+    def delete(self, kind: str, name: str = "") -> Call:
+        return "DELETE", self.path(kind, name), None
+
+    def post(self, kind: str, body: Wire | None, rest: str = "", namespace: str = "") -> Call:
+        return "POST", self.path(kind, namespace=namespace) + rest, body
+
+    def patch(self, kind: str, name: str, body: Wire, *, dry: bool = False) -> Call:
+        """Ask for a change; dry: without effect, where the site could not go on after it."""
+        return "PATCH", self.path(kind, name) + ("?dryRun=All" if dry else ""), body
+
+    # --- what there is ---
+
+    def entry_manifest(self) -> Wire:
+        ref = f"dtp-local/prey-{next(self.numbers)}"
+        return ledger.entry_manifest(builders.a_draft(ref, spec=self.spec))
+
+    def entry(self) -> str:
+        """Make an entry; return its name."""
+        return str(self._made("ConfigMap", self.entry_manifest())["metadata"]["name"])
+
+    def ended_entry(self) -> str:
+        """Make an entry whose attempt has ended; return its name."""
+        made = self._made("ConfigMap", self.entry_manifest())
+        entry = ledger.load_entry(made["metadata"])
+        self.site.namespace.connect().settle(entry, builders.an_outcome(), "")
+        return entry.name
+
+    def job(self) -> str:
+        """Make a Job whose Pod cannot start, for want of its entry; return its name."""
+        manifest = manifests.job(self.some_entry(), self.spec)
+        return str(self._made("Job", manifest)["metadata"]["name"])
+
+    def some_entry(self) -> Entry:
+        return builders.an_entry(f"dtp-local/prey-{next(self.numbers)}")
+
+    def changed_job(self, changes: Wire) -> Wire:
+        """Return a Job with other things at these places."""
+        manifest = copy.deepcopy(manifests.job(self.some_entry(), self.spec))
+        for place, value in changes.items():
+            _put(manifest, place, value)
+        return manifest
+
+    def _made(self, kind: str, manifest: Wire) -> Wire:
+        return self.site.namespace.dispatcher.call("POST", self.path(kind), manifest)
+
+    # --- who says no ---
+
+    def refuses(self, call: Call) -> str:
+        """Make a request with the dispatcher's token; return who refused it."""
+        try:
+            self.site.namespace.dispatcher.call(*call)
+        except ApiException as error:
+            return who(json.loads(error.body)["message"])
+        return NOTHING
+
+
+def who(said: str) -> str:
+    """Return who says this."""
+    for words, name in SAID.items():
+        if re.search(words, said):
+            return name
+    raise AssertionError(f"who says: {said}?")
+
+
+def make_prey(site: Site) -> Prey:
+    settings = site.namespace.connect().settings()
+    return Prey(site=site, spec=a_spec(settings, site.namespace.images["base"]))
+
+
+def _put(manifest: Wire, place: str, value: Any) -> None:
+    part, _, rest = place.partition(".")
+    *steps, last = (
+        [*PARTS[part], *rest.split(".")]
+        if part not in ("labels", "notes")
+        else [
+            *PARTS[part],
+            rest,
+        ]
+    )
+    at: Any = manifest
+    for step in steps:
+        at = at[int(step)] if isinstance(at, list) else at[step]
+    if last.endswith("+"):
+        at[last[:-1]] = [*at.get(last[:-1], ()), value]
+    elif value is None:
+        del at[last]
+    else:
+        at[int(last) if isinstance(at, list) else last] = value
+
+
+# --- a script that tries things ------------------------------------------------------------------
+
+HEAD = """\
+#!/bin/bash
+try() { # NUMBER COMMAND
+  out=$(eval "$2" 2>&1 </dev/null)
+  printf 'TRIED %s %s %s\\n' "$1" "$?" "$(tail -n 1 <<<"$out" | cut -c1-200)"
+}
+"""
+
+
+def script(tries: dict[str, str]) -> str:
+    """Return a script that tries all of it."""
+    lines = [f"try {number} {shlex.quote(text)}" for number, text in enumerate(tries.values())]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def tried(site: Site, ref: str, tries: dict[str, str]) -> dict[str, tuple[int, str]]:
+    """Return the exit code of each of a script's tries, and what was said."""
+    log = site.logs(ref)
+    told = {
+        int(number): (int(code), said)
+        for number, code, said in re.findall(r"^TRIED (\d+) (\d+) (.*)$", log, re.MULTILINE)
+    }
+    assert len(told) == len(tries), log
+    return {what: told[number] for number, what in enumerate(tries)}

@@ -1,0 +1,175 @@
+"""What an attacker can do, and what stops it: all of it is tried, and the docs say what came of it.
+
+The tables of docs/explanation/security.md are held to it, a column by each kind of namespace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.admin import wait_for
+from tests.e2e import attacks, page
+from tests.e2e.conftest import Sites
+from tests.e2e.page import Found
+from tests.e2e.prey import NOTHING, Call, Prey, make_prey, script, tried, who
+
+Told = Callable[[str, Found], None]
+
+COLUMNS = {  # how the chart is installed, and whether the namespace has the Pod Security label
+    "profile `cluster`": ("cluster", True),
+    "profile `namespace`": ("namespace", True),
+    "without the label": ("namespace", False),
+}
+IMAGES = ("base", "aws")  # those that the settings allow
+
+
+@pytest.fixture(scope="module", params=COLUMNS)
+def column(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def prey(column: str, sites: Sites, images: dict[str, str]) -> Iterator[Prey]:
+    """Yield a site with what there is to steal and to break."""
+    profile, labelled = COLUMNS[column]
+    allowed = [images[name].partition("@")[0] for name in IMAGES]
+    with sites(profile=profile, images=allowed, writable=["shared"]) as site:
+        admin, name = site.admin, site.namespace.name
+        if not labelled:
+            key = "pod-security.kubernetes.io/enforce"
+            admin.patch("Namespace", name, metadata={"labels": {key: None}})
+        for secret in ("dtp-local", "dtp-aws", "other"):
+            admin.create("Secret", secret, name, stringData={"TOKEN": f"the token of {secret}"})
+        admin.create("ServiceAccount", "robot", name)
+        furnish(site.claim)
+        site.dispatch()  # so that there is a ledger
+        yield make_prey(site)
+
+
+def furnish(claim: Path) -> None:
+    """Put another job's file on the claim, another attempt's state, and a path for all."""
+    for folder in ("dtp-jobs/dtp-local/other", ".dtp/state/other/starts/1", "shared"):
+        (claim / folder).mkdir(parents=True)
+        for part in (claim / folder, *(claim / folder).relative_to(claim).parents):
+            (claim / part).chmod(0o777)
+    (claim / "dtp-jobs/dtp-local/other/data").write_text("data of another job\n")
+
+
+@pytest.fixture
+def told(column: str) -> Told:
+    """Return what holds a table's column to what was found."""
+
+    def check(table: str, found: Found) -> None:
+        page.hold(table, column, found, tuple(COLUMNS))
+
+    return check
+
+
+# --- with the dispatcher's token -----------------------------------------------------------------
+
+
+def test_what_the_dispatchers_token_can_ask_for(prey: Prey, told: Told) -> None:
+    told("powers", asked(prey, attacks.POWERS))
+
+
+def test_what_the_dispatchers_token_can_change_of_a_job(prey: Prey, told: Told) -> None:
+    told("changes", asked(prey, attacks.CHANGES))
+
+
+def asked(prey: Prey, calls: dict[str, Callable[[Prey], Call]]) -> Found:
+    return {what: prey.refuses(call(prey)) for what, call in calls.items()}
+
+
+def test_what_jobs_the_dispatchers_token_can_make(
+    prey: Prey, told: Told, images: dict[str, str]
+) -> None:
+    made, found = {}, {}
+    for what, changes in attacks.jobs(images).items():
+        job = prey.changed_job(changes)
+        found[what] = prey.refuses(prey.post("Job", job))
+        made[job["metadata"]["name"]] = what
+    waiting = {name for name, what in made.items() if found[what] == NOTHING}
+    wait_for(lambda: waiting <= pods_of(prey).keys(), f"what becomes of {waiting}", 120)
+    for name, by in pods_of(prey).items():
+        if name in waiting:
+            found[made[name]] = by
+            prey.site.admin.delete("Job", name, prey.namespace)
+    told("jobs", found)
+
+
+def pods_of(prey: Prey) -> Found:
+    """Return by the name of each Job who refused its Pod, or that nothing did."""
+    admin, namespace = prey.site.admin, prey.namespace
+    events = admin.call("GET", f"/api/v1/namespaces/{namespace}/events")["items"]
+    refused = {
+        event["involvedObject"]["name"]: who(event["message"])
+        for event in events
+        if event["reason"] == "FailedCreate"
+    }
+    owners = [pod["metadata"]["ownerReferences"] for pod in admin.list("Pod", namespace)]
+    return refused | {owner["name"]: NOTHING for (owner,) in owners}
+
+
+def test_an_attempt_cannot_be_run_a_second_time(prey: Prey, told: Told) -> None:
+    site = prey.site
+    site.merge(once="#!/bin/bash\necho ran >>ran\n")
+    name = site.dispatch(wait=120).rows["dtp-local/once"]["name"]
+    kept = site.admin.get("Job", name, prey.namespace)
+    site.delete_job(name)  # as Kubernetes does some time after the end
+    again = {
+        "metadata": {key: kept["metadata"][key] for key in ("name", "labels", "annotations")},
+        "spec": kept["spec"],
+    }
+    for place in (again["spec"], again["spec"]["template"]["metadata"]["labels"]):
+        for key in [
+            one for one in place if one == "selector" or "-uid" in one or "job-name" in one
+        ]:
+            del place[key]
+    by = prey.refuses(prey.post("Job", again))
+    if by == NOTHING:
+        wait_for(
+            lambda: site.admin.get("Job", name, prey.namespace)["status"].get("succeeded"), "it"
+        )
+        ran = (site.place("dtp-local/once") / "ran").read_text()
+        by = NOTHING if ran != "ran\n" else "the fence"
+    told("again", {"run an attempt again, when its Job is gone": by})
+
+
+# --- from the shell of a job ---------------------------------------------------------------------
+
+
+def test_what_a_script_can_do(prey: Prey, told: Told) -> None:
+    site = prey.site
+    site.write("dtp-local/intruder", script(attacks.SHELL))
+    for number, (text, _) in enumerate(attacks.ENDS.values()):
+        site.write(f"dtp-local/end-{number}", text)
+    site.commit()
+    rows = site.dispatch(wait=200).rows
+    found = stopped(prey, "dtp-local/intruder", attacks.SHELL)
+    for number, (what, (_, ends)) in enumerate(attacks.ENDS.items()):
+        row = rows[f"dtp-local/end-{number}"]
+        end = f"{row['phase']} {row['reason']}"
+        by = [name for words, name in ends.items() if re.match(words, end)]
+        assert by or row["phase"] == "SUCCEEDED", f"{what}: {end}"
+        found[what] = by[0] if by else NOTHING
+    site.namespace.settle_settings(**site.namespace.values["settings"] | {"visible": "own"})
+    site.merge(blindfolded=script(attacks.HIDDEN))
+    site.dispatch(wait=120)
+    told("shell", found | stopped(prey, "dtp-local/blindfolded", attacks.HIDDEN))
+
+
+def stopped(prey: Prey, ref: str, tries: dict[str, str]) -> Found:
+    """Return what stopped each of a script's tries."""
+    found = tried(prey.site, ref, tries)
+    return {what: who(said) if code else NOTHING for what, (code, said) in found.items()}
+
+
+# --- at last, since the site is not to be used after it -------------------------------------------
+
+
+def test_what_the_dispatchers_token_can_write_to_the_ledger(prey: Prey, told: Told) -> None:
+    told("ledger", asked(prey, attacks.LEDGER))

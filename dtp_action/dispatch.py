@@ -330,14 +330,16 @@ class Report:
     observed: Observed
     actions: tuple[Action, ...]
     rejected: tuple[Finding, ...]
-    bad: tuple[Entry, ...] = ()  # attempts open in this run that did not end well
+    bad: tuple[Entry, ...] = ()  # attempts waited for that did not end well
+    open: frozenset[str] = frozenset()  # names of those that have not ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait for what is open, and with which clock and sleep."""
+    """How long to wait, for what, and with which clock and sleep."""
 
     seconds: float
+    of: frozenset[str] | None = None  # beside what the run starts; None: all that is open
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     watch: Callable[[Observed], None] = field(default=lambda _observed: None)
@@ -390,17 +392,19 @@ def run(
     planned = planner.plan(desired, observed, policy)
     done = apply_all(cluster, planned.actions, observed)
     mine = {entry.name for entry in observed.entries if entry.outcome is None}
+    mine &= mine if patience.of is None else patience.of
     idle = all(isinstance(action, Hold) for action in done)
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
     mine |= _opened(done)
     observed, later = _wait(cluster, desired, policy, patience, mine)
-    ended = [entry for entry in observed.entries if entry.name in mine and entry.outcome]
+    followed = [entry for entry in observed.entries if entry.name in mine]
     return Report(
         observed=observed,
         actions=(*done, *later),
         rejected=planned.rejected,
-        bad=tuple(e for e in ended if e.outcome and e.outcome.phase is not Phase.SUCCEEDED),
+        bad=tuple(e for e in followed if e.outcome and e.outcome.phase is not Phase.SUCCEEDED),
+        open=frozenset(entry.name for entry in followed if not entry.outcome),
     )
 
 

@@ -28,7 +28,7 @@ from dtp_action.core.model import (
     Ref,
 )
 from dtp_action.core.pulls import Asked, History, Pulls, Say, Shown, Step, Write
-from dtp_action.core.telling import Page
+from dtp_action.core.telling import Page, Row
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import ConflictError, DtpError, UsageError
 
@@ -88,6 +88,7 @@ class Origins:
         self._commit = commit
         self.branch = branch
         self._pulls = pulls
+        self._by_commit: dict[str, Origin] = {}
         self._brought: dict[str, tuple[str | None, Sequence[Step]]] = {}
         self._known: dict[str, Origin] = {}
 
@@ -102,23 +103,34 @@ class Origins:
         wanted = list(paths)
         new = [path for path in wanted if path not in self._known]
         self._bring(new)
-        candidates = self._candidates({sha for path in new if (sha := self._brought[path][0])})
+        shas = {sha for path in new if (sha := self._brought[path][0])}
+        candidates = self._candidates(shas - self._by_commit.keys())
         for path in new:
             sha, line = self._brought[path]
-            if sha and sha in candidates:
+            if sha and sha in self._by_commit:
+                self._known[path] = self._by_commit[sha]
+            elif sha and sha in candidates:
                 self._known[path] = pulls.origin(sha, self.branch, candidates[sha], line)
             else:
                 self._known[path] = Origin(commit=sha or self._commit)
         return {path: self._known[path] for path in wanted}
 
+    def learn(self, origins: Iterable[Origin]) -> None:
+        """Take in what was asked before: GitHub need not be asked of these commits again."""
+        self._by_commit |= {origin.commit: origin for origin in origins if origin.asked}
+
     def lately(self, paths: Iterable[str], now: datetime) -> list[str]:
-        """Return the paths that came to the branch lately. Asks git alone."""
+        """Return the paths that came to the branch lately, or by a commit that is known."""
         wanted = list(paths)
         self._bring(wanted)
-        return [path for path in wanted if self._is_late(*self._brought[path], now)]
+        return [
+            path
+            for path in wanted
+            if self._brought[path][0] in self._by_commit or self._is_late(*self._brought[path], now)
+        ]
 
     def _is_late(self, sha: str | None, line: Sequence[Step], now: datetime) -> bool:
-        times = [step.authored for step in line if step.sha == sha]
+        times = [step.committed for step in line if step.sha == sha]
         return bool(times) and now - datetime.fromtimestamp(times[0], UTC) <= telling.KEPT_TRUE
 
     def _bring(self, paths: Iterable[str]) -> None:
@@ -142,7 +154,10 @@ def notes(
     desired: Desired, observed: Observed, policy: planner.Policy, origins: Origins
 ) -> list[tuple[Origin, Note]]:
     """Return what the branch asks for lately and does not run, with where it came from."""
-    planned = planner.plan(desired, observed, policy)
+    looked_after = telling.looked_after(observed)
+    told = [entry.origin for entry in observed.entries]
+    origins.learn(origin for origin in told if origin.pull_request in looked_after)
+    planned = planner.plan(desired, observed, replace(policy, only=None))
     found = telling.notes(desired, observed, planned)
     late = origins.lately((note.path for note in found), observed.now)
     whence = origins.of_paths(late)
@@ -213,7 +228,7 @@ def after_run(
     except DtpError as error:
         return Told(warnings=(_warning(error),))
     teller = _Teller(cluster=cluster, audience=audience, observed=observed, shown=shown)
-    urls = {page.number: teller.tell(page) for page in pages}
+    urls = {page.number: teller.tell(page.discreet() if shown.public else page) for page in pages}
     for commit, entries in by_commit.items():
         teller.mark(commit, entries, urls)
     told = [url for page in pages if (url := urls[page.number])]
@@ -241,12 +256,14 @@ class _Teller:
         if page.number not in self.shown.comments:
             return ""  # it is not there any more
         url = _address(page, self.shown, name)
+        if page.adopted and not url:
+            return ""
         if not telling.says(page, self.shown, name):
             say = telling.status(page, self._text(page), name)
             url = self._write(pulls.sticky(say, self.shown)) or url
         ended = telling.unmentioned(page, self.shown, name)
         if ended:
-            rows = report.rows(ended, self.observed)
+            rows = _fit(report.rows(ended, self.observed), self.shown)
             text = comment.mention(rows, author=page.author, cluster=name, comment_url=url)
             self._write(pulls.once(telling.mention(page, ended, text, name), self.shown))
         self._write(telling.repeated(page, self.shown, name))
@@ -255,7 +272,8 @@ class _Teller:
     def mark(self, commit: str, entries: Iterable[Entry], urls: Mapping[int, str]) -> None:
         """Set the status of a commit."""
         told = list(entries)
-        status = telling.commit_status(told, self.observed, self.audience.context)
+        rows = _fit(report.rows(telling.last_of(told), self.observed), self.shown)
+        status = telling.commit_status(rows, self.audience.context)
         url = next((urls.get(e.origin.pull_request or 0, "") for e in told), "")
         self._write(
             pulls.mark(commit, telling.with_url(status, url or self.audience.run_url), self.shown)
@@ -284,6 +302,11 @@ class _Teller:
             except DtpError as error:
                 self.warnings.append(_warning(error))
         return url
+
+
+def _fit(rows: list[Row], shown: Shown) -> list[Row]:
+    """Return rows as the readers of this repository may see them."""
+    return report.discreet(rows) if shown.public else rows
 
 
 def _shows_logs(audience: Audience, shown: Shown) -> bool:
@@ -389,6 +412,7 @@ class _Answering:
         if why := commands.refusal(command, self.asked, permission):
             return f"Not done: {why}"
         work, seen = self.begin()
+        seen = with_origins(seen, work.desired, work.origins)
         own = _own(command, work, seen, self.asked.number)
         if why := commands.foreign(command, permission, own):
             return f"Not done: {why}"
@@ -420,12 +444,12 @@ class _Answering:
         self.changed = work, after
         if held := [step.reason for step in done if isinstance(step, Hold)]:
             return f"Not done: {plain(held[0])}"
-        return comment.done_reply(report.jobs(after, refs=[ref])[0])
+        return comment.done_reply(_fit(report.jobs(after, refs=[ref]), self.shown)[0])
 
     def _status(self, seen: Observed, ref: Ref | None) -> str:
         wanted = [_last(seen, ref).ref] if ref else _brought(seen, self.asked.number)
         return comment.status(
-            report.jobs(seen, refs=wanted) if wanted else [],
+            _fit(report.jobs(seen, refs=wanted), self.shown) if wanted else [],
             (),
             {},
             cluster=self.audience.cluster,
@@ -438,7 +462,7 @@ class _Answering:
 
     def _log(self, cluster: Cluster, seen: Observed, ref: Ref, lines: int) -> str:
         entry = _last(seen, ref)
-        (row,) = report.jobs(seen, refs=[ref])
+        (row,) = _fit(report.jobs(seen, refs=[ref]), self.shown)
         if not _shows_logs(self.audience, self.shown):
             return comment.log_reply(row, None)
         if entry.outcome:

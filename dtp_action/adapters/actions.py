@@ -96,6 +96,13 @@ class Runner:
         return found
 
     @property
+    def public(self) -> bool:
+        """Whether anybody may read what this run says; yes, where nothing tells."""
+        with suppress(UsageError):
+            return _at(self.payload, "repository", "private") is not True
+        return True
+
+    @property
     def forbids_cluster(self) -> bool:
         """True where the run may act on what nobody has merged."""
         return self.event not in CLUSTER_EVENTS
@@ -251,9 +258,9 @@ def _property(value: object) -> str:
 # --- events: what they say, where it is of the form that GitHub gives it --------------------------
 
 
-def pull_request_base(event: Event) -> str | None:
-    """Return the commit that a pull request is to be merged onto."""
-    return _text(event, SHA, "pull_request", "base", "sha")
+def pull_request_head(event: Event) -> str | None:
+    """Return the last commit of a pull request."""
+    return _text(event, SHA, "pull_request", "head", "sha")
 
 
 def pull_request_branch(event: Event) -> str | None:

@@ -178,15 +178,16 @@ def _first_parents(directory: Path, commit: str) -> Iterator[tuple[Step, dict[st
     """
     step, brought = None, dict[str, bool]()
     options = ("-z", "-m", "--raw", "--no-abbrev", "--no-renames", "--no-relative")
-    shape = ("--first-parent", "--no-show-signature", "--format=%H %at %P")
+    shape = ("--first-parent", "--no-show-signature", "--format=%H %at %ct %P")
     records = _records(directory, "log", *options, *shape, commit)
     for record in records:
         facts = record.decode().split()
         if not record.lstrip().startswith(b":"):
             if step:
                 yield step, brought
-            sha, authored, *parents = facts
-            step, brought = Step(sha=sha, parents=tuple(parents), authored=int(authored)), {}
+            sha, authored, committed, *parents = facts
+            times = {"authored": int(authored), "committed": int(committed)}
+            step, brought = Step(sha=sha, parents=tuple(parents), **times), {}
             continue
         path = next(records).decode(errors="surrogateescape")
         _, _, before, after, _ = facts

@@ -49,7 +49,7 @@ TIMEOUT = 15  # seconds without a byte, each try
 TRIES = 5
 FIRST_PAUSE = 1.0
 SECONDARY_PAUSE = 60.0  # what GitHub asks for where a secondary limit names no time
-COMMITS, PULLS = 50, 20  # in one query
+COMMITS, PULLS = 50, 50  # in one query
 DONE = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 PACKED_LIMIT, LIMIT = 16 * 2**20, 64 * 2**20  # bytes of a status document, and of its artifact
 
@@ -184,15 +184,14 @@ class GitHubPulls:
             merged=bool(pull.get("merged")),
         )
 
-    def open_pull(self, head: str, branch: str) -> OpenPull | None:
+    def open_pulls(self, head: str, branch: str) -> tuple[OpenPull, ...]:
         does = "look for the open pull request"
         nodes = self._read(does, [OPEN], branch=branch)["pullRequests"]["nodes"]
-        found = [node for node in nodes if node["headRefOid"] == head]
-        if len(found) != 1:
-            return None
-        (pull,) = found
-        author = _login(pull["author"])
-        return OpenPull(number=pull["number"], base=pull["baseRefName"], author=author)
+        return tuple(
+            OpenPull(number=one["number"], base=one["baseRefName"], author=_login(one["author"]))
+            for one in nodes
+            if one["headRefOid"] == head
+        )
 
     def status_document(self, artifact: str) -> bytes | None:
         does, needs = "list the artifacts", "actions: read"

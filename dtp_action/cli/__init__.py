@@ -7,6 +7,7 @@ imported inside the command that needs them, so that `dtp --help` and `dtp check
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -51,6 +52,8 @@ class Commands(click.Group):
 @click.pass_context
 def dtp(ctx: click.Context, directory: Path) -> None:
     """Data transfers by pull request: merged scripts run in Pods on a shared claim, once each."""
+    if (runner := workflow()) and os.environ.get("DTP_KUBECONFIG"):
+        runner.refuse_cluster()  # whether or not the command would use it
     ctx.obj = directory
 
 

@@ -16,7 +16,6 @@ from dtp_action.cli.options import (
     Hub,
     Site,
     bounds_options,
-    branch_option,
     branch_options,
     catalog_option,
     format_option,
@@ -93,6 +92,8 @@ def dispatch(
     source = functools.partial(branch.ledger, site)
     done: list[Action] = []
     bad = False
+    # A workflow's minutes are paid for: it waits for what it starts, not for last week's transfer.
+    follow = frozenset[str]() if workflow() else None
     with watching(quiet=form == "json") as watch:
         for seconds in turns(wait, work.audience):
             result = loop.run(
@@ -100,7 +101,11 @@ def dispatch(
                 work.desired,
                 work.policy,
                 patience=loop.Patience(
-                    seconds=seconds, monotonic=time.monotonic, sleep=time.sleep, watch=watch
+                    seconds=seconds,
+                    of=follow,
+                    monotonic=time.monotonic,
+                    sleep=time.sleep,
+                    watch=watch,
                 ),
                 source=source,
                 rename=rename_source,
@@ -108,7 +113,8 @@ def dispatch(
             done += result.actions
             bad = bad or bool(result.bad)
             told = tell.everybody(work, result.observed)
-            if all(entry.outcome for entry in result.observed.entries):
+            follow = result.open
+            if not follow:
                 break
     end(work, hub, result.observed, form, done=done, rejected=result.rejected, told=told)
     return Exit.BAD_OUTCOME if wait and bad else Exit.DONE
@@ -151,24 +157,27 @@ def retry(
 @click.argument("ref", envvar="DTP_JOB")
 @request_option
 @site_options
-@branch_option
+@branch_options
 @hub_options
 @format_option
-def cancel(ref: str, request: str, site: Site, branch: str | None, hub: Hub, form: str) -> None:
+@click.pass_obj
+def cancel(
+    directory: Path, /, ref: str, request: str, site: Site, branch: Branch, hub: Hub, form: str
+) -> None:
     """End the active attempt of a job."""
     from dtp_action import dispatch as loop
     from dtp_action import settings, tell
     from dtp_action.core import planner
 
     job = read_ref(ref)
-    cluster = site.open()
+    work = begin(directory, site, branch, hub) if hub.github_token else None
+    cluster = work.cluster if work else site.open()
     observed = loop.look(cluster)
     action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
     done = loop.apply(cluster, action, observed) if action else []
     observed = loop.look(cluster)
-    audience = hub.audience(Branch(branch=branch).name, hub.pulls())
-    told = tell.after_run(cluster, audience, observed) if audience else tell.Told()
-    end(None, hub, observed, form, done=done, told=told, refs=[job])
+    told = tell.everybody(work, observed) if work else None
+    end(work, hub, observed, form, done=done, told=told, refs=[job])
 
 
 @click.command()

@@ -118,9 +118,10 @@ class Branch:
     """What counts as asked for, and whose ledger is meant."""
 
     branch: str | None
-    commit: str | None = None
-    catalog: str | None = None
-    source: str | None = None
+    commit: str | None
+    catalog: str | None
+    source: str | None
+    max_new: int | None
 
     @property
     def name(self) -> str | None:
@@ -146,7 +147,6 @@ class Branch:
 class Bounds:
     """What bounds a run."""
 
-    max_new: int = 25
     first_run: bool = False
     adopt: bool = False
     job: str | None = None
@@ -243,12 +243,12 @@ branch_options = options(
     commit_option,
     catalog_option,
     option("--source", metavar="TEXT", help="The branch that the ledger belongs to."),
-)
+    option("--max-new", type=click.IntRange(0),
+           help="Hold all new jobs when more than this many would start in one run (25)."),
+)  # fmt: skip
 bounds_options = options(
     "bounds",
     Bounds,
-    option("--max-new", default=Bounds.max_new, show_default=True, type=click.IntRange(0),
-           help="Hold all new jobs when more than this many would start in one run."),
     option("--first-run", is_flag=True, help="Start them, however many."),
     option("--adopt", is_flag=True, help="Record all new jobs as done, without running them."),
     option("--job", metavar="REF", help="Do nothing about other jobs."),
@@ -256,6 +256,10 @@ bounds_options = options(
 
 
 yes_or_no = click.Choice(["yes", "no"])
+log_option = option(
+    "--log-in-comment", type=click.Choice(["auto", "yes", "no"]), default="auto",
+    show_default=True, help="Logs on GitHub; auto: not in public repositories.",
+)  # fmt: skip
 hub_options = options(
     "hub",
     Hub,
@@ -266,6 +270,5 @@ hub_options = options(
            help="Names the cluster in comments and statuses; else the branch's name."),
     option("--comment", type=yes_or_no, default="yes", show_default=True,
            help="Whether pull requests get comments."),
-    option("--log-in-comment", type=click.Choice(["auto", "yes", "no"]), default="auto",
-           show_default=True, help="Ends of logs in comments; auto: not in public repositories."),
+    log_option,
 )  # fmt: skip

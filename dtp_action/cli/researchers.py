@@ -19,11 +19,11 @@ from dtp_action.cli.options import (
     warn,
     workflow,
 )
-from dtp_action.cli.work import Rows, print_json, read, working_catalog
+from dtp_action.cli.work import Rows, extended, print_json, read, working_catalog
 from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
-    from dtp_action.adapters.actions import Runner
+    from dtp_action.adapters.actions import Level, Runner
     from dtp_action.core.preview import Preview
     from dtp_action.core.pulls import Pulls
     from dtp_action.core.status_document import StatusDocument
@@ -88,6 +88,7 @@ def run(script: Path, host: bool, workspace: Path | None) -> int:
         help="A dispatch's status.json; else the newest that dispatch left on GitHub.")  # fmt: skip
 @commit_option
 @branch_option
+@catalog_option
 @hub_options
 @option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown",
         help="How to print.")  # fmt: skip
@@ -99,22 +100,36 @@ def preview(
     document: str | None,
     commit: str | None,
     branch: str | None,
+    catalog: str | None,
     hub: Hub,
     form: str,
 ) -> Exit:
     """Show what merging a pull request will do."""
+    pulls = hub.pulls()
+    proposals = proposed(base, commit, branch, pulls)
+    if not proposals:
+        click.echo("no open pull request has this commit: nothing to preview")
+    told = [show(directory, one, document, catalog, hub, pulls, form) for one in proposals]
+    return max(told, default=Exit.DONE)
+
+
+def show(
+    directory: Path,
+    proposal: Proposal,
+    document: str | None,
+    catalog: str | None,
+    hub: Hub,
+    pulls: Pulls | None,
+    form: str,
+) -> Exit:
+    """Print one preview; in a workflow, leave it there or on its pull request."""
     from dtp_action import tell
     from dtp_action.core import comment
     from dtp_action.core import preview as forms
-    from dtp_action.core.model import Severity
 
-    runner, pulls = workflow(), hub.pulls()
-    proposal = proposed(base, commit or "HEAD", branch, pulls)
-    if proposal is None:
-        click.echo("no open pull request has this commit: nothing to preview")
-        return Exit.DONE
-    name = hub.name(proposal.into)
-    seen = foreseen(directory, proposal, last_status(document, name, pulls))
+    runner, name = workflow(), hub.name(proposal.into)
+    last = last_status(document, name, proposal.into, pulls)
+    seen = foreseen(directory, proposal, last, catalog)
     text = comment.preview(seen, cluster=name, run_url=runner.run_url if runner else "")
     if form == "json":
         print_json(**forms.dump(seen))
@@ -122,19 +137,23 @@ def preview(
         click.echo(text)
     if runner:
         runner.summarise(text)
-        for finding in () if proposal.number else seen.all_findings:
-            runner.annotate(
-                "error" if finding.severity is Severity.ERROR else "warning",
-                finding.message,
-                file=finding.path,
-                line=finding.line,
-            )
     audience = hub.audience(proposal.into, pulls)
     if proposal.number and audience:
         for warning in tell.before_merge(audience, proposal.number, text).warnings:
             warn(warning)
         return Exit.DONE
+    if runner:
+        annotate(runner, seen)
     return Exit.BAD_OUTCOME if seen.rejected else Exit.DONE
+
+
+def annotate(runner: Runner, seen: Preview) -> None:
+    """Show findings beside their lines."""
+    from dtp_action.core.model import Severity
+
+    for finding in seen.all_findings:
+        level: Level = "error" if finding.severity is Severity.ERROR else "warning"
+        runner.annotate(level, finding.message, file=finding.path, line=finding.line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,47 +168,50 @@ class Proposal:
 
 
 def proposed(
-    base: str | None, commit: str, branch: str | None, pulls: Pulls | None
-) -> Proposal | None:
-    """Return what is asked about, as told or as the workflow's event says; None: nothing is."""
+    base: str | None, commit: str | None, branch: str | None, pulls: Pulls | None
+) -> list[Proposal]:
+    """Return what is asked about, as told or as the workflow's event says."""
+    from dtp_action.adapters import actions
+
     runner = workflow()
     if runner and runner.event == "workflow_run" and not base:
         return _of_finished_run(runner, pulls)
     event = runner.payload if runner else {}
-    from dtp_action.adapters import actions
-
-    found = base or actions.pull_request_base(event)
+    into = branch or actions.pull_request_branch(event)
+    # The branch as fetched, rather than as it was when the event was made: others merge meanwhile.
+    found = base or (into and f"refs/remotes/origin/{into}")
     if not found:
         raise UsageError(
             "nothing says what the change is merged into", hint="for example: --base origin/main"
         )
-    return Proposal(
-        commit=commit,
-        base=found,
-        into=branch or actions.pull_request_branch(event),
-        author=actions.pull_request_author(event),
-    )
+    head = commit or actions.pull_request_head(event) or "HEAD"
+    author = actions.pull_request_author(event)
+    return [Proposal(commit=head, base=found, into=into, author=author)]
 
 
-def _of_finished_run(runner: Runner, pulls: Pulls | None) -> Proposal | None:
-    """Return the open pull request whose head commit a finished run was about."""
+def _of_finished_run(runner: Runner, pulls: Pulls | None) -> list[Proposal]:
+    """Return the open pull requests whose head commit a finished run was about."""
     from dtp_action.adapters import actions
 
     head = actions.previewed(runner.payload)
-    pull = pulls.open_pull(*head) if pulls and head else None
-    if not head or not pull:
-        return None
-    return Proposal(
-        commit=head[0],
-        base=f"refs/remotes/origin/{pull.base}",
-        into=pull.base,
-        author=pull.author,
-        number=pull.number,
-    )
+    if not head or not pulls:
+        return []
+    return [
+        Proposal(
+            commit=head[0],
+            base=f"refs/remotes/origin/{pull.base}",
+            into=pull.base,
+            author=pull.author,
+            number=pull.number,
+        )
+        for pull in pulls.open_pulls(*head)
+    ]
 
 
-def last_status(file: str | None, cluster: str, pulls: Pulls | None) -> StatusDocument | None:
-    """Return how jobs stood after the last dispatch; None, with a word, where nobody knows."""
+def last_status(
+    file: str | None, cluster: str, branch: str | None, pulls: Pulls | None
+) -> StatusDocument | None:
+    """Return how jobs stood after the branch's last dispatch; None where nobody knows."""
     from dtp_action.core import status_document
 
     if file:
@@ -198,19 +220,24 @@ def last_status(file: str | None, cluster: str, pulls: Pulls | None) -> StatusDo
         return None
     try:
         content = pulls.status_document(status_document.artifact(cluster))
-        return status_document.load(content) if content else None
+        found = status_document.load(content) if content else None
     except DtpError as error:
         warn(f"{error.message}: the preview speaks conditionally")
         return None
+    return found if found and branch in (None, found.branch) else None
 
 
-def foreseen(directory: Path, proposal: Proposal, document: StatusDocument | None) -> Preview:
+def foreseen(
+    directory: Path, proposal: Proposal, document: StatusDocument | None, catalog: str | None
+) -> Preview:
     """Return what merging will do."""
     from dtp_action.adapters import checkout, shells
     from dtp_action.core import preview, scripts
 
     merge = checkout.merged(directory, proposal.base, proposal.commit)
     rows, remarks = preview.catalog_after(merge)
+    if catalog:
+        rows, remarks = extended(catalog, lambda: None), ()
     settings = document.settings if document else None
     desired = scripts.discover(merge.after, commit=merge.commit, catalog=rows, settings=settings)
     desired = scripts.reject(desired, (*remarks, *shells.syntax_findings(desired)))

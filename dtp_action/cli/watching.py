@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dtp_action.cli.options import Site, option, site_options, workflow
+from dtp_action.cli.options import Site, log_option, option, site_options, workflow
 from dtp_action.cli.work import Rows, attempts, print_json, read_ref
 from dtp_action.errors import UsageError
 
@@ -32,7 +32,9 @@ def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
     observed = loop.with_progress(cluster, loop.look(cluster))
     for ref in asked:
         attempts(ref, observed)
-    rows = report.jobs(observed, refs=asked, every=every)
+    runner = workflow()
+    fit = report.discreet if runner and runner.public else list
+    rows = fit(report.jobs(observed, refs=asked, every=every))
     if form == "json":
         source = observed.identity.source if observed.identity else None
         print_json(source=source, jobs=rows)
@@ -42,7 +44,7 @@ def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
         click.echo(markdown(observed, rows, tails))
     else:
         print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
-    if runner := workflow():
+    if runner:
         runner.summarise(markdown(observed, report.lately(rows, observed.now), {}))
         runner.output("jobs", json.dumps(rows))
 
@@ -80,12 +82,28 @@ def print_status(rows: Rows, verdict: str) -> None:
 @option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
 @option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
 @option("--follow", "-f", is_flag=True, help="Go on until the script ends.")
+@log_option
 @site_options
-def logs(ref: str, attempt: int | None, tail: int | None, follow: bool, site: Site) -> None:
+def logs(
+    ref: str,
+    attempt: int | None,
+    tail: int | None,
+    follow: bool,
+    log_in_comment: str,
+    site: Site,
+) -> None:
     """Print what a job printed."""
     from dtp_action import dispatch as loop
+    from dtp_action.core import secrets
     from dtp_action.core.logs import without_heartbeats
 
+    runner = workflow()
+    if runner and (log_in_comment == "no" or (log_in_comment == "auto" and runner.public)):
+        raise UsageError(
+            "a log is not printed where anybody may read it, or as log-in-comment says",
+            hint="its end is on the shared volume; to show logs here all the same, set the"
+            " input log-in-comment: yes",
+        )
     cluster = site.open()
     found = attempts(read_ref(ref), loop.look(cluster))
     chosen = [entry for entry in found if attempt in (None, entry.attempt)]
@@ -99,7 +117,8 @@ def logs(ref: str, attempt: int | None, tail: int | None, follow: bool, site: Si
         return
     newest = max(live, key=lambda pod: pod.created)
     for line in without_heartbeats(cluster.log(newest, lines=tail, follow=follow)):
-        sys.stdout.buffer.write(line)
+        shown = secrets.redact(line.decode(errors="replace")).encode() if runner else line
+        sys.stdout.buffer.write(shown)
         sys.stdout.buffer.flush()
 
 

@@ -87,7 +87,7 @@ def begin(
         queue_allowance=settings.queue_allowance,
         retention=settings.retention,
         run=uuid.uuid4().hex[:12],
-        max_new=bounds.max_new,
+        max_new=planner.MAX_NEW if branch.max_new is None else branch.max_new,
         first_run=bounds.first_run,
         adopt=bounds.adopt,
         only=read_ref(bounds.job) if bounds.job else None,
@@ -146,22 +146,26 @@ def end(
     """Print what was or would be done, and how the jobs stand; in a workflow, leave it there."""
     from dtp_action.core import report
 
-    actions, refused = report.actions(done), report.rejected(rejected)
-    rows = report.jobs(observed, refs=refs)
+    runner = workflow()
+    fit = report.discreet if runner and runner.public else list
+    actions, refused = fit(report.actions(done)), report.rejected(rejected)
+    rows = fit(report.jobs(observed, refs=refs))
     if form == "json":
         print_json(actions=actions, rejected=refused, jobs=rows)
     else:
         print_run(actions, refused, rows)
     for warning in told.warnings if told else ():
         warn(warning)
-    if runner := workflow():
-        leave(runner, hub, actions, refused, report.lately(rows, observed.now), told)
-        if work:
-            leave_status(runner, hub, work, observed)
+    if not runner:
+        return
+    name = hub.name(work.origins.branch if work else None)
+    leave(runner, name, actions, refused, report.lately(rows, observed.now), told)
+    if work:
+        leave_status(runner, name, work, observed)
 
 
 def leave(
-    runner: Runner, hub: Hub, actions: Rows, refused: Rows, rows: Rows, told: Told | None
+    runner: Runner, name: str, actions: Rows, refused: Rows, rows: Rows, told: Told | None
 ) -> None:
     """Leave a run's summary, annotations and outputs in the workflow."""
     from dtp_action.core import comment, report
@@ -169,7 +173,6 @@ def leave(
     for row in refused:
         runner.annotate("error", row["message"], file=row["path"], line=row["line"])
     warnings = told.warnings if told else ()
-    name = hub.name(None)
     runner.summarise(comment.summary(actions, refused, rows, cluster=name, warnings=warnings))
     urls = "\n".join(told.urls) if told else ""
     outputs = report.counts(actions, refused, rows) | {"comment-urls": urls}
@@ -178,19 +181,24 @@ def leave(
     runner.output("jobs", json.dumps(rows))
 
 
-def leave_status(runner: Runner, hub: Hub, work: Work, observed: Observed) -> None:
+def leave_status(runner: Runner, name: str, work: Work, observed: Observed) -> None:
     """Leave the status document for previews, to be uploaded under its name."""
-    from dtp_action.core import status_document
+    from dtp_action.core import report, status_document
 
-    branch = work.origins.branch
-    name = status_document.artifact(hub.name(branch))
-    path = runner.temp / "dtp" / name / "status.json"
+    artifact = status_document.artifact(name)
+    path = runner.temp / "dtp" / artifact / "status.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = observed.identity.source if observed.identity else None
-    document = status_document.dump(observed, work.settings, source=source, branch=branch)
+    document = status_document.dump(
+        observed,
+        work.settings,
+        source=observed.identity.source if observed.identity else None,
+        branch=work.origins.branch,
+        max_new=work.policy.max_new,
+    )
+    document["jobs"] = report.discreet(document["jobs"])  # who may read artifacts is not known
     path.write_text(json.dumps(document))
     runner.output("status-file", str(path))
-    runner.output("status-artifact", name)
+    runner.output("status-artifact", artifact)
 
 
 def print_run(actions: Rows, refused: Rows, rows: Rows) -> None:

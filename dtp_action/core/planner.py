@@ -43,6 +43,7 @@ from dtp_action.core.model import (
 )
 from dtp_action.errors import ConflictError, UsageError
 
+MAX_NEW = 25
 START_LAG = timedelta(minutes=1)  # another run may be making the Job of what it has recorded
 HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in the script"
 
@@ -60,7 +61,7 @@ class Policy:
     stuck_limit: int
     queue_allowance: int
     retention: int
-    max_new: int = 25
+    max_new: int = MAX_NEW
     first_run: bool = False
     adopt: bool = False
     by: str = "dispatch"
@@ -456,9 +457,8 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
     if status.phase.ended:
         told = f"attempt {last.attempt} of {ref} has ended: {status.reason}"
         raise ConflictError(told, hint="dtp dispatch settles it")
-    intent = last.intent or Intent(
-        why=Why.CANCEL, by=by, at=observed.now, request=request, started=status.started
-    )
+    new = Intent(why=Why.CANCEL, by=by, at=observed.now, request=request, started=status.started)
+    intent = replace(last.intent, request=request or last.intent.request) if last.intent else new
     return End(entry=last, intent=intent, reason=phases.intended(intent)[1])
 
 

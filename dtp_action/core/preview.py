@@ -127,13 +127,13 @@ def foresee(
     catalog: Catalog,
     document: StatusDocument | None = None,
     author: str | None = None,
-    max_new: int = 25,
 ) -> Preview:
     """Return what merging will do; `desired` is what the branch asks for after it.
 
     `author` is the pull request's. Grants are judged only where it and the settings are known.
     """
     settings = document.settings if document else None
+    max_new = document.max_new if document else planner.MAX_NEW
     resolve = _resolver(catalog, settings, author)
     jobs = tuple(_jobs(merge, desired, resolve, document))
     if document:

@@ -19,11 +19,15 @@ from dtp_action.core.model import Origin
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One commit of a branch's first-parent line. `authored` is in seconds since 1970."""
+    """One commit of a branch's first-parent line. Times are in seconds since 1970.
+
+    Merging by rebase keeps when it was authored; `committed` is when it came to be as it is.
+    """
 
     sha: str
     parents: tuple[str, ...]
     authored: int
+    committed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +281,7 @@ class Pulls(Protocol):
     def shown(self, numbers: Iterable[int], commits: Iterable[str], context: str) -> Shown:
         """Return our comments on these pull requests and our status on these commits.
 
-        One request, but for pull requests of more than 100 comments, or more than 20 of them.
+        One request, but for pull requests of more than 100 comments, or more than 50 of them.
         """
 
     def write(self, write: Write) -> str:
@@ -292,10 +296,10 @@ class Pulls(Protocol):
     def acknowledge(self, asked: Asked) -> None:
         """Put 👀 on a comment; a second time changes nothing."""
 
-    def open_pull(self, head: str, branch: str) -> OpenPull | None:
-        """Return the one open pull request whose last commit is `head`, on a branch so named.
+    def open_pulls(self, head: str, branch: str) -> tuple[OpenPull, ...]:
+        """Return the open pull requests whose last commit is `head`, on a branch so named.
 
-        The branch may lie in any fork. None also where more than one fits.
+        The branch may lie in any fork, and may be proposed to several branches of ours.
         """
 
     def status_document(self, artifact: str) -> bytes | None:

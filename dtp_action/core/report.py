@@ -5,6 +5,7 @@ The JSON forms are versioned and documented in docs/reference/json.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -117,6 +118,24 @@ def _ref_of(path: str) -> str | None:
         return str(Ref.parse(path)) if path.endswith(".sh") else None
     except ValueError:
         return None
+
+
+# An address, a port and a path behind it; a name of three parts or more.
+ADDRESS = re.compile(
+    r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?::?/[^\s\"',;)]*)?"
+    r"|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:])"
+    r"|(?<![\w./-])(?:[a-z0-9-]+\.){2,}[a-z][a-z0-9-]*(?::\d+)?(?::?/[^\s\"',;)]*)?"
+)
+
+
+def discreet(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows fit for everybody: a cluster's own words may name its machines and stores."""
+    return [
+        row
+        | {"reason": ADDRESS.sub("…", row["reason"])}
+        | {"warnings": [ADDRESS.sub("…", warning) for warning in row.get("warnings", ())]}
+        for row in found
+    ]
 
 
 LATELY = timedelta(days=7)

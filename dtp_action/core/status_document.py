@@ -29,6 +29,7 @@ from dtp_action.core.model import (
     Status,
     Why,
 )
+from dtp_action.core.planner import MAX_NEW
 from dtp_action.errors import UsageError
 
 LARGEST = 32 * 2**20  # bytes; an attempt takes about 800
@@ -42,6 +43,7 @@ class StatusDocument:
     settings: ClusterSettings | None  # None: the run that wrote it did not read them
     as_of: str  # RFC 3339
     branch: str | None
+    max_new: int = MAX_NEW  # what bounds a dispatch there
 
 
 def artifact(cluster_name: str) -> str:
@@ -50,7 +52,12 @@ def artifact(cluster_name: str) -> str:
 
 
 def dump(
-    observed: Observed, settings: ClusterSettings | None, *, source: str | None, branch: str | None
+    observed: Observed,
+    settings: ClusterSettings | None,
+    *,
+    source: str | None,
+    branch: str | None,
+    max_new: int = MAX_NEW,
 ) -> dict[str, Any]:
     """Return the document; `why` of an attempt that has not ended tells why it is being ended."""
     intents = {entry.name: entry.intent for entry in observed.entries if entry.intent}
@@ -63,6 +70,7 @@ def dump(
         "as_of": ledger.stamp(observed.now),
         "source": source,
         "branch": branch,
+        "max_new": max_new,
         "settings": cluster_settings.dump_shared(settings) if settings else None,
         "jobs": rows,
     }
@@ -143,6 +151,7 @@ DOCUMENT: Mapping[str, Field] = {
     "version": documents.version._replace(read=lambda value: documents.version.read(str(value))),
     "as_of": _time_field,
     "branch": _line_field,
+    "max_new": _count_field,
     "settings": Field(_settings),
     "jobs": Field(several(_attempt)),
 }
@@ -156,6 +165,7 @@ def _document(value: Any) -> StatusDocument:
         settings=told.get("settings"),
         as_of=ledger.stamp(now),
         branch=told.get("branch"),
+        max_new=told.get("max_new", MAX_NEW),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +29,7 @@ from dtp_action.core.model import (
     Why,
 )
 from dtp_action.core.planner import Plan
-from dtp_action.core.pulls import CommitStatus, Remove, Say, Shown, State, Write
+from dtp_action.core.pulls import Comment, CommitStatus, Remove, Say, Shown, State, Write
 
 Row = dict[str, Any]
 
@@ -48,6 +48,11 @@ class Page:
     rows: tuple[Row, ...] = ()
     notes: tuple[Note, ...] = ()
     ended: tuple[Entry, ...] = ()  # whose ends may be worth a mention
+    adopted: bool = False  # nothing of it was run here: told where there is a comment already
+
+    def discreet(self) -> Page:
+        """Return what everybody may read of it."""
+        return replace(self, rows=tuple(report.discreet(self.rows)))
 
     @property
     def open(self) -> bool:
@@ -67,30 +72,43 @@ def pages(observed: Observed, notes: Iterable[tuple[Origin, Note]]) -> tuple[Pag
     """Return the pages to look after: of all open jobs and notes, and of what ended lately."""
     by_number: dict[int, list[Entry]] = {}
     for entry in observed.entries:
-        if entry.origin.pull_request and not entry.adopted:
+        if entry.origin.pull_request:
             by_number.setdefault(entry.origin.pull_request, []).append(entry)
     noted: dict[int, list[tuple[Origin, Note]]] = {}
     for origin, note in notes:
         if origin.pull_request:
             noted.setdefault(origin.pull_request, []).append((origin, note))
-    wanted = noted.keys() | _looked_after(by_number, observed.now)
+    wanted = noted.keys() | looked_after(observed)
     return tuple(
         _page(number, by_number.get(number, []), noted.get(number, []), observed)
         for number in sorted(wanted)
     )
 
 
-def _looked_after(by_number: Mapping[int, list[Entry]], now: datetime) -> set[int]:
-    active = {n for n, of in by_number.items() if any(entry.outcome is None for entry in of)}
-    old = {n for n, of in by_number.items() if any(_ended_within(KEPT_TRUE, e, now) for e in of)}
-    return active | set(sorted(old - active)[-MOST_OLD:])
+def looked_after(observed: Observed) -> set[int]:
+    """Return the pull requests of what is open, of what ended lately, and a few older ones."""
+    fresh, old = set[int](), dict[int, datetime]()
+    for entry in observed.entries:
+        number, settled = entry.origin.pull_request, _settled(entry)
+        if not number:
+            continue
+        if settled is None or (_since(entry, observed) <= MENTIONED and not entry.adopted):
+            fresh.add(number)
+        elif _since(entry, observed) <= KEPT_TRUE:
+            old[number] = max(settled, old.get(number, settled))
+    newest = sorted(old, key=lambda number: (old[number], number))[-MOST_OLD:]
+    return fresh | set(newest)
 
 
-def _ended_within(age: timedelta, entry: Entry, now: datetime) -> bool:
-    if not entry.outcome or entry.adopted:
-        return False
-    told = entry.outcome.settled or entry.outcome.finished or entry.created
-    return now - told <= age
+def _settled(entry: Entry) -> datetime | None:
+    """Return when an attempt was told to have ended; None while it is open."""
+    end = entry.outcome
+    return (end.settled or end.finished or entry.created) if end else None
+
+
+def _since(entry: Entry, observed: Observed) -> timedelta:
+    """Return how long ago that was; nothing while it is open."""
+    return observed.now - (_settled(entry) or observed.now)
 
 
 def _page(
@@ -100,16 +118,17 @@ def _page(
     authors = [e.origin.author for e in entries] + [origin.author for origin, _ in notes]
     return Page(
         number=number,
+        adopted=bool(entries) and not notes and all(entry.adopted for entry in entries),
         author=next(filter(None, authors), None),
         rows=tuple(report.rows([last[ref] for ref in sorted(last)], observed)),
         notes=tuple(note for _, note in notes),
-        ended=tuple(e for e in entries if _is_news(e, observed.now)),
+        ended=tuple(entry for entry in entries if _is_news(entry, observed)),
     )
 
 
-def _is_news(entry: Entry, now: datetime) -> bool:
+def _is_news(entry: Entry, observed: Observed) -> bool:
     """Tell whether the end of an attempt is worth a comment of its own."""
-    if not entry.outcome or not _ended_within(MENTIONED, entry, now):
+    if not entry.outcome or entry.adopted or _since(entry, observed) > MENTIONED:
         return False
     if entry.notify is Notify.NEVER or entry.outcome.why in WITHDRAWN:
         return False
@@ -164,15 +183,18 @@ def status(page: Page, text: str, cluster: str) -> Say:
 
 def unmentioned(page: Page, shown: Shown, cluster: str) -> tuple[Entry, ...]:
     """Return the ends that no comment of ours has told of."""
-    begin = _mention_marker(cluster)
-    bodies = [comment.body for comment in shown.comments.get(page.number, ())]
-    told = {
-        word
-        for body in bodies
-        if body.startswith(begin)
-        for word in body.removeprefix(begin).partition(" -->")[0].split()
-    }
+    told = {mark for _, marks in _mentions(page, shown, cluster) for mark in marks}
     return tuple(entry for entry in page.ended if _mark(entry) not in told)
+
+
+def _mentions(page: Page, shown: Shown, cluster: str) -> list[tuple[Comment, frozenset[str]]]:
+    """Return our mentions on a pull request, each with the marks of the ends it tells of."""
+    begin = _mention_marker(cluster)
+    return [
+        (ours, frozenset(ours.body.removeprefix(begin).partition(" -->")[0].split()))
+        for ours in shown.comments.get(page.number, ())
+        if ours.body.startswith(begin)
+    ]
 
 
 def mention(page: Page, ended: Iterable[Entry], text: str, cluster: str) -> Say:
@@ -182,14 +204,16 @@ def mention(page: Page, ended: Iterable[Entry], text: str, cluster: str) -> Say:
 
 
 def repeated(page: Page, shown: Shown, cluster: str) -> list[Write]:
-    """Return what removes mentions that two runs at the same moment made of the same ends."""
-    begin, seen, again = _mention_marker(cluster), set[str](), list[Write]()
-    for ours in shown.comments.get(page.number, ()):
-        marker = ours.body.partition("\n")[0].strip()
-        if marker.startswith(begin) and marker in seen:
-            again.append(Remove(comment=ours))
-        seen.add(marker)
-    return again
+    """Return what removes mentions that say no more than another: runs may overlap."""
+    found = _mentions(page, shown, cluster)
+    return [
+        Remove(comment=ours)
+        for at, (ours, marks) in enumerate(found)
+        if any(
+            marks < other or (marks == other and place < at)
+            for place, (_, other) in enumerate(found)
+        )
+    ]
 
 
 def _mention_marker(cluster: str) -> str:
@@ -205,23 +229,25 @@ def _mark(entry: Entry) -> str:
 
 
 def commits(observed: Observed) -> dict[str, list[Entry]]:
-    """Return the attempts to be told by commit: those open, and those that ended lately."""
+    """Return all attempts of each commit of which something is open, or ended lately."""
     found: dict[str, list[Entry]] = {}
-    lately = [
-        entry
-        for entry in observed.entries
-        if not entry.adopted
-        and (not entry.outcome or _ended_within(MENTIONED, entry, observed.now))
-    ]
-    for entry in sorted(lately, key=lambda entry: entry.attempt):
-        found.setdefault(entry.origin.commit, []).append(entry)
-    return found
+    for entry in sorted(observed.entries, key=lambda entry: entry.attempt):
+        if not entry.adopted:
+            found.setdefault(entry.origin.commit, []).append(entry)
+    return {
+        commit: entries
+        for commit, entries in found.items()
+        if any(_since(entry, observed) <= KEPT_TRUE for entry in entries)
+    }
 
 
-def commit_status(entries: Iterable[Entry], observed: Observed, context: str) -> CommitStatus:
+def last_of(entries: Iterable[Entry]) -> list[Entry]:
+    """Return each job's last attempt; attempts come oldest first."""
+    return list({entry.ref: entry for entry in entries}.values())
+
+
+def commit_status(rows: list[Row], context: str) -> CommitStatus:
     """Return what a commit is told of the jobs that it brought."""
-    last = {entry.ref: entry for entry in entries}
-    rows = report.rows(last.values(), observed)
     return CommitStatus(context=context, state=_state(rows), description=comment.description(rows))
 
 

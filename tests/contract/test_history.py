@@ -42,6 +42,7 @@ def test_the_line_is_told_down_to_the_oldest_commit_asked_for_and_no_further(
             sha=there.head(),
             parents=(there.head("HEAD^1"), there.head("HEAD^2")),
             authored=BEGIN + DAY * 4,
+            committed=BEGIN + DAY * 4,
         ),
     )
     assert [step.sha for step in checkout.brought_by(there.root, "HEAD", [A]).line] == [

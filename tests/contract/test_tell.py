@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ from dtp_action.adapters import checkout
 from dtp_action.adapters.pulls import GitHubPulls
 from dtp_action.core import catalog, naming, pulls, scripts
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Phase, Ref
+from dtp_action.core.model import Phase, Ref, Why
 from dtp_action.errors import UnavailableError
 from dtp_action.tell import Audience, Origins, Told, Work
 from tests import builders as b
 from tests.fakes import FakeCluster, Fault
 from tests.github import fake
-from tests.github.branches import Branches
+from tests.github.branches import BEGIN, DAY, Branches
 from tests.github.fake import US, GitHub
 from tests.unit.test_dispatch import Clock
 from tests.world import World
 
 ROWS = catalog.parse("version: 1\nprotocols: {local: {image: registry.example/x:1}}\n", "test")
 SCRIPT = "#!/bin/sh\necho {}\n"
+LONG = "#!/bin/sh\n#DTP time=7d\necho\n"
 STATUS = pulls.marker("status", "campus")
 
 
@@ -284,6 +286,92 @@ def test_a_cluster_that_cannot_be_read_while_telling_is_a_warning(site: Site) ->
     assert "no answer" in site.run().warnings[0]
 
 
+def test_every_end_is_told_however_many_there_are(site: Site) -> None:
+    site.max_new = 60
+    for number in range(1, 56):
+        site.merge(number, f"job-{number}")
+    site.run()
+    for number in range(1, 56):
+        site.finish(f"job-{number}")
+    site.run()
+    assert all(len(site.mentions(number)) == 1 for number in range(1, 56))
+    assert all("1 done" in site.status(number) for number in range(1, 56))
+
+
+def test_an_old_long_job_is_told_though_many_newer_ones_have_ended(site: Site) -> None:
+    site.max_new = 60
+    for number in range(1, 31):
+        site.merge(number, f"job-{number}", text=LONG)
+    site.run()
+    for number in range(2, 31):
+        site.finish(f"job-{number}")
+    site.run()
+    site.world.run(job("job-1"))
+    site.world.pass_time(4 * 86_400)
+    site.world.finish(job("job-1"))
+    site.run()
+    assert len(site.mentions(1)) == 1
+
+
+def test_a_commit_that_had_a_failure_does_not_turn_green(site: Site) -> None:
+    merge = site.merge(7, "a", "b", text=LONG)
+    site.run()
+    site.finish("a", 1)
+    site.run()
+    site.world.run(job("b"))
+    site.world.pass_time(4 * 86_400)
+    site.world.finish(job("b"))
+    site.run()
+    assert site.github.said(merge)[-1] == ("dtp / campus", "failure")
+
+
+def test_a_status_that_could_not_be_set_for_two_days_is_set_then(site: Site) -> None:
+    merge = site.merge(7, "a")
+    site.run()
+    site.finish("a")
+    site.github.denied.add("statuses")
+    site.run()
+    site.world.pass_time(2 * 86_400)
+    site.github.denied.clear()
+    site.run()
+    assert site.github.said(merge)[-1] == ("dtp / campus", "success")
+
+
+def test_overlapping_mentions_leave_the_one_that_says_most(site: Site) -> None:
+    site.merge(7, "a", "b")
+    site.run()
+    site.finish("a")
+    site.run()
+    (first,) = site.mentions(7)
+    site.github.comments = [c for c in site.github.comments if c.body != first]
+    site.finish("b")
+    site.run()
+    (both,) = site.mentions(7)
+    site.github.comment(7, first, US)
+    site.run()
+    assert site.mentions(7) == [both]
+
+
+def test_adoption_ends_a_preview_that_stands_already(site: Site) -> None:
+    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a")})
+    audience = site.work().audience
+    assert audience
+    tell.before_merge(audience, 7, "When merged: 1 job runs")
+    site.branches.merge(pull)
+    work = site.work()
+    work = replace(work, policy=replace(work.policy, adopt=True))
+    dispatch.run(
+        work.cluster,
+        work.desired,
+        work.policy,
+        patience=Clock().patience(0),
+        source=lambda observed: b.SOURCE,
+    )
+    tell.everybody(work, dispatch.look(work.cluster))
+    assert "adopted" in site.status(7)
+    assert site.mentions(7) == []
+
+
 # --- what does not run ---------------------------------------------------------------------------
 
 
@@ -305,6 +393,41 @@ def test_a_changed_job_that_is_held_is_told_where_it_was_changed(site: Site) -> 
     site.run()
 
     assert "/dtp retry dtp-local/a" in site.status(8)
+
+
+def test_a_rebase_of_old_commits_is_news(site: Site) -> None:
+    pull = site.branches.pull(7, {path("bad"): "#!/bin/perl\n"})
+    site.branches.days += 30
+    site.branches.rebase(pull)
+    site.world.now = datetime.fromtimestamp(BEGIN + DAY * site.branches.days, UTC)
+    site.run()
+    assert "rejected" in site.status(7)
+
+
+def test_what_is_held_stays_told_while_another_job_is_run_by_name(site: Site) -> None:
+    site.merge(7, "a")
+    site.merge(8, "bad", text="#!/bin/perl\n")
+    site.run()
+    before = site.status(8)
+    work = site.work()
+    work = replace(work, policy=replace(work.policy, only=Ref("local", "a")))
+    tell.everybody(work, dispatch.look(work.cluster))
+    assert site.status(8) == before
+
+
+def test_a_rejected_script_stays_told_as_long_as_its_pull_requests_comment_is_kept(
+    site: Site,
+) -> None:
+    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a"), path("bad"): "#!/bin/perl\n"})
+    site.branches.merge(pull)
+    site.world.now = datetime.fromtimestamp(BEGIN + DAY * site.branches.days, UTC)
+    site.run()
+    site.world.pass_time(6 * 86_400)
+    site.finish("a")
+    site.run()
+    site.world.pass_time(3 * 86_400)
+    site.run()
+    assert "1 rejected" in site.status(7)
 
 
 def test_an_old_rejected_script_is_no_news(site: Site) -> None:
@@ -537,6 +660,43 @@ def test_a_cluster_that_is_away_is_told_without_its_address_and_the_comment_can_
     failed.fault = None
     assert "dtp-local/a" in failed.deliver(comment)[0]
     assert failed.world.jobs_made[job("a", 2)] == 1
+
+
+def test_an_author_has_a_say_though_github_was_away_when_the_job_was_recorded(
+    site: Site,
+) -> None:
+    site.github.permissions["ada"] = "read"
+    site.merge(7, "a")
+    site.github.troubles.append(fake.query_error("Something", "FORBIDDEN", times=2))
+    site.run()
+    (answer,) = site.answer("/dtp status")
+    assert "dtp-local/a" in answer
+
+
+def test_a_cancel_delivered_again_does_not_end_a_later_attempt(failed: Site) -> None:
+    failed.answer("/dtp retry dtp-local/a", by="grace")
+    stuck = b.an_intent(Why.STUCK)
+    name = job("a", 2)
+    failed.world.entries[name] = replace(failed.world.entries[name], intent=stuck)
+    comment = failed.github.comment(7, "/dtp cancel dtp-local/a", "grace")
+    failed.deliver(comment)
+    intent = failed.world.entries[name].intent
+    assert intent
+    assert (intent.why, intent.request) == (Why.STUCK, f"comment-{comment.id}")
+
+
+def test_a_public_repository_is_not_told_addresses(site: Site) -> None:
+    site.github.visibility = "public"
+    site.merge(7, "a")
+    site.run()
+    site.run()
+    why = "MountVolume.SetUp failed: mount.nfs: mounting 10.20.30.40:/export/lab failed"
+    site.world.make_wait(job("a"), "ContainerCreating")
+    site.world.add_event(site.world.pods[job("a")][-1].uid, f"FailedMount: {why}")
+    site.world.pass_time(600)
+    site.run()
+    assert "mounting" in site.status(7)
+    assert "10.20" not in str(site.github.comments) + str(site.github.statuses)
 
 
 def test_status_is_answered_with_the_jobs_of_the_pull_request(failed: Site) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +122,13 @@ def merge(workflow: Workflow, script: str, number: int = 7) -> str:
     return workflow.branches.merge(workflow.branches.pull(number, {A: script}))
 
 
+def proposal(workflow: Workflow) -> dict[str, Any]:
+    """Return the event of the pull request that is checked out."""
+    workflow.branches.git("update-ref", "refs/remotes/origin/main", "main")
+    head = {"sha": workflow.branches.head(), "ref": "patch"}
+    return {"pull_request": {"base": {"ref": "main"}, "head": head, "user": {"login": "ada"}}}
+
+
 def test_a_run_leaves_summary_outputs_status_and_comment(workflow: Workflow) -> None:
     merge(workflow, "#!/bin/sh\necho moved\n")
     step = workflow.step("dispatch", wait="60")
@@ -141,9 +149,52 @@ def test_what_a_script_printed_is_no_workflow_command(workflow: Workflow) -> Non
     step = workflow.step("dispatch", wait="60")
     assert step.code == 1
     assert step.outputs["result"] == "bad-outcome"
-    logs = workflow.step("logs", job="dtp-local/a")
+    logs = workflow.step("logs", job="dtp-local/a", log_in_comment="yes")
     assert "owned" in logs.out
     assert not [line for line in step.commands() + logs.commands() if "owned" in line]
+
+
+def test_a_log_is_not_printed_where_anybody_may_read_it(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\necho the secret of life\n")
+    workflow.step("dispatch", wait="60")
+    public = {"repository": {"private": False}}
+    for payload in (public, {}):
+        step = workflow.step("logs", "workflow_dispatch", payload, job="dtp-local/a")
+        assert step.code == 2
+        assert "log-in-comment: yes" in step.out
+        assert "secret of life" not in step.out
+    private = {"repository": {"private": True}}
+    step = workflow.step("logs", "workflow_dispatch", private, job="dtp-local/a")
+    assert "secret of life" in step.out
+
+
+def test_a_log_that_is_printed_is_redacted(workflow: Workflow) -> None:
+    token = "ghp_" + "a1B2" * 9
+    merge(workflow, f"#!/bin/sh\necho {token[:10]}''{token[10:]}\n")
+    workflow.step("dispatch", wait="60")
+    step = workflow.step("logs", job="dtp-local/a", log_in_comment="yes")
+    assert "[redacted]" in step.out
+    assert token not in step.out
+
+
+def test_a_push_does_not_wait_for_last_weeks_transfer(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\nsleep 100\n")
+    workflow.step("dispatch")
+    begun = time.monotonic()
+    step = workflow.step("dispatch", wait="90")
+    assert step.outputs["open"] == "1"
+    assert time.monotonic() - begun < 60
+    workflow.step("cancel", job="dtp-local/a")
+
+
+def test_a_kubeconfig_on_a_pull_requests_event_is_refused_whatever_the_command(
+    workflow: Workflow,
+) -> None:
+    workflow.branches.pull(8, {A: "#!/bin/sh\necho\n"})
+    event = proposal(workflow)
+    step = workflow.step("preview", "pull_request", event, kubeconfig="apiVersion: v1\n")
+    assert step.code == 2
+    assert "must not be used on the event pull_request" in step.out
 
 
 def test_a_rejected_script_is_annotated_on_its_line(workflow: Workflow) -> None:
@@ -177,7 +228,7 @@ def test_the_preview_is_exact_with_the_last_dispatchs_status(workflow: Workflow)
     merge(workflow, "#!/bin/sh\nexit 7\n")
     done = workflow.step("dispatch", wait="60")
     workflow.branches.pull(8, {A: "#!/bin/sh\nexit 0\n"})
-    event = {"pull_request": {"base": {"sha": workflow.branches.head("main"), "ref": "main"}}}
+    event = proposal(workflow)
     step = workflow.step("preview", "pull_request", event, status=done.outputs["status-file"])
     assert step.code == 0, step.out
     assert "attempt 2" in step.summary
@@ -187,7 +238,7 @@ def test_the_preview_is_exact_with_the_last_dispatchs_status(workflow: Workflow)
 
 def test_the_preview_of_a_rejected_script_fails_on_its_line(workflow: Workflow) -> None:
     workflow.branches.pull(8, {A: "#!/bin/sh\n#DTP memry=1Gi\n"})
-    event = {"pull_request": {"base": {"sha": workflow.branches.head("main"), "ref": "main"}}}
+    event = proposal(workflow)
     step = workflow.step("preview", "pull_request", event)
     assert step.code == 1
     assert any(line.startswith(f"::error file={A},line=2::") for line in step.commands())

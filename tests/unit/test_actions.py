@@ -448,7 +448,13 @@ def changed(event: Any, path: tuple[str, ...], value: Any) -> Any:
     return event | {path[0]: changed(event[path[0]], path[1:], value)}
 
 
-PULL_REQUEST = {"pull_request": {"base": {"sha": SHA, "ref": "main"}, "user": {"login": "ada-l"}}}
+PULL_REQUEST = {
+    "pull_request": {
+        "base": {"ref": "main"},
+        "head": {"sha": SHA},
+        "user": {"login": "ada-l"},
+    }
+}
 COMMENT = {
     "action": "created",
     "issue": {"pull_request": {"url": "https://…"}},
@@ -473,7 +479,7 @@ ODD: tuple[Any, ...] = (
 
 
 def test_event_of_a_pull_request_names_base_and_author() -> None:
-    assert actions.pull_request_base(PULL_REQUEST) == SHA
+    assert actions.pull_request_head(PULL_REQUEST) == SHA
     assert actions.pull_request_branch(PULL_REQUEST) == "main"
     assert actions.pull_request_author(PULL_REQUEST) == "ada-l"
     bot = changed(PULL_REQUEST, ("pull_request", "user", "login"), "renovate[bot]")
@@ -511,8 +517,8 @@ def test_only_runs_on_pull_requests_are_previewed(event: Any) -> None:
 @pytest.mark.parametrize(
     ("read", "event", "path"),
     [
-        (actions.pull_request_base, PULL_REQUEST, ("pull_request", "base", "sha")),
-        (actions.pull_request_base, PULL_REQUEST, ("pull_request", "base")),
+        (actions.pull_request_head, PULL_REQUEST, ("pull_request", "head", "sha")),
+        (actions.pull_request_head, PULL_REQUEST, ("pull_request", "head")),
         (actions.pull_request_branch, PULL_REQUEST, ("pull_request", "base", "ref")),
         (actions.pull_request_author, PULL_REQUEST, ("pull_request", "user", "login")),
         (actions.pull_request_author, PULL_REQUEST, ("pull_request",)),

@@ -187,7 +187,7 @@ def test_what_is_told_until_the_job_has_ended(case: str, words: str) -> None:
     ("pod", "events", "words"),
     [
         (None, (), "handed to the cluster"),
-        (None, ("FailedCreate: Error creating: x",), "cannot make its container: Error creating: x"),
+        (None, ("FailedCreate: Error creating: x",), "make its container: Error creating: x"),
         ({}, (), "its container is being prepared"),
         (
             {"unscheduled": "pod has unbound immediate PersistentVolumeClaims"},

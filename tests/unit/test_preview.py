@@ -75,6 +75,8 @@ def foresee(before: Branch, after: Branch, *entries: Entry, **how: Any) -> Previ
     """Return the preview of a change, conditional unless entries or a look are given."""
     look = how.pop("look", b.observed(entries, now=600) if entries else None)
     document = read_back(look, **how.pop("settings", {})) if look else None
+    if document and "max_new" in how:
+        document = replace(document, max_new=how.pop("max_new"))
     return judged(a_merge(of(before), of(after)), document, **how)
 
 

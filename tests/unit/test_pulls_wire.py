@@ -101,7 +101,7 @@ def test_a_storage_that_drips_ends_with_patience(reached: tuple[GitHub, Any]) ->
 
 def test_a_name_of_a_branch_is_never_part_of_a_query(reached: tuple[GitHub, Any]) -> None:
     hostile = '") { number } } viewer { login } #'
-    assert connect().open_pull("a" * 40, hostile) is None
+    assert connect().open_pulls("a" * 40, hostile) == ()
     sent = json.loads(reached[1][0].request.body)
     assert hostile not in sent["query"]
     assert sent["variables"]["branch"] == hostile

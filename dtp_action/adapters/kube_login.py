@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3
 import yaml
@@ -110,6 +111,8 @@ def login(
     source = _source(kubeconfig) or (None if strict else _home())
     if source:
         user, own, ends = _from_kubeconfig(configuration, source, context, strict=strict, mask=mask)
+        if strict:
+            mask(urlsplit(configuration.host).hostname or "")  # everybody may read a workflow's log
     else:
         (user, own), ends = _from_account(configuration, strict=strict), None
     return Login(

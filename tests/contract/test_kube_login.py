@@ -356,6 +356,12 @@ def test_each_credential_is_masked_in_each_form_it_may_be_seen_in() -> None:
     assert {certificate, key, encoded(certificate), encoded(key)} <= set(masked)
 
 
+def test_the_servers_name_is_masked_in_a_workflow() -> None:
+    masked: list[str] = []
+    strictly(with_cluster(server="https://api.campus.example:6443"), mask=masked.append)
+    assert "api.campus.example" in masked
+
+
 def test_credentials_of_a_refused_kubeconfig_are_masked_first() -> None:
     masked: list[str] = []
     with pytest.raises(UsageError, match="proxy-url"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,20 @@ def test_a_manual_run_offers_what_the_command_line_has() -> None:
             asked = triggers(path)["workflow_dispatch"]["inputs"]["command"]
             assert set(asked["options"]) == set(COMMANDS) - {"preview", "answer"}
             assert asked["default"] == ACTION["inputs"]["command"]["default"] == "dispatch"
+
+
+def test_a_requests_repository_has_no_say_in_what_the_program_is_made_of(tmp_path: Path) -> None:
+    program = tmp_path / ".dtp-requests"
+    program.mkdir()
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, program)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "lab"\nversion = "1"\n[tool.uv.workspace]\nmembers = [".dtp-requests"]\n'
+    )
+    (tmp_path / "uv.toml").write_text('exclude-newer = "2001-01-01"\n')
+    uv = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
+    ran = subprocess.run(
+        [uv, "lock", "--check", "--offline", "--project", program],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr  # the lock beside it counts, and it fits

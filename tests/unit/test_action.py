@@ -21,7 +21,9 @@ STEP = ACTION["runs"]["steps"][-1]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*/*.yml"))
 OURS = re.compile(r"\./\.dtp-requests$|scidas/dtp-requests@")
-COMMANDS = ("dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer")
+COMMANDS = (
+    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer", "doctor",
+)  # fmt: skip
 # What is no option: what becomes argv, and whether there is a first step.
 ARGV, SETUP = {"command", "directory"}, "setup-uv"
 # Options that the Action leaves out: of a person at a terminal, or of the embedded cluster.

@@ -22,35 +22,56 @@ OWNER = {
 HELD = {"finalizers": ["example.org/never"]}
 LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 HELLO: Wire = {"metadata": {"name": "own"}}
-POD: Wire = {"containers": [{"name": "c", "image": "localhost/none"}]}
-TEMPLATE: Wire = {"metadata": {"labels": {"a": "b"}}, "spec": POD}
+POD: Wire = {
+    "restartPolicy": "Never",
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [{"name": "c", "image": "localhost/none", "securityContext": LOCKED}],
+}
+LABELS = {"app": "own"}
+DEPLOYMENT: Wire = {
+    "selector": {"matchLabels": LABELS},
+    "template": {"metadata": {"labels": LABELS}, "spec": POD | {"restartPolicy": "Always"}},
+}
+CRON_JOB: Wire = {
+    "schedule": "0 0 1 1 *",
+    "jobTemplate": {"spec": {"template": {"spec": POD}}},
+}
+ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
+DEBUGGER: Wire = {"name": "d", "image": "localhost/none", "securityContext": LOCKED}
 OTHER_NAMESPACE = "kube-system"
 
 # What it asks for that is not its business.
 POWERS: dict[str, Callable[[Prey], Call]] = {
     "read a Secret": lambda prey: prey.get("Secret", "dtp-local"),
     "list all Secrets": lambda prey: prey.get("Secret"),
-    "delete a Job": lambda prey: prey.delete("Job", "any"),
-    "delete an entry": lambda prey: prey.delete("ConfigMap", "any"),
+    "list the Secrets of another namespace": lambda prey: prey.get(
+        "Secret", namespace=OTHER_NAMESPACE
+    ),
+    "delete a Job": lambda prey: prey.delete("Job", prey.job()),
+    "delete an entry": lambda prey: prey.delete("ConfigMap", prey.entry()),
     "delete all ConfigMaps": lambda prey: prey.delete("ConfigMap"),
     "delete the claim": lambda prey: prey.delete("PersistentVolumeClaim", "workspace"),
-    "delete a Pod": lambda prey: prey.delete("Pod", "any"),
-    "evict a Pod": lambda prey: prey.post("Pod", {"metadata": {"name": "any"}}, "/any/eviction"),
+    "delete a Pod": lambda prey: prey.delete("Pod", prey.pod()),
+    "evict a Pod": lambda prey: prey.post("Pod", *prey.eviction()),
     "make a Pod": lambda prey: prey.post("Pod", HELLO | {"spec": POD}),
-    "make a CronJob": lambda prey: prey.post(
-        "CronJob", HELLO | {"spec": {"schedule": "* * * * *", "jobTemplate": {}}}
+    "make a CronJob": lambda prey: prey.post("CronJob", HELLO | {"spec": CRON_JOB}),
+    "make a Deployment": lambda prey: prey.post("Deployment", HELLO | {"spec": DEPLOYMENT}),
+    "run a command in a Pod": lambda prey: prey.post(
+        "Pod", None, f"/{prey.pod()}/exec?command=id&stdout=true"
     ),
-    "make a Deployment": lambda prey: prey.post("Deployment", HELLO | {"spec": {}}),
-    "run a command in a Pod": lambda prey: prey.post("Pod", None, "/any/exec?command=id"),
-    "attach to a Pod": lambda prey: prey.post("Pod", None, "/any/attach"),
-    "connect to a port of a Pod": lambda prey: prey.post("Pod", None, "/any/portforward"),
+    "attach to a Pod": lambda prey: prey.post("Pod", None, f"/{prey.pod()}/attach?stdout=true"),
+    "connect to a port of a Pod": lambda prey: prey.post(
+        "Pod", None, f"/{prey.pod()}/portforward?ports=80"
+    ),
     "add a container to a running Pod": lambda prey: prey.patch(
-        "Pod", "any/ephemeralcontainers", {"spec": {"ephemeralContainers": []}}
+        "Pod", f"{prey.pod()}/ephemeralcontainers", {"spec": {"ephemeralContainers": [DEBUGGER]}}
     ),
     "take the token of another account": lambda prey: prey.post(
-        "ServiceAccount", {"spec": {}}, "/default/token"
+        "ServiceAccount", {"spec": {}}, "/robot/token"
     ),
-    "give itself a role": lambda prey: prey.post("RoleBinding", HELLO),
+    "give itself a role": lambda prey: prey.post(
+        "RoleBinding", HELLO | {"roleRef": ROLE, "subjects": []}
+    ),
     "widen its own role": lambda prey: prey.patch("Role", "dtp-dispatch", {"rules": []}),
     "open the network": lambda prey: prey.delete("NetworkPolicy", "dtp-job"),
     "put the policy out of force": lambda prey: prey.delete(
@@ -61,9 +82,6 @@ POWERS: dict[str, Callable[[Prey], Call]] = {
     ),
     "make a ConfigMap in another namespace": lambda prey: prey.post(
         "ConfigMap", HELLO, namespace=OTHER_NAMESPACE
-    ),
-    "list the Secrets of another namespace": lambda prey: prey.get(
-        "Secret", namespace=OTHER_NAMESPACE
     ),
 }
 
@@ -82,7 +100,7 @@ LEDGER: dict[str, Callable[[Prey], Call]] = {
         "ConfigMap", ledger.SETTINGS_NAME, {"data": {"more": "yes"}}
     ),
     "have `dtp-cluster` deleted, by an owner that does not exist": lambda prey: prey.patch(
-        "ConfigMap", ledger.SETTINGS_NAME, {"metadata": OWNER}, dry=True
+        "ConfigMap", ledger.SETTINGS_NAME, {"metadata": OWNER}
     ),
     "change the cluster's certificates in `kube-root-ca.crt`": lambda prey: prey.patch(
         "ConfigMap", "kube-root-ca.crt", {"data": {"more": "yes"}}
@@ -129,7 +147,7 @@ CHANGES: dict[str, Callable[[Prey], Call]] = {
         "Job", prey.job(), {"spec": {"activeDeadlineSeconds": 10**8}}
     ),
     "have an ended Job deleted at once": lambda prey: prey.patch(
-        "Job", prey.job(), {"spec": {"ttlSecondsAfterFinished": 0}}
+        "Job", prey.ended_job(), {"spec": {"ttlSecondsAfterFinished": 0}}
     ),
     "have a Job deleted, by an owner that does not exist": lambda prey: prey.patch(
         "Job", prey.job(), {"metadata": OWNER}
@@ -148,8 +166,8 @@ CHANGES: dict[str, Callable[[Prey], Call]] = {
     ),
 }
 
-# What it makes of a Job: places (`job.` its spec, `pod.` that of its Pod, `run.` and `prep.` the
-# containers) and what stands there; `+` adds to a list, None takes away.
+# What it makes of a Job: `ref` says whose it is; at a place (`job.` its spec, `pod.` its Pod's,
+# `run.` and `prep.` the containers) stands something else; `+` adds to a list, None takes away.
 Changed = dict[str, Any]
 
 
@@ -194,9 +212,15 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         },
         "another attempt's state for writing": {"run.volumeMounts.3.subPath": ".dtp/state"},
         "another entry's script": {"pod.volumes.3.configMap.name": "dtp-cluster"},
+        "the directory of any job, in that job's name": {"ref": "dtp-local/other"},
         "more scratch than the cap": {"pod.volumes.2.emptyDir.sizeLimit": "300Gi"},
         # Secrets and accounts
         "another protocol's Secret": _secret("dtp-aws"),
+        "any protocol's Secret, in that protocol's name": {
+            "ref": "dtp-aws/own",
+            "pod.volumes.4.projected.sources.0.secret.name": "dtp-aws",
+        },
+        "a Secret that is granted to anybody": _secret("lab"),
         "a Secret that nobody is granted": _secret("other"),
         "a Secret in a variable": {
             "run.env+": {
@@ -224,7 +248,7 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         "no filter of system calls": {"pod.securityContext.seccompProfile": {"type": "Unconfined"}},
         "a group that the settings do not name": {"pod.securityContext.supplementalGroups+": 4},
         "the claim's files given to a group": {"pod.securityContext.fsGroup": 4},
-        "the user of other jobs": {
+        "any user that is not root": {
             "pod.securityContext.runAsUser": 4000,
             "pod.securityContext.runAsGroup": 4000,
         },

@@ -16,7 +16,7 @@ from kubernetes.client import ApiException
 from dtp_action.core import ledger, manifests
 from dtp_action.core.model import Entry, Spec
 from tests import builders
-from tests.admin import PATHS, a_spec
+from tests.admin import PATHS, a_spec, wait_for
 from tests.e2e.site import Site
 
 Wire = dict[str, Any]
@@ -99,20 +99,48 @@ class Prey:
         manifest = manifests.job(self.some_entry(), self.spec)
         return str(self._made("Job", manifest)["metadata"]["name"])
 
-    def some_entry(self) -> Entry:
-        return builders.an_entry(f"dtp-local/prey-{next(self.numbers)}")
+    def ended_job(self) -> str:
+        """Make a Job and end it, as the dispatcher may; return its name."""
+        name = self.job()
+        self.refuses(self.patch("Job", name, {"spec": {"activeDeadlineSeconds": 1}}))
+        job = f"the Job {name} to end"
+        wait_for(
+            lambda: self.site.admin.get("Job", name, self.namespace)["status"].get("failed"), job
+        )
+        return name
+
+    def pod(self) -> str:
+        """Make a Job; return the name of its Pod."""
+        name = self.job()
+        (pod,) = wait_for(lambda: self.site.pods(name), f"the Pod of {name}")
+        return str(pod["metadata"]["name"])
+
+    def eviction(self) -> tuple[Wire, str]:
+        pod = self.pod()
+        return {"metadata": {"name": pod}}, f"/{pod}/eviction"
+
+    def some_entry(self, ref: str = "") -> Entry:
+        return builders.an_entry(ref or f"dtp-local/prey-{next(self.numbers)}")
 
     def changed_job(self, changes: Wire) -> Wire:
-        """Return a Job with other things at these places."""
-        manifest = copy.deepcopy(manifests.job(self.some_entry(), self.spec))
-        for place, value in changes.items():
-            _put(manifest, place, value)
+        """Return a Job with other things at these places; `ref` says whose it is."""
+        entry = self.some_entry(changes.get("ref", ""))
+        manifest = copy.deepcopy(manifests.job(entry, self.spec))
+        for place in changes.keys() - {"ref"}:
+            _put(manifest, place, changes[place])
         return manifest
 
     def _made(self, kind: str, manifest: Wire) -> Wire:
         return self.site.namespace.dispatcher.call("POST", self.path(kind), manifest)
 
     # --- who says no ---
+
+    def gone(self, path: str) -> bool:
+        """Tell whether the object of this path is there no more, or another of its name."""
+        try:
+            return "deletionTimestamp" in self.site.admin.call("GET", path)["metadata"]
+        except ApiException as error:
+            return bool(error.status == 404)
 
     def refuses(self, call: Call) -> str:
         """Make a request with the dispatcher's token; return who refused it."""

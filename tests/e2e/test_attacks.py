@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.e2e import attacks, page
 from tests.e2e.conftest import Sites
 from tests.e2e.page import Found
 from tests.e2e.prey import NOTHING, Call, Prey, make_prey, script, tried, who
+from tests.e2e.site import Site
 
 Told = Callable[[str, Found], None]
 
@@ -24,7 +25,8 @@ COLUMNS = {  # how the chart is installed, and whether the namespace has the Pod
     "profile `namespace`": ("namespace", True),
     "without the label": ("namespace", False),
 }
-IMAGES = ("base", "aws")  # those that the settings allow
+GRANTS = {"lab": ["ada"]}
+WIDENED = "profile `cluster`, and the role `admin`"
 
 
 @pytest.fixture(scope="module", params=COLUMNS)
@@ -36,27 +38,29 @@ def column(request: pytest.FixtureRequest) -> str:
 def prey(column: str, sites: Sites, images: dict[str, str]) -> Iterator[Prey]:
     """Yield a site with what there is to steal and to break."""
     profile, labelled = COLUMNS[column]
-    allowed = [images[name].partition("@")[0] for name in IMAGES]
-    with sites(profile=profile, images=allowed, writable=["shared"]) as site:
-        admin, name = site.admin, site.namespace.name
+    allowed = [images[name].partition("@")[0] for name in ("base", "aws")]
+    with sites(profile=profile, images=allowed, writable=["shared"], grants=GRANTS) as site:
         if not labelled:
-            key = "pod-security.kubernetes.io/enforce"
-            admin.patch("Namespace", name, metadata={"labels": {key: None}})
-        for secret in ("dtp-local", "dtp-aws", "other"):
-            admin.create("Secret", secret, name, stringData={"TOKEN": f"the token of {secret}"})
-        admin.create("ServiceAccount", "robot", name)
-        furnish(site.claim)
+            labels = {"pod-security.kubernetes.io/enforce": None}
+            site.admin.patch("Namespace", site.namespace.name, metadata={"labels": labels})
+        furnish(site)
         site.dispatch()  # so that there is a ledger
         yield make_prey(site)
 
 
-def furnish(claim: Path) -> None:
-    """Put another job's file on the claim, another attempt's state, and a path for all."""
-    for folder in ("dtp-jobs/dtp-local/other", ".dtp/state/other/starts/1", "shared"):
-        (claim / folder).mkdir(parents=True)
-        for part in (claim / folder, *(claim / folder).relative_to(claim).parents):
-            (claim / part).chmod(0o777)
-    (claim / "dtp-jobs/dtp-local/other/data").write_text("data of another job\n")
+def furnish(site: Site) -> None:
+    """Put down Secrets, an account, another job's file, another's state, and a path for all."""
+    for secret in ("dtp-local", "dtp-aws", "lab", "other"):
+        token = {"TOKEN": f"the token of {secret}"}
+        site.admin.create("Secret", secret, site.namespace.name, stringData=token)
+    site.admin.create("ServiceAccount", "robot", site.namespace.name)
+    for path in ("dtp-jobs/dtp-local/other", ".dtp/state/other/starts/1", "shared"):
+        folder = site.claim / path
+        folder.mkdir(parents=True)
+        for part in (folder, *folder.parents):
+            if site.claim in part.parents:
+                part.chmod(0o777)
+    (site.place("dtp-local/other") / "data").write_text("data of another job\n")
 
 
 @pytest.fixture
@@ -64,7 +68,8 @@ def told(column: str) -> Told:
     """Return what holds a table's column to what was found."""
 
     def check(table: str, found: Found) -> None:
-        page.hold(table, column, found, tuple(COLUMNS))
+        more = (WIDENED,) if table == "powers" else ()
+        page.hold(table, column, found, (*COLUMNS, *more))
 
     return check
 
@@ -76,12 +81,31 @@ def test_what_the_dispatchers_token_can_ask_for(prey: Prey, told: Told) -> None:
     told("powers", asked(prey, attacks.POWERS))
 
 
+def test_what_the_policy_stops_where_somebody_gave_the_account_more(site: Site) -> None:
+    furnish(site)
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
+    account = {"kind": "ServiceAccount", "name": "dtp-dispatch", "namespace": site.namespace.name}
+    site.admin.create(
+        "RoleBinding", "mistake", site.namespace.name, roleRef=role, subjects=[account]
+    )
+    prey = make_prey(site)
+    wait_for(lambda: prey.refuses(prey.get("Secret")) == NOTHING, "the role to be given")
+    page.hold("powers", WIDENED, asked(prey, attacks.POWERS), (*COLUMNS, WIDENED))
+
+
 def test_what_the_dispatchers_token_can_change_of_a_job(prey: Prey, told: Told) -> None:
     told("changes", asked(prey, attacks.CHANGES))
 
 
 def asked(prey: Prey, calls: dict[str, Callable[[Prey], Call]]) -> Found:
-    return {what: prey.refuses(call(prey)) for what, call in calls.items()}
+    """Return who refused each; what is to be deleted by a trick is really gone where nobody did."""
+    found = {}
+    for what, make in calls.items():
+        method, path, body = make(prey)
+        found[what] = prey.refuses((method, path, body))
+        if found[what] == NOTHING and what.startswith("have "):
+            wait_for(partial(prey.gone, path), what)
+    return found
 
 
 def test_what_jobs_the_dispatchers_token_can_make(

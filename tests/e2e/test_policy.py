@@ -1,0 +1,286 @@
+"""The admission policies let pass all that dtp makes, and hold a job's Pod whoever makes it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from dtp_action.core import catalog, manifests
+from dtp_action.core.catalog import Catalog, Row
+from dtp_action.core.model import Ref, Spec
+from tests import builders as b
+from tests import chart
+from tests.admin import PATHS, Admin, Namespace, a_spec, make_namespace, remove_namespace
+
+Wire = dict[str, Any]
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
+IMAGES = {name: f"registry.example/{name}@{b.DIGEST}" for name in ("runner", "base", "other")}
+ENFORCE = "pod-security.kubernetes.io/enforce"
+LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+PLAIN: Wire = {
+    "claim": {"existing": "shared"},
+    "settings": {"groups": [], "dnsPolicy": "ClusterFirst"},
+}
+# What the golden Job with everything set was made under.
+EVERYTHING: Wire = {
+    "claim": {"existing": "lab-data"},
+    "settings": {
+        "groups": [2000, 3000],
+        "writable": ["shared/results"],
+        "grants": {"lab-keys": ["ada"], "aws": []},
+        "nodeSelector": {"zone": "a"},
+        "tolerations": [{"key": "transfer", "operator": "Exists"}],
+        "queue": "transfers",
+    },
+}
+# Letters that mean something to YAML, to templates, to CEL or to JSON; and caps in odd units.
+ODD: Wire = {
+    "settings": {
+        "groups": [2**31 - 1],
+        "writable": ["a \"b\" 'c' <d> & {{e}} ${f} # g: \u00fc", "-/%s/[h]"],
+        "grants": {"lab.keys": ["ada"]},
+        "images": ["registry.example/base", "registry.example:5000/"],
+        "nodeSelector": {"example.org/disk": "ssd"},
+        "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute"}],
+        "caps": {"cpu": "2500m", "memory": "8G", "disk": "20000000k", "time": "90m", "retries": 3},
+        "retention": "60d",
+        "queueAllowance": "90s",
+    },
+    "imagePullSecrets": ["dtp-registry"],
+}
+OVER: dict[str, tuple[Wire, str]] = {
+    "cpu": ({"cpu_millis": 2501}, "the caps of 2500m"),
+    "memory": ({"memory": 8 * 10**9 + 1}, "the caps of 2500m and 8G"),
+    "disk": ({"disk": 20 * 10**9 + 1}, "the cap of 20000000k"),
+    "time": ({"time": 5401}, "the cap of 90m"),
+    "retries": ({"retries": 4}, "the cap of 3 retries"),
+}
+
+
+@contextmanager
+def installed(admin: Admin, values: Wire) -> Iterator[Namespace]:
+    """Yield a namespace with the chart of these values; no Pod ever runs there."""
+    name = f"e-{secrets.token_hex(4)}"
+    try:
+        namespace = make_namespace(admin, name, IMAGES, None, profile="cluster", **values)
+        # Without the label of Pod Security: what it would refuse as well is the policies' here.
+        admin.patch("Namespace", name, metadata={"labels": {ENFORCE: None}})
+        yield namespace
+    finally:
+        remove_namespace(admin, name)
+
+
+@pytest.fixture(scope="module")
+def odd(admin: Admin) -> Iterator[Namespace]:
+    with installed(admin, ODD) as namespace:
+        yield namespace
+
+
+@pytest.mark.parametrize(
+    ("file", "values"), [("job-plain.yaml", PLAIN), ("job-everything.yaml", EVERYTHING)]
+)
+def test_the_golden_jobs_pass(admin: Admin, file: str, values: Wire) -> None:
+    with installed(admin, values) as namespace:
+        job = yaml.safe_load((GOLDEN / file).read_text())
+        job["spec"]["template"]["spec"]["serviceAccountName"] = (
+            "dtp-job"  # the chart knows no other
+        )
+        assert namespace.refusal("Job", job) == ""
+
+
+asked = st.fixed_dictionaries(
+    {
+        "cpu_millis": st.integers(1, 2500),
+        "memory": st.integers(1, 8 * 10**9),
+        "disk": st.integers(1, 20 * 10**9),
+        "time": st.integers(1, 5400),
+        "retries": st.integers(0, 3),
+        "resume": st.booleans(),
+        "secrets": st.sampled_from([(), ("lab.keys",)]),
+    }
+)
+
+
+@given(
+    ref=st.from_regex(Ref.PATTERN, fullmatch=True),
+    attempt=st.integers(1, 9999),
+    asked=asked,
+    transient=st.frozensets(st.integers(1, 255), max_size=3),
+    env=st.dictionaries(st.from_regex("[A-Z][A-Z0-9_]{0,9}", fullmatch=True), st.text("a$({ü")),
+)
+@hypothesis(deadline=None, max_examples=25, derandomize=True)
+def test_every_job_that_dtp_makes_passes(
+    odd: Namespace, ref: str, attempt: int, asked: Wire, transient: frozenset[int], env: Wire
+) -> None:
+    script, codes = b.a_script(ref, **asked), dict.fromkeys(transient, "")
+    row = Row(protocol=script.ref.protocol, image=IMAGES["base"], env=env, transient=codes)
+    spec = catalog.resolve(
+        script,
+        catalog=Catalog(rows={row.protocol: row}),
+        settings=odd.connect().settings(),
+        author="ada",
+    )
+    assert isinstance(spec, Spec), spec
+    entry = b.an_entry(ref, attempt)
+    assert odd.refusal("Job", manifests.job(entry, spec)) == ""
+
+
+@pytest.mark.parametrize("amount", OVER)
+def test_a_unit_over_a_cap_is_refused_with_the_cap(odd: Namespace, amount: str) -> None:
+    over, words = OVER[amount]
+    spec = replace(a_spec(odd.connect().settings(), IMAGES["base"]), **over)
+    said = odd.refusal("Job", manifests.job(b.an_entry("dtp-local/small"), spec))
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("image", "passes"),
+    [
+        (f"registry.example/base/more@{b.DIGEST}", True),
+        (f"registry.example/base:1@{b.DIGEST}", True),
+        (f"registry.example:5000/any/thing@{b.DIGEST}", True),
+        (f"registry.example/based@{b.DIGEST}", False),
+        (f"registry.example/other@{b.DIGEST}", False),
+        (f"registry.example/base@{b.DIGEST}0", False),
+        (f"registry.example/base@{b.DIGEST} ", False),
+        ("registry.example/base:1", False),
+        ("registry.example/base", False),
+    ],
+)
+def test_images_are_those_of_the_settings_by_digest(
+    odd: Namespace, image: str, passes: bool
+) -> None:
+    spec = replace(a_spec(odd.connect().settings(), IMAGES["base"]), image=image)
+    said = odd.refusal("Job", manifests.job(b.an_entry("dtp-local/small"), spec))
+    assert (said == "") is passes
+
+
+def test_a_secret_with_which_images_are_pulled_is_no_protocols(odd: Namespace) -> None:
+    settings = odd.connect().settings()
+    spec = replace(a_spec(settings, IMAGES["base"]), secrets=("dtp-registry",))
+    said = odd.refusal("Job", manifests.job(b.an_entry("dtp-registry/own"), spec))
+    assert "a Secret is neither" in said
+
+
+def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin: Admin) -> None:
+    with installed(admin, {}) as namespace:
+        entry = b.an_entry("dtp-local/yesterdays")
+        job = manifests.job(entry, a_spec(namespace.connect().settings(), IMAGES["base"]))
+        namespace.dispatcher.call("POST", PATHS["Job"].format(namespace.name), job)
+
+        namespace.settle_settings(groups=[5000])
+
+        assert "in the groups of the settings" in namespace.refusal("Job", job)
+        cluster = namespace.connect()
+        cluster.stop(entry)
+        cluster.retire(entry, 86_400)
+        spec = admin.get("Job", entry.name, namespace.name)["spec"]
+        assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (1, 86_400)
+
+
+@pytest.mark.parametrize("kind", ["ServiceAccount", "Group"])
+def test_whoever_acts_as_dispatcher_is_held_to_the_same(admin: Admin, kind: str) -> None:
+    name = f"e-{secrets.token_hex(4)}"
+    subject = {
+        "ServiceAccount": {"kind": kind, "name": "runner", "namespace": name},
+        "Group": {"kind": kind, "name": f"system:serviceaccounts:{name}"},
+    }[kind]
+    values: Wire = {"profile": "cluster", "dispatch": {"subjects": [subject]}}
+    try:
+        namespace = make_namespace(admin, name, IMAGES, None, **values)
+        admin.create("ServiceAccount", "runner", name)
+        runner = replace(namespace, kubeconfig=admin.kubeconfig_for(name, "runner"))
+        job = manifests.job(b.an_entry(), a_spec(namespace.connect().settings(), IMAGES["base"]))
+        job["metadata"]["finalizers"] = ["example.org/never"]
+        assert "neither owner nor finalizer" in runner.refusal("Job", job)
+    finally:
+        remove_namespace(admin, name)
+
+
+ADDED: dict[str, tuple[Wire, str]] = {
+    "as it is": ({}, ""),
+    "what the cluster's own admission adds": (
+        {
+            "tolerations": [{"key": "example.org/zone", "operator": "Exists"}],
+            "securityContext": {"fsGroup": 5000},
+            "imagePullSecrets": [{"name": "registry"}],
+        },
+        "",
+    ),
+    "another account": ({"serviceAccountName": "default"}, "runs as dtp-job"),
+    "a token": ({"automountServiceAccountToken": True}, "without its token"),
+    "the node's network": ({"hostNetwork": True}, "no part in its host"),
+    "root": ({"securityContext": {"runAsUser": 0, "runAsNonRoot": False}}, "no privilege"),
+    "no deadline": ({"activeDeadlineSeconds": None}, "has a deadline"),
+    "another claim": (
+        {"volumes": [{"name": "claim", "persistentVolumeClaim": {"claimName": "other"}}]},
+        "the one claim",
+    ),
+    "another Secret": (
+        {"volumes": [{"name": "secrets", "projected": {"sources": [{"secret": {"name": "x"}}]}}]},
+        "the one claim",
+    ),
+    "a token in a volume": (
+        {
+            "volumes": [
+                {
+                    "name": "secrets",
+                    "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]},
+                }
+            ]
+        },
+        "the one claim",
+    ),
+    "a folder of the node": (
+        {"volumes": [{"name": "tools", "hostPath": {"path": "/"}}]},
+        "the one claim",
+    ),
+}
+
+
+@pytest.mark.parametrize("added", ADDED)
+def test_a_jobs_pod_is_held_to_the_settings_whoever_makes_it(odd: Namespace, added: str) -> None:
+    change, words = ADDED[added]
+    said = refusal_of_pod(odd, change)
+    assert words in said
+    assert bool(said) is bool(words)
+
+
+def test_a_jobs_pod_runs_no_other_image_whoever_makes_it(odd: Namespace) -> None:
+    container = {"name": "more", "image": IMAGES["other"]}
+    more = {"containers": [container | {"securityContext": LOCKED}]}
+    assert "the images of a job's Pod" in refusal_of_pod(odd, more)
+
+
+def refusal_of_pod(namespace: Namespace, change: Wire) -> str:
+    """Return why not even the cluster's admin may make such a Pod of a job; '' where one may."""
+    spec = a_spec(namespace.connect().settings(), IMAGES["base"])
+    template = manifests.job(b.an_entry("dtp-local/small"), spec)["spec"]["template"]
+    name = b.an_entry("dtp-local/small").name
+    metadata = {"name": name, "labels": {"batch.kubernetes.io/job-name": name}}
+    pod = chart.merged(template, {"metadata": metadata}, {"spec": {}})
+    for key, value in change.items():
+        pod["spec"][key] = _changed(pod["spec"].get(key), value)
+    unlabelled = replace(namespace, kubeconfig=Path(namespace.admin.kubeconfig).read_text())
+    return unlabelled.refusal("Pod", pod)
+
+
+def _changed(old: Any, new: Any) -> Any:
+    """Return a mapping with these keys changed, a list of named things with these in it."""
+    if isinstance(new, dict):
+        return old | new
+    if isinstance(new, list) and old:
+        names = {one.get("name") for one in new}
+        return [*(one for one in old if one.get("name") not in names), *new]
+    return new

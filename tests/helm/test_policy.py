@@ -1,0 +1,53 @@
+"""The admission policies know the words of the ledger and of the Job, as the program has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dtp_action.core import ledger, manifests, quantities
+from tests.chart import EXISTING, Helm, find, merged
+
+VALUES = merged(EXISTING, {"profile": "cluster"})
+POLICY = "ValidatingAdmissionPolicy"
+
+
+def a_policy(helm: Helm, what: str) -> dict[str, Any]:
+    return dict(find(helm.template(VALUES), POLICY, f"dtp-{helm.namespace}-{what}")["spec"])
+
+
+def test_the_ledgers_policy_knows_its_keys(helm: Helm) -> None:
+    variables = {one["name"]: one["expression"] for one in a_policy(helm, "ledger")["variables"]}
+    told = variables["born"] + variables["grows"]
+    notes = {
+        key
+        for key, (where, kind, _, _) in ledger.KEYS.items()
+        if kind == "annotation" and not where.startswith("Job")
+    }
+    assert {key for key in notes if f'"{key}"' in told} == notes
+    holds = (ledger.SCRIPT_KEY, ledger.ATTEMPT_KEY, ledger.TAIL_KEY, ledger.OUTCOME_KEY)
+    assert all(f'"{key}"' in variables["holds"] for key in holds)
+
+
+def test_the_jobs_policy_leaves_room_for_every_start_and_no_more(helm: Helm) -> None:
+    spec = a_policy(helm, "jobs")
+    (run,) = [one for one in spec["validations"] if "retries" in one["message"]]
+    day, week = quantities.TIME.parse("1d"), quantities.TIME.parse("7d")
+    longest = (day + week + manifests.GRACE) * (5 + 1 + manifests.RESUMES)
+    assert f"<= {longest} " in run["expression"]
+
+
+@pytest.mark.parametrize("what", ["dispatcher", "jobs", "ledger", "made-jobs", "pods"])
+def test_a_policy_is_in_force_in_its_namespace_alone(helm: Helm, what: str) -> None:
+    spec = a_policy(helm, what)
+    here = {"matchLabels": {"kubernetes.io/metadata.name": helm.namespace}}
+    assert spec["matchConstraints"]["namespaceSelector"] == here
+    assert spec["failurePolicy"] == "Fail"
+    name = f"dtp-{helm.namespace}-{what}"
+    binding = find(helm.template(VALUES), "ValidatingAdmissionPolicyBinding", name)
+    assert binding["spec"] == {"policyName": name, "validationActions": ["Deny"]}
+
+
+def test_the_small_profile_has_no_policy(helm: Helm) -> None:
+    assert POLICY not in {one["kind"] for one in helm.template(EXISTING)}

@@ -71,6 +71,10 @@ golden: setup ## rewrite golden files; review the diff
 pictures: setup ## what people read on GitHub, drawn into build/pictures (needs chromium and npm)
 	$(RUN)/python -m tests.pictures
 
+.PHONY: attacks
+attacks: setup ## try all attacks and write down what stopped them; review the diff
+	DTP_REFRESH_ATTACKS=1 $(RUN)/python -m pytest tests/e2e/test_attacks.py tests/e2e/test_network.py -q -n 3 --dist=loadgroup
+
 .PHONY: github-schema
 github-schema: setup ## cut what we use out of GitHub's description anew (needs npm)
 	$(RUN)/python tests/github/schema/cut.py build/github

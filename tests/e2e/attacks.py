@@ -304,6 +304,7 @@ SHELL = {
     "write at the root of the workspace": "echo x >/workspace/stray",
     "write to another job's directory": f"echo x >{OTHER}/stray",
     "write there through a symbolic link": f"ln -sfn {OTHER} link; echo x >link/stray",
+    "make another job's file its own, by a hard link": f"ln {OTHER}/data taken",
     "delete another job's file": f"rm -f {OTHER}/data",
     "put a link where its directory stands": "cd ..; mv intruder away",
     "change another attempt's state": "echo x >/workspace/.dtp/state/other/starts/1/end",
@@ -311,6 +312,10 @@ SHELL = {
     "read another job's file, `visible: all`": f"grep data {OTHER}/data",
     "read the state of other attempts, `visible: all`": "ls /workspace/.dtp/state/other",
     "print its Secret": 'echo "$TOKEN"',
+    "leave a setuid program on the claim": "cp /bin/true own; chmod u+s own; test -u own",
+    "trap others by a link in a path that all write to": (
+        "ln -sfn /workspace/dtp-jobs/dtp-local/other/data /workspace/shared/trap"
+    ),
     "fill the claim": "head -c 3000000 /dev/zero >large",
     "remove the record of its own start": "rm -r /dtp-state/starts",
 }

@@ -31,7 +31,7 @@ SAID = {
     "field is immutable|Invalid value|Forbidden: ": "API server",
     "Read-only file system": "read-only mount",
     "Permission denied": "file permissions",
-    "[Oo]peration not permitted|are you root|resource busy": "kernel",
+    "[Oo]peration not permitted|are you root|resource busy|cross-device": "kernel",
     "No such file": "not there",
     "403": "RBAC",
     "000": "network",

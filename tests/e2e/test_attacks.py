@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,7 +17,7 @@ from tests.e2e import attacks, page
 from tests.e2e.conftest import Sites
 from tests.e2e.page import Found
 from tests.e2e.prey import NOTHING, Call, Prey, make_prey, script, tried, who
-from tests.e2e.site import Site
+from tests.e2e.site import SOURCE, Site
 
 Told = Callable[[str, Found], None]
 
@@ -26,6 +27,7 @@ COLUMNS = {  # how the chart is installed, and whether the namespace has the Pod
     "without the label": ("namespace", False),
 }
 GRANTS = {"lab": ["ada"]}
+GITHUB = "with the kubeconfig at hand"
 WIDENED = "profile `cluster`, and the role `admin`"
 
 
@@ -72,6 +74,20 @@ def told(column: str) -> Told:
         page.hold(table, column, found, (*COLUMNS, *more))
 
     return check
+
+
+# --- from a pull request ------------------------------------------------------------------------
+
+
+def test_no_run_for_a_pull_request_opens_the_cluster(site: Site) -> None:
+    found = {}
+    for event in ("pull_request", "pull_request_target", "workflow_run"):
+        run = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": event}
+        for command in (["dispatch", "--source", SOURCE], ["plan", "--source", SOURCE], ["status"]):
+            done = replace(site, environment=run).dtp(*command)
+            refused = done.code == 2 and event in done.err
+            found[f"`dtp {command[0]}` on `{event}`"] = "dtp" if refused else NOTHING
+    page.hold("github", GITHUB, found, (GITHUB,))
 
 
 # --- with the dispatcher's token -----------------------------------------------------------------

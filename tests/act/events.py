@@ -20,7 +20,6 @@ def repository(full_name: str = REPOSITORY, *, ident: int = 42) -> Wire:
         "name": name,
         "full_name": full_name,
         "private": False,
-        "visibility": "public",
         "fork": full_name != REPOSITORY,
         "default_branch": "main",
         "html_url": f"https://github.com/{full_name}",
@@ -67,7 +66,7 @@ def push(branch: str, before: str, after: str, sender: str) -> Wire:
 
 
 def schedule() -> Wire:
-    return {"schedule": "7,22,37,52 * * * *"}
+    return {"schedule": "7,22,37,52 * * * *", "repository": repository()}
 
 
 def workflow_dispatch(branch: str, sender: str, **inputs: str) -> Wire:
@@ -95,8 +94,7 @@ def pull_request(one: Pull, base: str, title: str = "A transfer") -> Wire:
 def workflow_run(one: Pull) -> Wire:
     """Return the event of a pull request's preview run that has ended."""
     whose = repository(one.fork, ident=43) if one.fork else repository()
-    left_out = ("default_branch", "visibility")  # GitHub sends a repository's short form here
-    head = {key: value for key, value in whose.items() if key not in left_out}
+    whose.pop("default_branch")  # GitHub sends a repository's short form here
     return {
         "action": "completed",
         "workflow_run": {
@@ -108,7 +106,7 @@ def workflow_run(one: Pull) -> Wire:
             "conclusion": "success",
             "head_branch": one.branch,
             "head_sha": one.head,
-            "head_repository": head,
+            "head_repository": whose,
             "pull_requests": [],  # empty for forks, so nothing may rest on it
             "actor": user(one.author or "ghost"),
         },

@@ -4,9 +4,8 @@
 `dtp`. What it does not do is done here or not at all. Here: which commit a workflow is taken from
 for an event, what the token may do (from the job's `permissions`), no secret for a fork. Not at
 all: branch and path filters, environments, concurrency groups, schedules, and masking of more than
-whole values: these are tests of what a run does, not of whether GitHub begins one. Two words of the
-workflows it does not know: `deployment: false` is left out, and where `job.workflow_repository` is
-asked for, the checkout's stub lays this project.
+whole values: these are tests of what a run does, not of whether GitHub begins one. What `act` does
+not know in the workflows is put into words that it knows (`_for_act`).
 """
 
 from __future__ import annotations
@@ -221,6 +220,8 @@ class Hub:
         place = self._clone(folder, branch, commit or self.branches.head(branch))
         file = place / f".github/workflows/{workflow}.yml"
         self.github.denied = set(SCOPES) - _granted(file)
+        seen = {"private": self.github.visibility != "public", "visibility": self.github.visibility}
+        payload["repository"] |= seen
         (folder / "event.json").write_text(json.dumps(payload))
         secrets = {"GITHUB_TOKEN": TOKEN} | (self.secrets if trusted else {})
         given = {
@@ -278,8 +279,8 @@ class Hub:
             "PATH": f"{Path(uv).parent}:{self.root / 'bin'}:{os.environ['PATH']}",
             "UV_PYTHON": sys.executable,
             "UV_NO_PROGRESS": "1",
-            "NO_COLOR": "1",  # `act` gives steps a terminal; runners do not
-            "TERM": "dumb",
+            "NO_COLOR": "1",
+            "TTY_COMPATIBLE": "0",  # `act` gives steps a terminal; runners do not
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
             "HUB_ORIGIN": f"file://{self.branches.root}",
@@ -320,5 +321,6 @@ def lay_project(place: Path) -> Path:
 
 
 def _for_act(workflow: str) -> str:
-    """Return a workflow without the word that `act` does not know."""
-    return workflow.replace(", deployment: false", "")
+    """Return a workflow without the words that `act` does not know."""
+    known = workflow.replace(", deployment: false", "").replace("job.workflow_sha", "github.sha")
+    return known.replace("${{ job.workflow_repository }}", "scidas/dtp-requests")

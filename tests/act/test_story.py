@@ -116,9 +116,11 @@ def test_each_command_can_be_given_by_hand(hub: Hub, site: Site) -> None:
     assert status.code == 0
     assert "your script failed (exit 7)" in status.log
 
-    logs = hub.by_hand("logs", REF)
-    assert logs.code == 0
-    assert "no such bucket" in logs.log
+    public = hub.by_hand("logs", REF)
+    assert public.outputs["result"] == "usage"
+    assert "no such bucket" not in public.log, "anybody may read it"
+    hub.github.visibility = "private"
+    assert "no such bucket" in hub.by_hand("logs", REF).log
 
     retry = hub.by_hand("retry", REF, ident="77")
     assert (retry.code, retry.outputs["opened"]) == (0, "1")

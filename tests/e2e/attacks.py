@@ -271,6 +271,7 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         "a later deadline than the cap": {"pod.activeDeadlineSeconds": 10**7},
         "two Pods at once": {"job.parallelism": 2, "job.completions": 2},
         "more retries than the cap": {"job.backoffLimit": 50},
+        "Pods without end": {"job.podFailurePolicy.rules.1.action": "Ignore"},
         "one that is gone when it has ended": {"job.ttlSecondsAfterFinished": 0},
         # names
         "the labels of another application": {"labels.app": "database"},

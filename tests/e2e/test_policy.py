@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
+from kubernetes.client import ApiException
 
 from dtp_action.core import catalog, manifests
 from dtp_action.core.catalog import Catalog, Row
@@ -21,6 +24,7 @@ from dtp_action.core.model import Ref, Spec
 from tests import builders as b
 from tests import chart
 from tests.admin import PATHS, Admin, Namespace, a_spec, make_namespace, remove_namespace
+from tests.e2e import fields
 
 Wire = dict[str, Any]
 
@@ -187,6 +191,59 @@ def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin:
         cluster.retire(entry, 86_400)
         spec = admin.get("Job", entry.name, namespace.name)["spec"]
         assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (1, 86_400)
+
+
+# Where a Job may have something else than dtp gives it; `*` is any number.
+HARMLESS = {
+    # shorter times, less scratch
+    "spec.activeDeadlineSeconds",
+    "spec.template.spec.activeDeadlineSeconds",
+    "spec.template.spec.terminationGracePeriodSeconds",
+    "spec.template.spec.volumes.*.emptyDir.sizeLimit",
+    # one completion is one completion, and what counts as a failure starts no Pod without end
+    "spec.completionMode",
+    "spec.podFailurePolicy.rules.*.action",
+    "spec.podFailurePolicy.rules.*.onPodConditions.*.type",
+    # where the image is looked for, and the last words
+    "spec.template.spec.containers.*.imagePullPolicy",
+    "spec.template.spec.initContainers.*.imagePullPolicy",
+    "spec.template.spec.containers.*.terminationMessagePolicy",
+    "spec.template.spec.initContainers.*.terminationMessagePolicy",
+    # variables that the runner does not go by
+    "spec.template.spec.containers.*.env.*.name",
+    "spec.template.spec.containers.*.env.*.value",
+}
+
+
+def test_of_all_fields_that_kubernetes_knows_only_harmless_ones_pass(
+    admin: Admin, odd: Namespace
+) -> None:
+    schemas = admin.call("GET", "/openapi/v3/apis/batch/v1")["components"]["schemas"]
+    spec = a_spec(odd.connect().settings(), IMAGES["base"])
+    job = manifests.job(b.an_entry("dtp-local/small"), spec)
+    plain, passed = tried(odd, job), set()
+    assert plain
+    for place, value in fields.others(schemas, "io.k8s.api.batch.v1.Job", job):
+        made = tried(odd, fields.put(job, place, value))
+        if made and made != plain:  # it passed, and was not dropped
+            passed.add(re.sub(r"\.\d+", ".*", ".".join(place)))
+    assert passed == HARMLESS
+
+
+def tried(namespace: Namespace, job: Wire) -> Wire:
+    """Return what Kubernetes would make of a Job, but for what is new each time; {} if refused."""
+    path = f"{PATHS['Job'].format(namespace.name)}?dryRun=All"
+    try:
+        made = namespace.dispatcher.call("POST", path, job)
+    except ApiException:
+        return {}
+    uid = made["metadata"]["uid"]
+    metadata = {
+        key: made["metadata"].get(key) for key in ("labels", "annotations", "finalizers", "name")
+    }
+    return dict(
+        json.loads(json.dumps({"metadata": metadata, "spec": made["spec"]}).replace(uid, ""))
+    )
 
 
 @pytest.mark.parametrize("kind", ["ServiceAccount", "Group"])

@@ -51,7 +51,7 @@ def test_an_enabled_fork_runs_jobs_as_a_repository_of_its_own_does(fork: Hub, si
 
 def test_the_readmes_workflow_runs_as_it_is_shown(bare_hub: Hub, site: Site) -> None:
     readme = (ROOT / "README.md").read_text()
-    shown = re.search(r"```yaml\n(# \.github/workflows/dtp\.yml\n.*?)```", readme, re.DOTALL)
+    shown = re.search(r"```yaml\n(# \.github/workflows/dispatch\.yml.*?)```", readme, re.DOTALL)
     assert shown, "the README shows a workflow"
     bare_hub.secrets["KUBECONFIG"] = one_line(site.namespace.kubeconfig)
     text = shown[1].replace("namespace: dtp", f"namespace: {site.namespace.name}")

@@ -350,9 +350,11 @@ exit 7
 }
 
 # What a script reaches, in a namespace whose values open this machine's address (`$HERE`) and no
-# other private one. `tests/cluster/cluster network start` gives the node addresses for the rest.
+# other private one, and close one part of the internet. `tests/cluster/cluster network world` gives
+# the node addresses for all that.
 REACHES = {
-    "a server in the internet": "http://203.0.113.7",
+    "a server in the internet": "http://198.51.100.7",
+    "a part of the internet that the values close": "http://203.0.113.7",
     "any server's port for names": "http://10.99.99.99:53",
     "a private network that the values open": "http://$HERE",
     "another private network": "http://10.99.99.99",

@@ -30,7 +30,8 @@ def sites(
     counts on the node, and shares it unless told otherwise.
     """
     volumes = cluster_facts.get("VOLUMES")
-    network = {"allow": [f"{here}/32" for here in (cluster_facts.get("HOST_IP"),) if here]}
+    here = cluster_facts.get("HOST_IP")
+    network = {"allow": [f"{here}/32"] if here else [], "deny": ["203.0.113.0/24"]}
 
     def make(
         *, lock: Lock = node.shared, profile: str = "cluster", **settings: Any

@@ -51,3 +51,26 @@ def test_a_policy_is_in_force_in_its_namespace_alone(helm: Helm, what: str) -> N
 
 def test_the_small_profile_has_no_policy(helm: Helm) -> None:
     assert POLICY not in {one["kind"] for one in helm.template(EXISTING)}
+
+
+def blocks(helm: Helm, **values: list[str]) -> list[dict[str, Any]]:
+    """Return the networks that jobs reach."""
+    made = helm.template(merged(EXISTING, {"networkPolicy": values}))
+    egress = find(made, "NetworkPolicy", "dtp-job")["spec"]["egress"]
+    return [to["ipBlock"] for rule in egress for to in rule.get("to", ()) if "ipBlock" in to]
+
+
+def test_jobs_reach_the_internet_and_what_the_values_open(helm: Helm) -> None:
+    four, six, campus = blocks(helm, allow=["10.20.0.0/16"])
+    assert (four["cidr"], six["cidr"]) == ("0.0.0.0/0", "2000::/3")
+    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(four["except"])
+    assert campus == {"cidr": "10.20.0.0/16"}
+
+
+def test_the_values_close_parts_of_the_internet_or_all_of_it(helm: Helm) -> None:
+    four, six = blocks(helm, deny=["203.0.113.0/24", "2001:db8::/32", "fd00::/8"])
+    assert "203.0.113.0/24" in four["except"]
+    assert six["except"] == ["2001:db8::/32"]
+    assert blocks(helm, deny=["0.0.0.0/0", "::/0"], allow=["198.51.100.7/32"]) == [
+        {"cidr": "198.51.100.7/32"}
+    ]

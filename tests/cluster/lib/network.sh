@@ -4,8 +4,8 @@
 
 ROUTER=v2.1.0
 ROUTER_TOOLS=(ipset libipset13)
-# The metadata service of clouds; of the internet; of a private network. None is anybody's here.
-WORLD=(169.254.169.254 203.0.113.7 10.99.99.99)
+# The metadata service of clouds; two of the internet; of a private network. None is anybody's here.
+WORLD=(169.254.169.254 198.51.100.7 203.0.113.7 10.99.99.99)
 
 network_key() { key "$ROUTER" "${ROUTER_TOOLS[@]}" "$(declare -f build_network)"; }
 

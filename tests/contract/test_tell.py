@@ -100,10 +100,11 @@ class Site:
             ),
         )
 
-    def run(self) -> Told:
-        """Dispatch once and tell."""
+    def run(self, **policy: Any) -> Told:
+        """Dispatch once and tell; the keywords change the run's policy."""
         before = len(self.github.asked)
         work = self.work()
+        work = replace(work, policy=replace(work.policy, **policy))
         result = dispatch.run(
             work.cluster,
             work.desired,
@@ -240,16 +241,7 @@ def test_a_direct_push_gets_a_commit_status_alone(site: Site) -> None:
 
 def test_adopted_jobs_are_nobodys_news(site: Site) -> None:
     site.merge(7, "a")
-    work = site.work()
-    work = replace(work, policy=replace(work.policy, adopt=True))
-    dispatch.run(
-        work.cluster,
-        work.desired,
-        work.policy,
-        patience=Clock().patience(0),
-        source=lambda observed: b.SOURCE,
-    )
-    tell.everybody(work, dispatch.look(work.cluster))
+    site.run(adopt=True)
     assert site.github.comments == []
 
 
@@ -358,16 +350,7 @@ def test_adoption_ends_a_preview_that_stands_already(site: Site) -> None:
     assert audience
     tell.before_merge(audience, 7, "When merged: 1 job runs")
     site.branches.merge(pull)
-    work = site.work()
-    work = replace(work, policy=replace(work.policy, adopt=True))
-    dispatch.run(
-        work.cluster,
-        work.desired,
-        work.policy,
-        patience=Clock().patience(0),
-        source=lambda observed: b.SOURCE,
-    )
-    tell.everybody(work, dispatch.look(work.cluster))
+    site.run(adopt=True)
     assert "adopted" in site.status(7)
     assert site.mentions(7) == []
 

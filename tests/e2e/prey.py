@@ -103,16 +103,16 @@ class Prey:
         """Make a Job and end it, as the dispatcher may; return its name."""
         name = self.job()
         self.refuses(self.patch("Job", name, {"spec": {"activeDeadlineSeconds": 1}}))
-        job = f"the Job {name} to end"
-        wait_for(
-            lambda: self.site.admin.get("Job", name, self.namespace)["status"].get("failed"), job
-        )
+        wait_for(lambda: self.status(name).get("failed"), f"the Job {name} to end", 180)
         return name
+
+    def status(self, job: str) -> Wire:
+        return dict(self.site.admin.get("Job", job, self.namespace)["status"])
 
     def pod(self) -> str:
         """Make a Job; return the name of its Pod."""
         name = self.job()
-        (pod,) = wait_for(lambda: self.site.pods(name), f"the Pod of {name}")
+        (pod,) = wait_for(lambda: self.site.pods(name), f"the Pod of {name}", 180)
         return str(pod["metadata"]["name"])
 
     def eviction(self) -> tuple[Wire, str]:

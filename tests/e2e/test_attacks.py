@@ -120,7 +120,7 @@ def asked(prey: Prey, calls: dict[str, Callable[[Prey], Call]]) -> Found:
         method, path, body = make(prey)
         found[what] = prey.refuses((method, path, body))
         if found[what] == NOTHING and what.startswith("have "):
-            wait_for(partial(prey.gone, path), what)
+            wait_for(partial(prey.gone, path), what, 180)
     return found
 
 
@@ -133,7 +133,7 @@ def test_what_jobs_the_dispatchers_token_can_make(
         found[what] = prey.refuses(prey.post("Job", job))
         made[job["metadata"]["name"]] = what
     waiting = {name for name, what in made.items() if found[what] == NOTHING}
-    wait_for(lambda: waiting <= pods_of(prey).keys(), f"what becomes of {waiting}", 120)
+    wait_for(lambda: waiting <= pods_of(prey).keys(), f"what becomes of {waiting}", 240)
     for name, by in pods_of(prey).items():
         if name in waiting:
             found[made[name]] = by
@@ -171,9 +171,7 @@ def test_an_attempt_cannot_be_run_a_second_time(prey: Prey, told: Told) -> None:
             del place[key]
     by = prey.refuses(prey.post("Job", again))
     if by == NOTHING:
-        wait_for(
-            lambda: site.admin.get("Job", name, prey.namespace)["status"].get("succeeded"), "it"
-        )
+        wait_for(lambda: prey.status(name).get("succeeded"), f"the Job {name} to end", 180)
         ran = (site.place("dtp-local/once") / "ran").read_text()
         by = NOTHING if ran != "ran\n" else "the fence"
     told("again", {"run an attempt again, when its Job is gone": by})

@@ -85,9 +85,9 @@ def reached(site: Site, name: str, told: dict[str, str]) -> page.Found:
     site.merge(**{name: script(commands).replace("\n", f"\n{head}", 1) + STAY})
     site.dispatch()
     ready = site.place(ref) / "ready"
-    wait_for(ready.exists, "the script to have tried all", 180)
+    wait_for(ready.exists, "the script to have tried all", 240)
     make_pod(site, name, f"{REACH} http://{ready.read_text().strip()}:8000")
-    wait_for(lambda: _pod(site, name)["phase"] in ("Succeeded", "Failed"), "a Pod's try")
+    wait_for(lambda: _pod(site, name)["phase"] in ("Succeeded", "Failed"), "a Pod's try", 180)
     (site.place(ref) / "done").touch()
     site.dispatch(wait=60)
     codes = {what: code for what, (code, _) in tried(site, ref, commands).items()}

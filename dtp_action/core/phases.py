@@ -36,6 +36,7 @@ RUNNER_REFUSALS = {
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
 }  # fmt: skip
 NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN}
+TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
 MAX_REASON = 300
 
@@ -279,7 +280,7 @@ def _verdict(
     if container.reason in CONTAINER:
         return Phase.ERRORED, f"{CONTAINER[container.reason]}: {container.message}", ()
     if pod.reason == "DeadlineExceeded":
-        return Phase.FAILED, "ran longer than time=: raise it, or transfer less at a time", ()
+        return Phase.FAILED, TOO_LONG, ()
     if intent and not ended_first:
         return *intended(intent), ()
     if pod.disruption or pod.reason == "Evicted":
@@ -354,7 +355,7 @@ def _by_pod(pod: PodView | None) -> Status | None:
         phase, reason = _disrupted(pod)
         return Status(phase=phase, reason=reason, before_start=not ran)
     if pod.reason == "DeadlineExceeded":
-        reason = "could not start within time=" if not ran else "ran longer than time=: raise it"
+        reason = "could not start within time=" if not ran else TOO_LONG
         phase = Phase.FAILED if ran else Phase.ERRORED
         return Status(phase=phase, reason=reason, before_start=not ran)
     if any(container and container.reason in NODE_LOST for container in (pod.prep, pod.job)):

@@ -4,7 +4,7 @@
 
 missing=()
 for need in ip:iproute2 nsenter:util-linux flock:util-linux openssl:openssl curl:curl git:git make:make \
-  python3:python3 busybox:busybox-static dash:dash; do
+  python3:python3 busybox:busybox-static bash-static:bash-static dash:dash; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
 done
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

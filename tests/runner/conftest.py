@@ -177,7 +177,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def program(name: str) -> str:
     path = shutil.which(name)
-    assert path, f"{name} is missing: apt-get install busybox-static dash bash util-linux"
+    assert path, f"{name} is missing: apt-get install busybox-static bash-static dash util-linux"
     return path
 
 

@@ -23,7 +23,7 @@ def image(folder: Path) -> Path:
     """Return /dtp of the runner image."""
     (folder / "bin").mkdir(parents=True)
     shutil.copy(program("busybox"), folder / "bin" / "busybox")
-    shutil.copy(shutil.which("bash-static") or program("bash"), folder / "bin" / "bash")
+    shutil.copy(program("bash-static"), folder / "bin" / "bash")
     for script in RUNNER.glob("*.sh"):
         shutil.copy(script, folder)
     return folder

@@ -14,7 +14,12 @@ BY_PARAMETER = ("tests/e2e/test_attacks.py",)  # those of one parameter go to on
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Return a scheduler that deals out tests one by one, and some together."""
+    """Return a scheduler that deals out tests one by one, and some together.
+
+    Only where asked for groups: quick tests are dealt out faster by the handful.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class Together(LoadScopeScheduling):  # type: ignore[misc]  # of a base that has no types

@@ -60,7 +60,8 @@ def plan(
 
 @click.command()
 @option("--wait", default=0, type=click.IntRange(0), metavar="SECONDS",
-        help="Wait up to this long for the ends of what is open.")  # fmt: skip
+        help="Wait up to this long for what is open to end; in a workflow, for what it starts.",
+)  # fmt: skip
 @option("--dry-run", is_flag=True, help="Only show what would be done: dtp plan.")
 @option("--rename-source", is_flag=True, help="The branch or repository has a new name.")
 @site_options

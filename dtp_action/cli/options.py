@@ -175,7 +175,7 @@ class Hub:
 
     def name(self, branch: str | None) -> str:
         """Return the cluster's name in comments and statuses."""
-        return self.cluster_name or branch or "cluster"
+        return self.cluster_name or branch or ""
 
     def audience(self, branch: str | None, pulls: Pulls | None) -> Audience | None:
         """Return who is told; None where GitHub is not reached."""

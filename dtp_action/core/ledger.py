@@ -52,7 +52,12 @@ KEYS = {
     PROTOCOL: ("entry, Job, Pod", "label", "at creation", "the protocol"),
     REF: ("entry, Job, Pod", "annotation", "at creation", "the job: dtp-<protocol>/<job>"),
     ATTEMPT: ("entry, Job, Pod", "annotation", "at creation", "the attempt's number"),
-    ORIGIN: ("entry", "annotation", "at creation", "JSON: blob, commit, pull request, author"),
+    ORIGIN: (
+        "entry",
+        "annotation",
+        "at creation",
+        "JSON: blob, commit, pull request, author, who merged",
+    ),
     WAITING: ("entry", "annotation", "start refused", "why the cluster would not have its Job yet"),
     JOB_UID: ("entry", "annotation", "confirm", "UID of the Job that was seen"),
     INTENT: ("entry", "annotation", "end, cancel", "JSON: why, by whom and when it is ended"),

@@ -195,7 +195,7 @@ def held_back(site: Site) -> Iterator[None]:
     site.namespace.settle_settings(nodeSelector={label: "go"})
     yield
     _label_node(site, label, "go")
-    wait_for(lambda: _all_have_a_node(site), "the Pods to be let go")
+    wait_for(lambda: _all_are_admitted(site), "the Pods to be let go")
     _label_node(site, label, None)
 
 
@@ -204,8 +204,10 @@ def _label_node(site: Site, label: str, value: str | None) -> None:
     site.admin.call("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"labels": {label: value}}})
 
 
-def _all_have_a_node(site: Site) -> bool:
-    return all("nodeName" in pod["spec"] for pod in site.admin.list("Pod", site.namespace.name))
+def _all_are_admitted(site: Site) -> bool:
+    """Tell whether the node has taken all: it asks for the label again when it does."""
+    pods = site.admin.list("Pod", site.namespace.name)
+    return all("containerStatuses" in pod["status"] for pod in pods)
 
 
 def _second_pod(site: Site, name: str, *, waits: bool = False) -> str:

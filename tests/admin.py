@@ -302,4 +302,10 @@ def _make_claim(admin: Admin, namespace: str, volumes: Path | None) -> Path | No
     )
     spec |= {"storageClassName": "", "volumeName": namespace}
     admin.create("PersistentVolumeClaim", "workspace", namespace, spec=spec)
+    wait_for(lambda: _is_bound(admin, namespace), "the claim to be bound")
     return path
+
+
+def _is_bound(admin: Admin, namespace: str) -> bool:
+    claim = admin.get("PersistentVolumeClaim", "workspace", namespace)
+    return bool(claim["status"].get("phase") == "Bound")

@@ -86,6 +86,7 @@ def begin(
         stuck_limit=settings.stuck_limit,
         queue_allowance=settings.queue_allowance,
         retention=settings.retention,
+        meanings=rows.meanings,
         run=uuid.uuid4().hex[:12],
         max_new=planner.MAX_NEW if branch.max_new is None else branch.max_new,
         first_run=bounds.first_run,

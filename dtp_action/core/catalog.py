@@ -12,10 +12,14 @@ from importlib import resources
 from dtp_action.core import cluster_settings, directives, documents
 from dtp_action.core.cluster_settings import ClusterSettings, Visible, image_reference
 from dtp_action.core.documents import Field, choice, mapping, several, text, whole
-from dtp_action.core.model import Finding, Mount, Script, Spec
+from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Mount, Ref, Script, Spec
 
 SITE_FILE = "dtp-jobs/catalog.yaml"
 SHELLS = ("sh", "bash")  # the runner brings both to every image
+SHELLS_OWN = {
+    126: "a program of it may not be executed",
+    127: "a program that it calls is not in the image",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,7 @@ class Row:
     protocol: str
     doc: str = ""
     image: str | None = None  # None: no image is published yet
+    service_image: str | None = None  # None: it has no services
     uid: int = 1000
     cpu_millis: int = 1000
     memory: int = 2 * 2**30
@@ -55,6 +60,11 @@ class Catalog:
         aliases = {alias: row for row in self.rows.values() for alias in row.aliases}
         return self.rows.get(protocol) or aliases.get(protocol)
 
+    def meanings(self, ref: Ref) -> dict[int, str]:
+        """Return what the exit codes of a job mean."""
+        row = self.named(ref.protocol)
+        return SHELLS_OWN | (row.exits | row.transient if row else {})
+
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols that scripts may use."""
@@ -75,6 +85,7 @@ _codes = mapping(whole(1, 255), _line)
 FIELDS: Mapping[str, Field] = {
     "doc": Field(_line, "text", "what the protocol is for, in one line"),
     "image": Field(image_reference, "image", "full reference, best with its digest"),
+    "serviceImage": Field(image_reference, "image", "that of scripts with `kind=service`"),
     "uid": Field(whole(1, 2**31 - 1), "number", "the user that scripts run as, never 0"),
     **{
         key: directives.KEYS[key]._replace(meaning=f"default of `{key}=`")
@@ -127,14 +138,18 @@ def resolve(
     `author` is the pull request's, as far as known: without one no named Secret is given.
     """
     row = catalog.row(script.ref.protocol)
+    image = _image(script, row) if row else None
     refused = tuple(refusals(script, catalog=catalog, settings=settings))
-    if refused or row is None or row.image is None:
+    if refused or row is None or image is None:
         return refused
     named = script.directives.secrets
     ungranted = [secret for secret in named if not settings.grants_to(secret, author)]
-    whom = author or "a script without a pull request whose author is known"
-    refused = tuple(_ungranted(script, secret, whom) for secret in ungranted)
-    return refused or _spec(script, row, row.image, settings)
+    refused = tuple(_ungranted(script, secret, author) for secret in ungranted)
+    return refused or _spec(script, row, image, settings)
+
+
+def _image(script: Script, row: Row) -> str | None:
+    return row.service_image if script.directives.service else row.image
 
 
 def refusals(
@@ -143,14 +158,15 @@ def refusals(
     """Yield why a script cannot run whoever asks: protocol, image, caps, unknown Secrets."""
     path = script.ref.path
     row = catalog.row(script.ref.protocol)
-    if row is None or row.image is None:
-        message = _unusable(script.ref.protocol, catalog)
+    image = _image(script, row) if row else None
+    if row is None or image is None:
+        message = _unusable(script, catalog)
         yield Finding(path=path, code="protocol", message=message)
         return
     if settings is None:
         return
-    if not settings.admits(row.image):
-        message = f"the image of {row.protocol}, {row.image}, is not among the images that the "
+    if not settings.admits(image):
+        message = f"the image of {row.protocol}, {image}, is not among the images that the "
         message += "cluster's settings allow (`images`)"
         yield Finding(path=path, code="image", message=message)
     for key, one in cluster_settings.CAPS.items():
@@ -161,6 +177,11 @@ def refusals(
     for secret in script.directives.secrets:
         if secret not in settings.grants:
             yield _ungranted(script, secret, "anybody")
+    for secret in settings.grants:
+        if script.ref.protocol.endswith(f"-{secret}"):
+            message = f"the Secret of dtp-{script.ref.protocol} has the name of one that is granted"
+            message += f" as {secret}: rename the protocol, or the grant"
+            yield Finding(path=path, code="protocol", message=message)
 
 
 def _over(script: Script, key: str, cap: str) -> Finding:
@@ -170,41 +191,60 @@ def _over(script: Script, key: str, cap: str) -> Finding:
     return Finding(path=script.ref.path, line=number, code="cap", message=message, fix=fix)
 
 
-def _ungranted(script: Script, secret: str, whom: str) -> Finding:
+def _ungranted(script: Script, secret: str, whom: str | None) -> Finding:
     number, *_ = directives.stated(script.content.decode(), f"secret={secret}")
+    code = "secret-grant" if whom else AUTHOR_UNKNOWN
     message = f"Secret {secret} is not granted to {whom}: ask the cluster's admin (`grants`)"
-    return Finding(path=script.ref.path, line=number, code="secret-grant", message=message)
+    if whom is None:
+        message = f"Secret {secret} is for those it is granted to, and whose script this is cannot"
+        message += " be told: bring it by a pull request"
+    return Finding(path=script.ref.path, line=number, code=code, message=message)
 
 
-def _unusable(protocol: str, catalog: Catalog) -> str:
+def _unusable(script: Script, catalog: Catalog) -> str:
+    protocol = script.ref.protocol
     row = catalog.named(protocol)
     if row is None:
         return f"dtp-{protocol} is no protocol{documents.closest(protocol, catalog.protocols)}"
     if row.off:
         return f"dtp-{protocol} is switched off in {SITE_FILE}"
-    place = f"`protocols.{row.protocol}.image` in {SITE_FILE}"
-    return f"no image is published for dtp-{protocol} yet: set {place}"
+    what, key = ("services of ", "serviceImage") if script.directives.service else ("", "image")
+    place = f"`protocols.{row.protocol}.{key}` in {SITE_FILE}"
+    return f"there is no image for {what}dtp-{protocol} yet: set {place}"
 
 
 def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Spec:
     ask, caps = script.directives, settings.caps
     # A row's default is no request of the author's: it gives way to the cap.
+    usual = replace(row, time=caps.time) if ask.service else row
     amounts = {
-        name: getattr(ask, name) or min(getattr(row, name), getattr(caps, name))
+        name: getattr(ask, name) or min(getattr(usual, name), getattr(caps, name))
         for name in ("cpu_millis", "memory", "disk", "time")
     }
     # What a Spec and the settings both have is the admin's to say.
-    names = [one.name for one in fields(Spec) if hasattr(settings, one.name)]
+    names = [
+        one.name for one in fields(Spec) if hasattr(settings, one.name) and one.name != "exposed"
+    ]
+    own = f"dtp-{script.ref.protocol}"
     root = (Mount(path=""),) if settings.visible is Visible.ALL else ()
     return Spec(
         image=image,
         uid=row.uid,
         retries=ask.retries,
-        resume=ask.resume,
+        resume=ask.resume or ask.service,
         transient=tuple(sorted(row.transient)),
         env=dict(row.env),
-        secrets=(f"dtp-{row.protocol}", *ask.secrets),
+        secrets=(own, *(f"{own}-{name}" for name in ask.secrets)),
+        service=ask.service,
+        manifest=ask.manifest,
+        exposed=_exposed(script, settings) if ask.service else (),
         mounts=(*root, *(Mount(path=path, read_only=False) for path in settings.writable)),
         **amounts,
         **{name: getattr(settings, name) for name in names},
     )
+
+
+def _exposed(script: Script, settings: ClusterSettings) -> tuple[Mount, ...]:
+    """Return what a service may offer: its own directory, and what the settings name."""
+    named = (Mount(path=one, read_only=one not in settings.writable) for one in settings.exposed)
+    return (Mount(path=script.ref.directory, read_only=False), *named)

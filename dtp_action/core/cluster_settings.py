@@ -13,6 +13,7 @@ from typing import Any
 from dtp_action.core import directives, documents
 from dtp_action.core.documents import Field, amount, choice, mapping, name, several, text, whole
 from dtp_action.core.quantities import TIME
+from dtp_action.errors import UsageError
 
 
 class Visible(StrEnum):
@@ -41,6 +42,7 @@ class ClusterSettings:
     runner_image: str
     visible: Visible = Visible.ALL
     writable: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
     service_account: str = "dtp-job"
     images: tuple[str, ...] = ()
     caps: Caps = Caps()
@@ -105,6 +107,7 @@ FIELDS: Mapping[str, Field] = {
     "runnerImage": Field(image_reference, "image", "the project's runner, best with its digest"),
     "visible": choice({one.value: one for one in Visible}, "what jobs see of the workspace"),
     "writable": Field(several(_path), "list of paths", "workspace paths all jobs may write to"),
+    "exposed": Field(several(_path), "list of paths", "workspace paths that services may offer"),
     "serviceAccount": Field(name, "name", "the account of all Pods; it needs no permission"),
     "images": Field(several(_prefix), "list of prefixes", "the images that may run; none: any"),
     "caps": Field(_caps, "mapping", "the most that a script may ask for, see below"),
@@ -128,7 +131,14 @@ def parse(content: str | bytes, where: str) -> ClusterSettings:
     read = documents.record(FIELDS, required=("version", "claim", "runnerImage"))
     values = documents.read(content, where, read)
     del values["version"]
-    return ClusterSettings(**values)
+    settings = ClusterSettings(**values)
+    hidden = set(settings.exposed) - set(settings.writable)
+    if hidden and settings.visible is Visible.OWN:
+        path = min(hidden)
+        raise UsageError(
+            f"{where}: exposed: {path} is not visible: add it to `writable`, or set `visible: all`"
+        )
+    return settings
 
 
 # --- the part that scripts are judged by, as a status document carries it ------------------------

@@ -33,6 +33,14 @@ KEYS: Mapping[str, Field] = {
         "secrets",
     ),
     "notify": choice({one.value: one for one in Notify}, "when the author is mentioned"),
+    "kind": choice(
+        {"run": False, "service": True},
+        "a service goes on until its script is removed, its `time=` is over or it is cancelled",
+        "service",
+    ),
+    "manifest": choice(
+        {"sha256": True, "none": False}, "a list of the new files that `sha256sum -c` reads"
+    ),
 }
 
 LONGEST = 1000  # characters of a directive's line

@@ -147,11 +147,11 @@ def whole(low: int, high: int) -> Reader:
     return read
 
 
-def choice(allowed: Mapping[str, Any], meaning: str = "") -> Field:
+def choice(allowed: Mapping[str, Any], meaning: str = "", attribute: str = "") -> Field:
     """Return the key for one of a few words, each with the value that it stands for."""
     form = " or ".join(f"`{word}`" for word in allowed)
     word = text("|".join(allowed), form)
-    return Field(lambda value: allowed[word(value)], form, meaning)
+    return Field(lambda value: allowed[word(value)], form, meaning, attribute)
 
 
 def amount(kind: Kind, meaning: str, attribute: str = "") -> Field:

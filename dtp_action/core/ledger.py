@@ -170,6 +170,7 @@ def entry_manifest(draft: Draft) -> dict[str, Any]:
                         "run": draft.run,
                         "request": draft.request,
                         "adopted": draft.adopted,
+                        "service": draft.spec.service,
                     }
                 ),
             },
@@ -215,6 +216,7 @@ def load_entry(metadata: dict[str, Any]) -> Entry:
         run=origin.get("run", ""),
         request=origin.get("request", ""),
         adopted=origin.get("adopted", False),
+        service=origin.get("service", False),
         waiting=notes.get(WAITING, ""),
         job_uid=notes.get(JOB_UID),
         intent=load_intent(notes[INTENT]) if INTENT in notes else None,
@@ -232,7 +234,10 @@ def load_spec(text: str) -> Spec:
     return Spec(
         **fields
         | {key: tuple(fields[key]) for key in lists}
-        | {"mounts": tuple(Mount(**mount) for mount in fields["mounts"])}
+        | {
+            key: tuple(Mount(**mount) for mount in fields.get(key, ()))
+            for key in ("mounts", "exposed")
+        }
     )
 
 

@@ -215,6 +215,8 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_RETRIES": str(spec.retries),
         "DTP_RESUME": "yes" if spec.resume else "no",
         "DTP_TRANSIENT": " ".join(map(str, spec.transient)),
+        "DTP_KIND": "service" if spec.service else "run",
+        "DTP_MANIFEST": "sha256" if spec.manifest else "none",
         "DTP_COMMIT": entry.origin.commit,
         "DTP_DIRECTORY": f"{WORKSPACE}/{entry.ref.directory}",
         "DTP_STATE": STATE,
@@ -224,7 +226,12 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_TERMINATION": TERMINATION,
         "HOME": HOME,
         "TMPDIR": SCRATCH,
+        **({"DTP_EXPOSED": ",".join(map(_offer, spec.exposed))} if spec.service else {}),
     }
+
+
+def _offer(path: Mount) -> str:
+    return f"{'r' if path.read_only else 'rw'}{WORKSPACE}/{path.path}"
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

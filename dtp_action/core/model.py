@@ -60,6 +60,9 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+AUTHOR_UNKNOWN = "author-unknown"  # code of what keeps a script from running for now
+
+
 @dataclass(frozen=True, kw_only=True, order=True)
 class Finding:
     """One remark on one place of a script: what, why, and the corrected line where there is one."""
@@ -94,6 +97,8 @@ class Directives:
     attempt: int | None = None
     secrets: tuple[str, ...] = ()
     notify: Notify = Notify.END
+    service: bool = False  # kind=service: it runs until it is asked to end
+    manifest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +221,10 @@ class Status:
     received: int | None = None  # network bytes of the Pod
     sent: int | None = None
     starts: int | None = None  # how often the script was started in this attempt
+    new_files: int | None = None  # that appeared or changed in the job's directory
+    new_bytes: int | None = None
+    at_least: bool = False  # those two were counted for as long as there was time
+    manifest: str = ""  # SHA-256 of the list of the new files
     settled: datetime | None = None  # when the outcome was written, which may be long after
     hopeless: bool = False  # it waits for what will not mend itself
 
@@ -256,6 +265,9 @@ class Spec:
     tolerations: tuple[dict[str, Any], ...] = ()
     dns_policy: str = "ClusterFirst"
     queue: str = ""
+    service: bool = False
+    manifest: bool = False
+    exposed: tuple[Mount, ...] = ()  # what a service may offer to others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +306,7 @@ class Entry:
     run: str = ""  # which run of dtp recorded it: told apart by chance, never decided upon alone
     request: str = ""
     adopted: bool = False
+    service: bool = False
     waiting: str = ""  # why the cluster would not have its Job, when it was last asked
     job_uid: str | None = None  # the Job was seen: from then on, its absence means loss
     intent: Intent | None = None
@@ -374,11 +387,12 @@ class PodView:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a running attempt last told of itself: network bytes since its start."""
+    """What a running attempt last told of itself: network bytes since its start, its own words."""
 
     at: datetime
     received: int | None
     sent: int | None
+    said: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

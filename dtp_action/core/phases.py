@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -63,7 +64,7 @@ def judge(entry: Entry, observed: Observed) -> Status:
         return without_job(entry)
     pods = observed.pods.get(entry.name, ())
     if job.end:
-        return _ended(entry, job.end, telling(pods))
+        return _as_asked(entry, _ended(entry, job.end, telling(pods)))
     events = observed.events.get(entry.name, ())
     return _active(entry.intent, pods, events)
 
@@ -118,7 +119,8 @@ def without_job(entry: Entry) -> Status:
     """Judge an open attempt by the ledger alone."""
     if entry.job_uid and entry.intent:
         gone = ("the cluster removed it before its end was read",)
-        return replace(ended_by(entry.intent), before_start=False, warnings=gone)
+        status = replace(ended_by(entry.intent), before_start=False, warnings=gone)
+        return _as_asked(entry, status)
     if entry.job_uid:
         return lost()
     reason = entry.waiting or "recorded; not handed to the cluster yet"
@@ -242,6 +244,17 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
     )
 
 
+def _as_asked(entry: Entry, status: Status) -> Status:
+    """Return how a service ended: with its time, or when it was asked to, all is well."""
+    if not entry.service or status.before_start:
+        return status
+    if status.phase is Phase.CANCELLED:
+        return replace(status, phase=Phase.SUCCEEDED, reason=f"ended as asked: {status.reason}")
+    if status.reason == TOO_LONG:
+        return replace(status, phase=Phase.SUCCEEDED, reason="ended as asked: its time= was over")
+    return status
+
+
 def _by_script(
     intent: Intent | None, end: JobEnd, pod: PodView | None, note: Note
 ) -> Status | None:
@@ -298,7 +311,19 @@ def _verdict(
         words = f"{SIGNALS[code]} in an earlier start (exit {code}), by whom cannot be told"
         return Phase.ERRORED, words, ()
     ended = f" ({SIGNALS[code]})" if code in SIGNALS else ""
-    return Phase.FAILED, f"your script failed (exit {code}){ended}", ()
+    return Phase.FAILED, f"{_own_failure(code)}{ended}", ()
+
+
+def _own_failure(code: int | None) -> str:
+    return f"your script failed (exit {code})"
+
+
+def explained(status: Status, meanings: Mapping[int, str]) -> Status:
+    """Return a script's own failure with what its exit code means, where that is known."""
+    meaning = meanings.get(status.exit_code or 0)
+    if not meaning or status.reason != _own_failure(status.exit_code):
+        return status
+    return replace(status, reason=_short(f"{status.reason}: {meaning}"))
 
 
 def _by_intent(intent: Intent | None, end: JobEnd, pod: PodView | None) -> Status | None:
@@ -399,7 +424,7 @@ def _by_job(end: JobEnd) -> Status:
 
 
 def _by_exit_code(code: int, warnings: tuple[str, ...]) -> Status:
-    phase, reason = Phase.FAILED, f"your script failed (exit {code})"
+    phase, reason = Phase.FAILED, _own_failure(code)
     if code in RUNNER_REFUSALS:
         phase, reason = RUNNER_REFUSALS[code]
     elif code in SIGNALS:  # out of memory, over its time, or deleted: who knows

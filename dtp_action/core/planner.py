@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from dtp_action.core import naming, phases
 from dtp_action.core.manifests import BORN_TTL
 from dtp_action.core.model import (
+    AUTHOR_UNKNOWN,
     Action,
     Adopt,
     Confirm,
@@ -53,7 +54,8 @@ class Policy:
     """What bounds a run: `max_new` new jobs at once, and the limits of the cluster.
 
     `resolve` takes the script and the author of its pull request; `origins` is asked once, for all
-    jobs about to run. `only`: nothing is done about other jobs.
+    jobs about to run; `meanings` says what a job's tool means by its exit codes. `only`: nothing is
+    done about other jobs.
     """
 
     resolve: Callable[[Script, str | None], Spec | tuple[Finding, ...]]
@@ -61,6 +63,7 @@ class Policy:
     stuck_limit: int
     queue_allowance: int
     retention: int
+    meanings: Callable[[Ref], Mapping[int, str]] = lambda ref: {}  # noqa: ARG005
     max_new: int = MAX_NEW
     first_run: bool = False
     adopt: bool = False
@@ -188,6 +191,7 @@ def _with_job(
     """Rows of an open entry whose Job is there."""
     status = phases.judge(entry, observed)
     if status.phase.ended:
+        status = phases.explained(status, policy.meanings(entry.ref))
         settled = _settle(entry, status)
         return [settled, *_retire(entry, status, job, observed.now, policy)]
     if entry.intent:
@@ -221,6 +225,8 @@ def _end_now(
     policy: Policy,
 ) -> Intent | None:
     """Return the intent to end an active attempt, where there is a reason to."""
+    if entry.service and wanted is None and status.phase is Phase.RUNNING:
+        return Intent(why=Why.REMOVED, by=policy.by, at=observed.now, started=status.started)
     if status.phase is not Phase.WAITING:
         return None
     now, pods = observed.now, observed.pods.get(entry.name)
@@ -278,7 +284,7 @@ def _next(ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observe
         return _while_open(wanted, last)
     if asked is not None and asked > last.attempt:
         return [_opening(script, asked, f"asked for: attempt={asked}", observed)]
-    if _is_withdrawn(last.outcome):
+    if _is_withdrawn(last):
         reason = f"asked for again: attempt {last.attempt} was {last.outcome.reason}"
         return [_opening(script, last.attempt + 1, reason, observed)]
     if wanted.blob == last.blob:
@@ -295,12 +301,16 @@ def _while_open(wanted: Wanted, last: Entry) -> list[_Step]:
     if wanted.blob == last.blob:
         return []
     reason = f"changed while attempt {last.attempt} is active: decided when that has ended"
+    if last.service:
+        reason += f"; to end it: dtp cancel {last.ref}"
     return [Hold(ref=last.ref, attempt=last.attempt, reason=reason)]
 
 
-def _is_withdrawn(outcome: Outcome) -> bool:
-    """Tell whether the branch took the attempt back before it started: it may ask anew."""
-    return outcome.before_start and outcome.why in (Why.REPLACED, Why.REMOVED)
+def _is_withdrawn(last: Entry) -> bool:
+    """Tell whether the branch took the attempt back before it started, or a service at any time."""
+    why = last.outcome.why if last.outcome else None
+    before_start = bool(last.outcome and last.outcome.before_start)
+    return (before_start or last.service) and why in (Why.REPLACED, Why.REMOVED)
 
 
 def _is_fix(outcome: Outcome) -> bool:
@@ -333,7 +343,9 @@ def _resolve(
             continue
         origin = origins[step.ref]
         spec = policy.resolve(step.script, origin.author)
-        if isinstance(spec, tuple):
+        if isinstance(spec, tuple) and spec[0].code == AUTHOR_UNKNOWN:
+            actions.append(Hold(ref=step.ref, attempt=step.attempt, reason=spec[0].message))
+        elif isinstance(spec, tuple):
             rejected += spec
         else:
             draft = _draft(step, spec, origin, policy, now)

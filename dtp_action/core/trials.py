@@ -56,7 +56,7 @@ def trials(settings: ClusterSettings) -> Iterator[Trial]:
     )
     usual = _spec(settings, most)
     for secret in settings.grants:
-        usual = replace(usual, secrets=(*usual.secrets, secret))
+        usual = replace(usual, secrets=(*usual.secrets, f"{usual.secrets[0]}-{secret}"))
     yield _job("a job at the caps, with all granted Secrets", _draft(usual))
     for key, more in {
         "cpu_millis": 1,

@@ -75,7 +75,10 @@ c.image.matches(r'^(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9._-]+
 
 {{/* Tells whether Secret `s.secret.name` may be read by a job of `variables.protocol`. */}}
 {{- define "dtp.granted" -}}
-s.secret.name in {{ keys .Values.settings.grants | sortAlpha | toJson }} || s.secret.name == "dtp-" + variables.protocol && !(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
+{{- $granted := keys .Values.settings.grants | sortAlpha | toJson -}}
+{{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k) ||
+s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)) &&
+!(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
 {{- end }}
 
 {{/* Seconds of a time such as 90m, 24h or 7d. */}}

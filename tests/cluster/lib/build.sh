@@ -7,6 +7,12 @@ TOOLS=(containerd runc containernetworking-plugins iptables libip4tc2 libip6tc2 
   libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libmnl0 libseccomp2)
 BASE=(bash coreutils findutils grep sed mawk tar gzip diffutils hostname procps util-linux
   ca-certificates curl openssl rsync python3 base-files libc-bin)
+# What Debian's own image holds of use to a script; images/base/packages.txt comes on top.
+SLIM=(bash coreutils findutils grep sed mawk tar gzip diffutils hostname util-linux base-files libc-bin)
+PACKAGES=$REPOSITORY/images/base/packages.txt
+GLOBUS=$REPOSITORY/images/globus-cli/requirements.txt
+# Servers for the host; rsync and the programs of ssh stand beside sshd.
+UNPACKED=(openssh-server openssh-sftp-server openssh-client rsync nginx)
 HELMS=(v3.20.2 v4.1.4)  # the last ones that Go 1.25 builds; both of one Kubernetes client
 GO_ENVIRONMENT=(CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-trimpath GOWORK=off)
 
@@ -37,6 +43,7 @@ build_all() {
   piece tools "$(key "${TOOLS[@]}" "$(declare -f build_tools)")" build_tools; tools=$piece
   piece daemons "$(daemons_key)" build_daemons; daemons=$piece
   piece s3 "$(s3_key)" build_s3; s3=$piece
+  piece unpacked "$(unpacked_key)" build_unpacked; unpacked=$piece
   piece helm "$(helm_key)" build_helm; helm=$piece
   piece network "$(network_key)" build_network; network=$piece
   build_parts_of_images
@@ -47,6 +54,9 @@ build_all() {
 build_parts_of_images() {
   piece programs "$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go)" build_programs; programs=$piece
   piece awscli "$(awscli_key)" build_awscli; awscli=$piece
+  piece gsutil "$(key "$HERE/gsutil.txt" "$(declare -f build_gsutil pip unpack_wheels python_program)")" build_gsutil; gsutil=$piece
+  piece globus "$(key "$GLOBUS" "$(declare -f build_globus pip unpack_wheels python_program)")" build_globus; globus=$piece
+  piece servers "$(servers_key)" build_servers; servers=$piece
 }
 
 # The pieces of this checkout, without building: for `env`, `kubectl` and `down`.
@@ -55,12 +65,16 @@ find_pieces() {
   s3=$PIECES/s3-$(s3_key)
   helm=$PIECES/helm-$(helm_key)
   awscli=$PIECES/awscli-$(awscli_key)
+  servers=$PIECES/servers-$(servers_key)
+  unpacked=$PIECES/unpacked-$(unpacked_key)
 }
 
 daemons_key() { key "$VERSION" "$HERE"/daemons/{go.mod,go.sum,main.go}; }
 s3_key() { key "$HERE"/s3/{go.mod,go.sum}; }
 helm_key() { key "${HELMS[@]}" "$(declare -f build_helm)"; }
-awscli_key() { key "$HERE/aws.txt" "$(declare -f build_awscli)"; }
+awscli_key() { key "$HERE/aws.txt" "$(declare -f build_awscli pip unpack_wheels python_program)"; }
+servers_key() { key "$HERE"/servers/{go.mod,go.sum}; }
+unpacked_key() { key "${UNPACKED[@]}" "$(declare -f build_unpacked download fetch closure)" "$HERE"/lib/{unpacked,sshd}.sh; }
 
 # Of each kind the four that were used last stay: checkouts of some commits may take turns.
 prune() {
@@ -138,6 +152,9 @@ build_daemons() {
   for name in kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd kubectl; do ln -s multi $name; done
 }
 
+# A registry, a Google Cloud Storage and MinIO's client, in one module and so with one copy of what they share.
+build_servers() { go_build "$HERE/servers" ./ -ldflags '-s -w' tool; }
+
 build_s3() { go_build "$HERE/s3" versitygw -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw; }
 
 # As its own Makefile does: an unnamed Helm 3 takes every cluster for Kubernetes 1.20.
@@ -159,21 +176,63 @@ build_programs() {
   go_build "$HERE/programs" pause -ldflags '-s -w' ./pause && go_build "$HERE/programs" bare -ldflags '-s -w' ./bare
 }
 
-# For the Python of the image (Debian 12: 3.11), whatever Python the host has.
+# unpack_wheels FILE [FLAG…]: what a requirements file names, for the Python of the images (Debian 12: 3.11),
+# whatever Python the host has.
+unpack_wheels() {
+  local machine
+  machine=$(uname -m)
+  pip install --no-deps --no-compile --only-binary=:all: --implementation cp --python-version 3.11 \
+    --platform "manylinux2014_$machine" --platform "manylinux_2_28_$machine" --target site-packages -r "$@" || return 1
+  rm -rf site-packages/bin
+}
+
+pip() {
+  local python=python3
+  "$python" -m pip --version >/dev/null 2>&1 || python=/usr/bin/python3
+  "$python" -m pip --version >/dev/null 2>&1 || apt_get install -y --no-install-recommends python3-pip >/dev/null || return 1
+  PIP_ROOT_USER_ACTION=ignore "$python" -m pip "$1" --quiet --disable-pip-version-check "${@:2}"
+}
+
+# python_program NAME MODULE FUNCTION: what an entry point of that name would be, for /usr/local/bin.
+python_program() {
+  mkdir -p bin
+  printf '%s\n' '#!/usr/bin/env python3' 'import sys' "from $2 import $3" "sys.exit($3())" >"bin/$1"
+  chmod 755 "bin/$1"
+}
+
 build_awscli() {
-  local pip=(python3 -m pip)
-  "${pip[@]}" --version >/dev/null 2>&1 || pip=(/usr/bin/python3 -m pip)
-  "${pip[@]}" --version >/dev/null 2>&1 || apt_get install -y --no-install-recommends python3-pip >/dev/null || return 1
-  "${pip[@]}" install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile --only-binary=:all: --implementation cp \
-    --python-version 3.11 --platform "manylinux2014_$(uname -m)" --target site-packages -r "$HERE/aws.txt" || return 1
-  rm -rf site-packages/bin site-packages/awscli/examples
+  unpack_wheels "$HERE/aws.txt" || return 1
+  rm -rf site-packages/awscli/examples
   # The descriptions of 430 services are 121 MB of JSON; its loader reads them compressed as well.
   find site-packages/awscli/botocore/data -mindepth 2 -name '*.json' -exec gzip -n {} +
-  mkdir bin
-  printf '%s\n' '#!/usr/bin/env python3' 'import sys' 'from awscli.clidriver import main' 'sys.exit(main())' >bin/aws
+  python_program aws awscli.clidriver main
   # shellcheck disable=SC2016
   printf '%s\n' '#!/bin/sh' 'here=$(dirname "$0")' 'PYTHONPATH="$here/site-packages" exec python3 "$here/bin/aws" "$@"' >aws
-  chmod 755 bin/aws aws
+  chmod 755 aws
+}
+
+build_gsutil() {
+  awk '/# source/ {print $1}' "$HERE/gsutil.txt" >sources.txt
+  CC=false pip wheel --no-deps --no-binary=:all: --wheel-dir wheels -r sources.txt || return 1
+  unpack_wheels "$HERE/gsutil.txt" --find-links wheels || return 1
+  rm -r sources.txt wheels
+  python_program gsutil gslib.__main__ main
+}
+
+build_globus() { unpack_wheels "$GLOBUS" --require-hashes && python_program globus globus_cli main; }
+
+# All but the C library, which is the host's: LD_LIBRARY_PATH must not name another one.
+build_unpacked() {
+  mkdir packages
+  download "${UNPACKED[@]}" || return 1
+  rm packages/libc6_*.deb
+  local package
+  for package in packages/*.deb; do dpkg-deb -x "$package" .; done
+  rm -rf packages usr/share
+  mkdir -p bin
+  install -m 755 "$HERE/lib/unpacked.sh" "$HERE/lib/sshd.sh" .
+  ln -s ../sshd.sh bin/sshd
+  for package in nginx rsync sftp-server sftp ssh ssh-keygen; do ln -s ../unpacked.sh "bin/$package"; done
 }
 
 build_images() {
@@ -185,10 +244,21 @@ build_images() {
   piece image-pause "$(key "$code" "${programs##*/}")" make_image pause --tag 1 --user 65535 --entrypoint /pause "file:/pause:$programs/pause"; images[pause]=$piece
   piece image-bare "$(key "$code" "${programs##*/}")" make_image bare --user 1000 "file:/bin/bare:$programs/bare"; images[bare]=$piece
   piece image-runner "$(key "$code" "$(declare -f make_runner)" "${runner[@]##*/}" "${runner[@]}")" make_runner "${sources[@]}"; images[runner]=$piece
-  piece image-base "$(key "$code" "${BASE[@]}" "$(declare -f make_base)")" make_base; images[base]=$piece
+  piece image-base "$(debian_key "${BASE[@]}")" make_debian base "${BASE[@]}"; images[base]=$piece
   piece image-aws "$(key "$code" "${images[base]##*/}" "${awscli##*/}")" make_image aws --base "${images[base]}" --user 1000 \
     "tree:/usr/local/lib/python3.11/dist-packages:$awscli/site-packages" "file:/usr/local/bin/aws:$awscli/bin/aws"; images[aws]=$piece
-  { for image in runner base bare aws; do printf '%s %s\n' "$image" "${images[$image]}/image.json"; done; } | python3 -c '
+  local name packages
+  mapfile -t packages < <(grep -v '^#' "$PACKAGES" | grep .)
+  piece image-tools "$(debian_key "${SLIM[@]}" "${packages[@]}")" make_debian tools "${SLIM[@]}" "${packages[@]}"; images[tools]=$piece
+  for name in rclone sra-toolkit; do
+    piece "image-${name%-*}" "$(debian_key "${images[base]##*/}" "$name")" add_debian "${name%-*}" "$name"; images[${name%-*}]=$piece
+  done
+  piece image-mc "$(key "$code" "${images[base]##*/}" "${servers##*/}")" make_image mc --base "${images[base]}" --user 1000 "file:/usr/bin/mc:$servers/mc"; images[mc]=$piece
+  for name in gsutil globus; do
+    piece "image-$name" "$(key "$code" "${images[base]##*/}" "${!name##*/}")" make_image "$name" --base "${images[base]}" --user 1000 \
+      "tree:/usr/local/lib/python3.11/dist-packages:${!name}/site-packages" "file:/usr/local/bin/$name:${!name}/bin/$name"; images[$name]=$piece
+  done
+  { for image in "${!images[@]}"; do [ "$image" = pause ] || printf '%s %s\n' "$image" "${images[$image]}/image.json"; done; } | sort | python3 -c '
 import json, sys
 print(json.dumps({name: json.load(open(path))["ref"] for name, path in map(str.split, sys.stdin)}, indent=1))' >"$DIR/.images"
   cp "$DIR/.images" "$images_file"
@@ -210,15 +280,39 @@ make_runner() {
   rm -r packages busybox bash
 }
 
-# apt works out the closure of dependencies against a system in which nothing is installed.
-make_base() {
+debian_key() { key "$HERE/lib/images.py" "$(declare -f make_debian add_debian download fetch closure)" "$@"; }
+
+# make_debian NAME PACKAGE…: an image of these packages and of what they need.
+make_debian() {
   mkdir packages
-  : >empty
+  download "${@:2}" && make_image "$1" --user 1000 debs:packages system || return 1
+  rm -r packages
+}
+
+# add_debian NAME PACKAGE…: the image `base`, and on it what these packages need beyond it.
+add_debian() {
+  mkdir packages
+  closure "${BASE[@]}" >known && closure "${BASE[@]}" "${@:2}" >wanted || return 1
+  # shellcheck disable=SC2046  # a list of words
+  fetch $(comm -13 known wanted) && make_image "$1" --base "${images[base]}" --user 1000 debs:packages || return 1
+  rm -r packages known wanted
+}
+
+# download PACKAGE…: them and what they need, into packages/.
+download() {
   local names
-  names=$(apt_get -o Dir::State::status="$PWD/empty" --no-install-recommends --print-uris -y install "${BASE[@]}" | awk '{print $2}' | sed 's/_.*//' | sort)
-  [ -n "$names" ] || return 1
-  # shellcheck disable=SC2086
-  ( cd packages && apt_get download $names )
-  make_image base --user 1000 debs:packages system || return 1
-  rm -r packages empty
+  names=$(closure "$@") || return 1
+  # shellcheck disable=SC2086  # a list of words
+  fetch $names
+}
+
+fetch() { ( cd packages && apt_get download "$@" ) }
+
+# apt works out the closure of dependencies against a system in which nothing is installed, but for its
+# merged folders: without that it would bring perl to merge them.
+closure() {
+  : >empty
+  apt_get -o Dir::State::status="$PWD/empty" --no-install-recommends --print-uris -y install usr-is-merged "$@" >uris || return 1
+  awk '{print $2}' uris | sed 's/_.*//' | sort -u
+  rm uris empty
 }

@@ -249,7 +249,8 @@ def _as_asked(entry: Entry, status: Status) -> Status:
     if not entry.service or status.before_start:
         return status
     if status.phase is Phase.CANCELLED:
-        return replace(status, phase=Phase.SUCCEEDED, reason=f"ended as asked: {status.reason}")
+        asked = "its script left the branch" if status.why is Why.REMOVED else status.reason
+        return replace(status, phase=Phase.SUCCEEDED, reason=f"ended as asked: {asked}")
     if status.reason == TOO_LONG:
         return replace(status, phase=Phase.SUCCEEDED, reason="ended as asked: its time= was over")
     return status

@@ -318,6 +318,7 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
     if not (job.spec and job.script):
         return row
     spec, named = job.spec, job.script.directives.secrets
+    own = f"dtp-{job.ref.protocol}"
     names = ", ".join(f"`{name}`" for name in named)
     granted = f" The cluster's admin has to have granted {names} to the author." if names else ""
     return replace(
@@ -326,7 +327,7 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
         image=spec.image,
         limits=f"{print_cpu(spec.cpu_millis)} CPU, {print_memory(spec.memory)} memory,"
         f" {print_memory(spec.disk)} disk, {print_time(spec.time)}",
-        secrets=tuple(dict.fromkeys((*spec.secrets, *named))),
+        secrets=(own, *(f"{own}-{name}" for name in named)),
         retries=spec.retries,
         resume=spec.resume,
     )

@@ -76,9 +76,7 @@ c.image.matches(r'^(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9._-]+
 {{/* Tells whether Secret `s.secret.name` may be read by a job of `variables.protocol`. */}}
 {{- define "dtp.granted" -}}
 {{- $granted := keys .Values.settings.grants | sortAlpha | toJson -}}
-{{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k) ||
-s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)) &&
-!(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
+{{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k) || s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)) && !(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
 {{- end }}
 
 {{/* Seconds of a time such as 90m, 24h or 7d. */}}

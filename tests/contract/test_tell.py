@@ -697,7 +697,7 @@ def test_a_secret_is_granted_to_the_author_of_the_pull_request(site: Site) -> No
     site.merge(7, "mine", text="#!/bin/sh\n#DTP secret=lab\necho\n")
     site.merge(8, "theirs", text="#!/bin/sh\n#DTP secret=lab\necho 2\n", author="mallory")
     site.run()
-    assert site.world.drafts[job("mine")].spec.secrets == ("dtp-local", "lab")
+    assert site.world.drafts[job("mine")].spec.secrets == ("dtp-local", "dtp-local-lab")
     assert job("theirs") not in site.world.drafts
     assert "not granted to mallory" in site.status(8)
 

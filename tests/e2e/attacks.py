@@ -220,7 +220,11 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
             "ref": "dtp-aws/own",
             "pod.volumes.4.projected.sources.0.secret.name": "dtp-aws",
         },
-        "a Secret that is granted to anybody": _secret("lab"),
+        "a Secret that is granted to anybody": _secret("dtp-local-lab"),
+        "a Secret that is granted to anybody, in the name of a protocol": {
+            "ref": "dtp-local-lab/own",
+            "pod.volumes.4.projected.sources.0.secret.name": "dtp-local-lab",
+        },
         "a Secret that nobody is granted": _secret("other"),
         "a Secret in a variable": {
             "run.env+": {

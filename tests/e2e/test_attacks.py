@@ -52,7 +52,7 @@ def prey(column: str, sites: Sites, images: dict[str, str]) -> Iterator[Prey]:
 
 def furnish(site: Site) -> None:
     """Put down Secrets, an account, another job's file, another's state, and a path for all."""
-    for secret in ("dtp-local", "dtp-aws", "lab", "other"):
+    for secret in ("dtp-local", "dtp-aws", "dtp-local-lab", "other"):
         token = {"TOKEN": f"the token of {secret}"}
         site.admin.create("Secret", secret, site.namespace.name, stringData=token)
     site.admin.create("ServiceAccount", "robot", site.namespace.name)

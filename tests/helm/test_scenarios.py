@@ -153,6 +153,10 @@ REFUSED: dict[str, tuple[Wire, str]] = {
         merged(EXISTING, CRON, {"cron": {"image": ""}}),
         "cron.enabled needs cron.image and cron.repository",
     ),
+    "an offer of what is hidden": (
+        merged(EXISTING, {"settings": {"visible": "own", "exposed": ["data"]}}),
+        "settings.exposed has data, which services cannot see",
+    ),
     "an unknown value": (merged(EXISTING, {"claim": {"exists": "x"}}), "exists"),
     "a default taken away": (merged(EXISTING, {"settings": {"groups": None}}), "groups"),
     "a value of the wrong form": (merged(EXISTING, {"profile": "admin"}), "profile"),

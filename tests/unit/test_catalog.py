@@ -7,7 +7,7 @@ import pytest
 from dtp_action.core import catalog, cluster_settings, directives
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Finding, Mount, Ref, Script, Spec
+from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Mount, Ref, Script, Spec
 from dtp_action.errors import UsageError
 
 BUILTIN = catalog.builtin()
@@ -225,8 +225,8 @@ def test_directives_go_before_the_rows_defaults() -> None:
     assert (spec.retries, spec.resume) == (2, True)
 
 
-def test_a_folder_named_by_an_alias_uses_the_rows_own_secret() -> None:
-    assert accepted(script(ref="dtp-google/a")).secrets == ("dtp-gcp",)
+def test_a_folder_named_by_an_alias_uses_the_secret_of_its_own_name() -> None:
+    assert accepted(script(ref="dtp-google/a")).secrets == ("dtp-google",)
 
 
 def test_a_value_over_a_cap_is_refused_with_the_cap_and_the_line_that_would_do() -> None:
@@ -277,7 +277,7 @@ def test_a_protocol_without_an_image_says_where_to_name_one() -> None:
         (
             0,
             "protocol",
-            "no image is published for dtp-irods yet: "
+            "there is no image for dtp-irods yet: "
             "set `protocols.irods.image` in dtp-jobs/catalog.yaml",
         )
     ]
@@ -309,7 +309,69 @@ def test_an_image_that_the_cluster_does_not_allow_is_refused() -> None:
 
 def test_a_named_secret_goes_to_the_person_it_is_granted_to() -> None:
     spec = accepted(script("#DTP secret=lab-key"), more="grants: {lab-key: [Ada]}\n", author="ada")
-    assert spec.secrets == ("dtp-aws", "lab-key")
+    assert spec.secrets == ("dtp-aws", "dtp-aws-lab-key")
+
+
+def test_a_protocol_whose_secret_would_be_a_granted_one_is_refused() -> None:
+    rows = site("  aws-lab-key: {image: 'docker.io/amazon/aws-cli:1'}\n")
+    assert refused(script(ref="dtp-aws-lab-key/a"), rows, more="grants: {lab-key: [Ada]}\n") == [
+        (
+            0,
+            "protocol",
+            "the Secret of dtp-aws-lab-key has the name of one that is granted as lab-key: "
+            "rename the protocol, or the grant",
+        )
+    ]
+
+
+ENDPOINT = ("dtp-globus/endpoint", "#DTP kind=service")
+SERVICES = "  globus: {serviceImage: 'docker.io/x/connect:1', memory: 1Gi}\n"
+
+
+def test_a_service_has_an_image_of_its_own_goes_on_to_the_cap_and_resumes() -> None:
+    one = script(ENDPOINT[1], ref=ENDPOINT[0])
+    spec = accepted(one, site(SERVICES), more="caps: {time: 5d}\n")
+    assert (spec.image, spec.service, spec.resume) == ("docker.io/x/connect:1", True, True)
+    assert (spec.time, spec.memory) == (5 * 86_400, 2**30)
+
+
+def test_a_service_may_offer_its_directory_and_what_the_settings_name() -> None:
+    one = script(ENDPOINT[1], ref=ENDPOINT[0])
+    spec = accepted(one, site(SERVICES), more="exposed: [data, out]\nwritable: [out]\n")
+    assert spec.exposed == (
+        Mount(path="dtp-jobs/dtp-globus/endpoint", read_only=False),
+        Mount(path="data", read_only=True),
+        Mount(path="out", read_only=False),
+    )
+    assert accepted(script(), more="exposed: [data]\n").exposed == ()
+
+
+def test_a_protocol_without_services_says_where_to_name_their_image() -> None:
+    assert refused(script("#DTP kind=service")) == [
+        (
+            0,
+            "protocol",
+            "there is no image for services of dtp-aws yet: "
+            "set `protocols.aws.serviceImage` in dtp-jobs/catalog.yaml",
+        )
+    ]
+
+
+def test_exit_codes_mean_what_the_row_says_and_what_shells_say() -> None:
+    rows = site("  aws: {exits: {1: 'a part failed'}, transient: {255: 'try again'}}\n")
+    meanings = rows.meanings(Ref.parse("dtp-aws/a"))
+    assert meanings == {**catalog.SHELLS_OWN, 1: "a part failed", 255: "try again"}
+    assert rows.meanings(Ref.parse("dtp-gone/a")) == catalog.SHELLS_OWN
+
+
+def test_whose_script_it_is_has_to_be_known_for_a_secret_that_is_granted() -> None:
+    one = script("#DTP secret=lab-key")
+    ((_, code, told),) = refused(one, more="grants: {lab-key: [ada]}\n")
+    assert code == AUTHOR_UNKNOWN
+    assert told == (
+        "Secret lab-key is for those it is granted to, and whose script this is cannot be told: "
+        "bring it by a pull request"
+    )
 
 
 @pytest.mark.parametrize(
@@ -325,16 +387,10 @@ def test_a_named_secret_goes_to_the_person_it_is_granted_to() -> None:
             "mallory",
             "Secret lab-key is not granted to mallory: ask the cluster's admin (`grants`)",
         ),
-        (
-            "{lab-key: [ada]}",
-            None,
-            "Secret lab-key is not granted to a script without a pull request "
-            "whose author is known: ask the cluster's admin (`grants`)",
-        ),
     ],
 )
 def test_a_named_secret_that_is_not_granted_is_refused_at_its_line(
-    grants: str, author: str | None, told: str
+    grants: str, author: str, told: str
 ) -> None:
     one = script("#DTP cpu=1", "#DTP secret=lab-key")
     assert refused(one, more=f"grants: {grants}\n", author=author) == [(3, "secret-grant", told)]

@@ -29,6 +29,7 @@ def test_every_key_is_read() -> None:
     settings = parse("""
 visible: own
 writable: [shared/results, dtp-jobs]
+exposed: [shared/results]
 serviceAccount: mover
 images: [docker.io/amazon/, quay.io/minio/mc]
 caps: {cpu: 4, memory: 16Gi, disk: 100G, time: 2d, retries: 1}
@@ -47,6 +48,7 @@ stuckLimit: 10m
         runner_image="registry.example.org/dtp/runner:1",
         visible=Visible.OWN,
         writable=("shared/results", "dtp-jobs"),
+        exposed=("shared/results",),
         service_account="mover",
         images=("docker.io/amazon/", "quay.io/minio/mc"),
         caps=Caps(cpu_millis=4000, memory=16 * 2**30, disk=10**11, time=172_800, retries=1),
@@ -60,6 +62,12 @@ stuckLimit: 10m
         queue_allowance=172_800,
         stuck_limit=600,
     )
+
+
+def test_what_services_cannot_see_they_cannot_offer() -> None:
+    with pytest.raises(UsageError, match="exposed: data is not visible: add it to `writable`"):
+        parse("visible: own\nexposed: [data]\n")
+    assert parse("exposed: [data]\n").exposed == ("data",)
 
 
 def test_a_key_left_empty_by_a_template_is_as_if_it_were_absent() -> None:

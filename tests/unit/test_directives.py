@@ -119,7 +119,7 @@ def test_an_unknown_key_like_no_other_is_told_what_there_is() -> None:
     (finding,) = wrong("#DTP gpu_model=a100")
     assert finding.message == (
         "`gpu_model` is no directive; known are "
-        "attempt, cpu, disk, memory, notify, resume, retries, secret, time"
+        "attempt, cpu, disk, kind, manifest, memory, notify, resume, retries, secret, time"
     )
 
 

@@ -384,7 +384,7 @@ def test_every_granted_secret_is_tried() -> None:
     usual = next(iter(trials.trials(WIDE))).body["spec"]["template"]["spec"]
     (secrets,) = [volume for volume in usual["volumes"] if volume["name"] == "secrets"]
     names = [one["secret"]["name"] for one in secrets["projected"]["sources"]]
-    assert names == ["dtp-local", "lab"]
+    assert names == ["dtp-local", "dtp-local-lab"]
 
 
 def test_nothing_that_is_tried_is_like_another() -> None:

@@ -25,7 +25,7 @@ EVERYTHING = b.a_spec(
     resume=True,
     transient=(75, 5, 75),
     env={"AWS_REGION": "us-east-1", "NO_PROXY": ""},
-    secrets=("lab-keys", "aws"),
+    secrets=("dtp-irods", "dtp-irods-lab-keys", "dtp-irods-aws"),
     claim="lab-data",
     mounts=(Mount(path=""), Mount(path="shared/results", read_only=False)),
     service_account="jobs",

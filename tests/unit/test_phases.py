@@ -294,6 +294,44 @@ def test_stuck_for_good_is_errored_with_the_reason_it_waited_for() -> None:
     assert status.before_start
 
 
+# --- a service -----------------------------------------------------------------------------------
+
+
+def ended_service(pod: PodView, intent: Intent | None, reason: str) -> Status:
+    entry = replace(ENTRY, service=True, intent=intent)
+    return phases.judge(entry, look(pod, entry=entry, reason=reason))
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [(Why.CANCEL, "cancelled by ada"), (Why.REMOVED, "its script left the branch")],
+)
+def test_a_service_that_was_asked_to_end_is_done(why: Why, words: str) -> None:
+    intent = b.an_intent(why, when=100, started=b.at(60))
+    pod = b.a_pod(ENTRY, job=b.ended(143, until=105))
+    status = ended_service(pod, intent, "DeadlineExceeded")
+    assert (status.phase, status.reason) == (Phase.SUCCEEDED, f"ended as asked: {words}")
+    assert status.why is why
+
+
+def test_a_service_whose_time_is_over_is_done() -> None:
+    pod = b.a_pod(ENTRY, reason="DeadlineExceeded", job=b.ended(143))
+    status = ended_service(pod, None, "PodFailurePolicy")
+    told = "ended as asked: its time= was over"
+    assert (status.phase, status.reason) == (Phase.SUCCEEDED, told)
+
+
+def test_a_service_that_fails_by_itself_failed() -> None:
+    status = ended_service(b.a_pod(ENTRY, job=b.ended(3)), None, "PodFailurePolicy")
+    assert (status.phase, status.exit_code) == (Phase.FAILED, 3)
+
+
+def test_a_service_that_was_removed_before_it_started_is_cancelled() -> None:
+    intent = b.an_intent(Why.REMOVED, when=100)
+    status = ended_service(b.a_pod(ENTRY, job=b.waiting()), intent, "DeadlineExceeded")
+    assert (status.phase, status.before_start) == (Phase.CANCELLED, True)
+
+
 def test_an_intent_under_way_is_told() -> None:
     status = judge("running", CANCEL)
     assert (status.phase, status.reason) == (Phase.RUNNING, "cancelled by ada; ending it")

@@ -9,6 +9,7 @@ import pytest
 from dtp_action.core import naming, planner
 from dtp_action.core.manifests import BORN_TTL
 from dtp_action.core.model import (
+    AUTHOR_UNKNOWN,
     Action,
     Adopt,
     Confirm,
@@ -185,6 +186,73 @@ def test_row_05_removed_while_running_goes_on_and_says_so() -> None:
     action = only(GONE, b.observed([entry], [b.a_job(entry, uid="j")], pods))
     assert isinstance(action, Hold)
     assert f"dtp cancel {REF}" in action.reason
+
+
+# --- a service -----------------------------------------------------------------------------------
+
+SERVICE = b.an_entry(job_uid="j", service=True)
+SERVES = ([b.a_job(SERVICE, uid="j")], [b.a_pod(SERVICE, job=b.running())])
+
+
+def test_a_service_whose_script_is_removed_is_ended_while_it_runs() -> None:
+    action = only(GONE, b.observed([SERVICE], *SERVES, now=300))
+    assert isinstance(action, End)
+    assert action.intent
+    assert (action.intent.why, action.intent.started) == (Why.REMOVED, b.at(60))
+
+
+def test_a_service_whose_script_is_there_goes_on() -> None:
+    assert plan(SAME, b.observed([SERVICE], *SERVES, now=300)) == []
+
+
+def test_a_service_whose_script_changed_goes_on_and_says_how_to_end_it() -> None:
+    action = only(changed(), b.observed([SERVICE], *SERVES, now=300))
+    assert isinstance(action, Hold)
+    assert f"to end it: dtp cancel {REF}" in action.reason
+
+
+def settled_service(why: Why | None) -> Observed:
+    outcome = b.an_outcome(reason="ended as asked", why=why)
+    return b.observed([replace(SERVICE, outcome=outcome)])
+
+
+def test_a_service_that_is_added_again_starts_its_next_attempt() -> None:
+    action = only(SAME, settled_service(Why.REMOVED))
+    assert isinstance(action, Open)
+    assert action.draft.attempt == 2
+
+
+@pytest.mark.parametrize("why", [None, Why.CANCEL], ids=["time", "cancelled"])
+def test_a_service_that_ended_otherwise_is_not_started_again_by_itself(why: Why | None) -> None:
+    assert plan(SAME, settled_service(why)) == []
+
+
+def test_a_run_that_was_removed_while_it_ran_and_then_added_again_is_none() -> None:
+    done = replace(SERVICE, service=False, outcome=b.an_outcome(why=Why.REMOVED))
+    assert plan(SAME, b.observed([done])) == []
+
+
+# --- exit codes and authors ----------------------------------------------------------------------
+
+
+def test_a_failure_is_settled_with_what_its_exit_code_means() -> None:
+    entry = b.an_entry(job_uid="j")
+    pods = [b.a_pod(entry, job=b.ended(23))]
+    jobs = [b.a_job(entry, uid="j", end=b.an_end("PodFailurePolicy"))]
+    steps = plan(
+        SAME, b.observed([entry], jobs, pods), meanings=lambda ref: {23: "only a part came"}
+    )
+    (settle,) = [step for step in steps if isinstance(step, Settle)]
+    assert settle.outcome.reason == "your script failed (exit 23): only a part came"
+
+
+def test_a_job_whose_author_has_to_be_known_and_is_not_is_held() -> None:
+    unknown = Finding(path="p", code=AUTHOR_UNKNOWN, message="whose script this is cannot be told")
+    made = planner.plan(SAME, b.observed(), b.a_policy(resolve=lambda script, author: (unknown,)))
+    (action,) = made.actions
+    assert isinstance(action, Hold)
+    assert action.reason == "whose script this is cannot be told"
+    assert made.rejected == ()
 
 
 def test_row_06_unconfirmed_older_than_the_ttl_is_lost() -> None:

@@ -645,7 +645,7 @@ def test_an_image_that_the_cluster_does_not_allow_cannot_run() -> None:
 def test_a_secret_is_listed_where_it_is_granted_to_the_author() -> None:
     look = b.observed(now=600)
     row = only(foresee({}, {PATH: GREEDY}, look=look, settings={"grants": GRANTED}, author="ada"))
-    assert (row.will, row.secrets) == (Will.RUN, ("dtp-aws", "lab-key"))
+    assert (row.will, row.secrets) == (Will.RUN, ("dtp-aws", "dtp-aws-lab-key"))
     assert "granted" not in row.why
 
 
@@ -662,7 +662,7 @@ def test_a_grant_that_cannot_be_judged_is_told_as_a_condition() -> None:
         foresee({}, {PATH: GREEDY}, look=b.observed(), settings={"grants": GRANTED}),
     ]
     for one in told:
-        assert (only(one).will, only(one).secrets) == (Will.RUN, ("dtp-aws", "lab-key"))
+        assert (only(one).will, only(one).secrets) == (Will.RUN, ("dtp-aws", "dtp-aws-lab-key"))
         assert only(one).why.endswith(
             " The cluster's admin has to have granted `lab-key` to the author."
         )

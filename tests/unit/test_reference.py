@@ -24,7 +24,6 @@ from dtp_action.core.model import Directives
 from dtp_action.core.scripts import File
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
-ROWS = catalog.builtin().rows.values()
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> str:
@@ -61,7 +60,8 @@ def directive_keys() -> str:
         attribute = documents.attribute(key, one)
         own = default(one, getattr(Directives(), attribute))
         shown = f"row ({default(one, getattr(row, attribute))})" if key in catalog.FIELDS else own
-        rows.append((f"`{key}`", one.form, "`no`" if key == "resume" else shown, one.meaning))
+        word = {"resume": "`no`", "kind": "`run`", "manifest": "`none`"}.get(key, shown)
+        rows.append((f"`{key}`", one.form, word, one.meaning))
     return table("key | form | default | meaning", rows)
 
 
@@ -69,30 +69,10 @@ def secret_rules() -> str:
     return table("code | finds", ((f"`secret-{one.name}`", one.what) for one in secrets.RULES))
 
 
-def protocols() -> str:
-    def cells(row: catalog.Row) -> Iterable[str]:
-        folders = ", ".join(f"`dtp-{name}`" for name in (row.protocol, *row.aliases))
-        keys = ", ".join(f"`{key}`" for key in row.secret_keys)
-        return folders, row.doc, f"`{row.image}`" if row.image else "none yet", keys or "–"
-
-    return table("folder | for | image | keys of its Secret", map(cells, ROWS))
-
-
-def exit_codes() -> str:
-    rows = (
-        (f"`{row.protocol}`", code, meaning, "yes" if code in row.transient else "no")
-        for row in ROWS
-        for code, meaning in sorted((row.exits | row.transient).items())
-    )
-    return table("protocol | exit code | meaning | transient", rows)
-
-
 MADE: dict[tuple[str, str], Callable[[], str]] = {
     ("directives.md", "directives.KEYS"): directive_keys,
     ("directives.md", "secrets.RULES"): secret_rules,
     ("catalog.md", "catalog.FIELDS"): lambda: fields(catalog.FIELDS, catalog.Row(protocol="x")),
-    ("catalog.md", "catalog.yaml"): protocols,
-    ("catalog.md", "catalog.yaml exits"): exit_codes,
     ("cluster-settings.md", "cluster_settings.FIELDS"): lambda: fields(
         cluster_settings.FIELDS, cluster_settings.ClusterSettings(claim="", runner_image="")
     ),

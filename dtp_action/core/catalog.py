@@ -169,6 +169,10 @@ def refusals(
         message = f"the image of {row.protocol}, {image}, is not among the images that the "
         message += "cluster's settings allow (`images`)"
         yield Finding(path=path, code="image", message=message)
+    elif settings.pinned and "@" not in image:
+        message = f"the image of {row.protocol}, {image}, has no digest, and this cluster runs none"
+        message += f" without: pin it in {SITE_FILE} (`dtp images` shows how)"
+        yield Finding(path=path, code="image", message=message)
     for key, one in cluster_settings.CAPS.items():
         attribute = documents.attribute(key, one)
         cap = getattr(settings.caps, attribute)
@@ -222,9 +226,7 @@ def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Sp
         for name in ("cpu_millis", "memory", "disk", "time")
     }
     # What a Spec and the settings both have is the admin's to say.
-    names = [
-        one.name for one in fields(Spec) if hasattr(settings, one.name) and one.name != "exposed"
-    ]
+    names = [one.name for one in fields(Spec) if hasattr(settings, one.name)]
     own = f"dtp-{script.ref.protocol}"
     root = (Mount(path=""),) if settings.visible is Visible.ALL else ()
     return Spec(
@@ -237,14 +239,14 @@ def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Sp
         secrets=(own, *(f"{own}-{name}" for name in ask.secrets)),
         service=ask.service,
         manifest=ask.manifest,
-        exposed=_exposed(script, settings) if ask.service else (),
+        offers=_offers(script, settings) if ask.service else (),
         mounts=(*root, *(Mount(path=path, read_only=False) for path in settings.writable)),
         **amounts,
         **{name: getattr(settings, name) for name in names},
     )
 
 
-def _exposed(script: Script, settings: ClusterSettings) -> tuple[Mount, ...]:
+def _offers(script: Script, settings: ClusterSettings) -> tuple[Mount, ...]:
     """Return what a service may offer: its own directory, and what the settings name."""
     named = (Mount(path=one, read_only=one not in settings.writable) for one in settings.exposed)
     return (Mount(path=script.ref.directory, read_only=False), *named)

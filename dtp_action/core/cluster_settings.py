@@ -45,6 +45,7 @@ class ClusterSettings:
     exposed: tuple[str, ...] = ()
     service_account: str = "dtp-job"
     images: tuple[str, ...] = ()
+    pinned: bool = False
     caps: Caps = Caps()
     grants: dict[str, tuple[str, ...]] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
@@ -110,6 +111,7 @@ FIELDS: Mapping[str, Field] = {
     "exposed": Field(several(_path), "list of paths", "workspace paths that services may offer"),
     "serviceAccount": Field(name, "name", "the account of all Pods; it needs no permission"),
     "images": Field(several(_prefix), "list of prefixes", "the images that may run; none: any"),
+    "pinned": choice({"true": True, "false": False}, "whether only images with a digest run"),
     "caps": Field(_caps, "mapping", "the most that a script may ask for, see below"),
     "grants": Field(mapping(name, several(_user)), "Secret: users", "who may name it in `secret=`"),
     "groups": Field(several(_group), "list of numbers", "supplemental groups of all jobs"),
@@ -143,11 +145,11 @@ def parse(content: str | bytes, where: str) -> ClusterSettings:
 
 # --- the part that scripts are judged by, as a status document carries it ------------------------
 
-SHARED = {key: FIELDS[key] for key in ("caps", "images", "grants", "visible", "writable")}
+SHARED = {key: FIELDS[key] for key in ("caps", "images", "pinned", "grants", "visible", "writable")}
 
 
 def dump_shared(settings: ClusterSettings) -> dict[str, Any]:
-    """Return caps, images, grants and what is visible or writable, in the words of the document."""
+    """Return what scripts are judged by, in the words of the document."""
     caps = {
         key: cap.write(getattr(settings.caps, documents.attribute(key, cap)))
         for key, cap in CAPS.items()
@@ -155,6 +157,7 @@ def dump_shared(settings: ClusterSettings) -> dict[str, Any]:
     return {
         "caps": caps,
         "images": list(settings.images),
+        "pinned": "true" if settings.pinned else "false",
         "grants": {secret: list(users) for secret, users in settings.grants.items()},
         "visible": settings.visible.value,
         "writable": list(settings.writable),

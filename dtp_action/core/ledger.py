@@ -236,7 +236,7 @@ def load_spec(text: str) -> Spec:
         | {key: tuple(fields[key]) for key in lists}
         | {
             key: tuple(Mount(**mount) for mount in fields.get(key, ()))
-            for key in ("mounts", "exposed")
+            for key in ("mounts", "offers")
         }
     )
 

@@ -226,7 +226,7 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_TERMINATION": TERMINATION,
         "HOME": HOME,
         "TMPDIR": SCRATCH,
-        **({"DTP_EXPOSED": ",".join(map(_offer, spec.exposed))} if spec.service else {}),
+        **({"DTP_EXPOSED": ",".join(map(_offer, spec.offers))} if spec.service else {}),
     }
 
 

@@ -267,7 +267,7 @@ class Spec:
     queue: str = ""
     service: bool = False
     manifest: bool = False
-    exposed: tuple[Mount, ...] = ()  # what a service may offer to others
+    offers: tuple[Mount, ...] = ()  # what a service may offer to others
 
 
 @dataclass(frozen=True, kw_only=True)

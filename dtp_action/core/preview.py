@@ -97,6 +97,7 @@ class Foreseen:
     secrets: tuple[str, ...] = ()  # names of the Secrets it may use
     retries: int = 0
     resume: bool = False
+    service: bool = False
     findings: tuple[Finding, ...] = ()
     copy_of: Ref | None = None  # a present or removed job of the same bytes
 
@@ -330,6 +331,7 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
         secrets=(own, *(f"{own}-{name}" for name in named)),
         retries=spec.retries,
         resume=spec.resume,
+        service=spec.service,
     )
 
 

@@ -30,6 +30,7 @@ version: 1
 claim: {{ include "dtp.claim" . }}
 runnerImage: {{ .Values.runner.image }}
 serviceAccount: dtp-job
+pinned: {{ eq .Values.profile "cluster" }}
 groups: {{ include "dtp.groups" . }}
 {{ toYaml (omit .Values.settings "groups") }}
 {{- end }}

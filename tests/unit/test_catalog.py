@@ -295,6 +295,19 @@ def test_an_unknown_protocol_names_the_nearest() -> None:
     assert message == "dtp-sratools is no protocol; did you mean `sra-tools`?"
 
 
+def test_an_image_without_a_digest_is_refused_where_the_cluster_wants_one() -> None:
+    rows = site("  aws: {image: 'registry.example.org/x/aws:1'}\n")
+    assert refused(script(), rows, more="pinned: true\n") == [
+        (
+            0,
+            "image",
+            "the image of aws, registry.example.org/x/aws:1, has no digest, and this cluster runs "
+            "none without: pin it in dtp-jobs/catalog.yaml (`dtp images` shows how)",
+        )
+    ]
+    assert accepted(script(), rows).image == "registry.example.org/x/aws:1"
+
+
 def test_an_image_that_the_cluster_does_not_allow_is_refused() -> None:
     rows = site("  aws: {image: 'registry.example.org/x/aws:1'}\n")
     assert refused(script(), rows, more="images: [docker.io/amazon/]\n") == [
@@ -338,12 +351,12 @@ def test_a_service_has_an_image_of_its_own_goes_on_to_the_cap_and_resumes() -> N
 def test_a_service_may_offer_its_directory_and_what_the_settings_name() -> None:
     one = script(ENDPOINT[1], ref=ENDPOINT[0])
     spec = accepted(one, site(SERVICES), more="exposed: [data, out]\nwritable: [out]\n")
-    assert spec.exposed == (
+    assert spec.offers == (
         Mount(path="dtp-jobs/dtp-globus/endpoint", read_only=False),
         Mount(path="data", read_only=True),
         Mount(path="out", read_only=False),
     )
-    assert accepted(script(), more="exposed: [data]\n").exposed == ()
+    assert accepted(script(), more="exposed: [data]\n").offers == ()
 
 
 def test_a_protocol_without_services_says_where_to_name_their_image() -> None:

@@ -124,7 +124,7 @@ def test_the_defaults_and_both_ways_to_a_claim_are_admitted() -> None:
 
 # --- the settings: a value for each key, the same defaults, and the same values admitted ---------
 
-NOT_A_VALUE_OF_ITS_OWN = {"version", "claim", "runnerImage", "serviceAccount"}
+NOT_A_VALUE_OF_ITS_OWN = {"version", "claim", "runnerImage", "serviceAccount", "pinned"}
 
 
 def settings(changes: Wire | None = None) -> ClusterSettings:

@@ -737,6 +737,7 @@ def test_the_json_form_is_plain() -> None:
         "secrets": ["dtp-aws"],
         "retries": 0,
         "resume": False,
+        "service": False,
         "findings": [],
         "copy_of": "dtp-aws/kidney",
     }

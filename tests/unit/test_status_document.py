@@ -144,6 +144,7 @@ SHARED = ClusterSettings(
     visible=Visible.OWN,
     writable=("shared/results", "génome"),
     images=("docker.io/amazon/",),
+    pinned=True,
     caps=Caps(cpu_millis=4500, memory=10**9, disk=3 * 2**30, time=5400, retries=0),
     grants={"lab-key": ("Ada", "grace-h")},
 )
@@ -152,7 +153,8 @@ SHARED = ClusterSettings(
 def test_of_the_settings_what_scripts_are_judged_by_is_told_and_nothing_else() -> None:
     settings = replace(SHARED, queue="transfers", retention=60, groups=(5,), service_account="x")
     document = dump(b.observed(), settings)
-    assert set(document["settings"]) == {"caps", "images", "grants", "visible", "writable"}
+    judged_by = {"caps", "images", "pinned", "grants", "visible", "writable"}
+    assert set(document["settings"]) == judged_by
     assert "shared" not in json.dumps(document).replace("shared/results", "")
     assert load(document).settings == replace(SHARED, claim="", runner_image="")
 

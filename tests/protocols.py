@@ -42,8 +42,8 @@ class Transfer:
 
 
 def transfers(root: Path = ROOT) -> list[Transfer]:
-    """Return the marks of all end-to-end tests. Raises ValueError for one that cannot be read."""
-    files = sorted((root / "tests" / "e2e").glob("test_*.py"))
+    """Return the marks of all tests. Raises ValueError for one that cannot be read."""
+    files = sorted((root / "tests").rglob("test_*.py"))
     return [one for path in files for one in marks(path.read_text(), str(path.relative_to(root)))]
 
 
@@ -190,13 +190,16 @@ def exits_table(rows: Iterable[Row]) -> str:
 
 def tried_table(rows: Iterable[Row], tried: list[Transfer], reasons: dict[str, str]) -> str:
     def cell(protocol: str, kind: str) -> str:
-        """Tell which tool met which server, each pair once with the tests that show it."""
-        files: dict[str, set[str]] = {}
+        """Tell by server which tools met it, and which tests show it."""
+        met: dict[str, list[Transfer]] = {}
         for one in tried:
             if one.protocol == protocol and getattr(one, kind):
-                files.setdefault(f"{one.tool} – {getattr(one, kind)}", set()).add(one.file)
-        told = (f"{words} ({tests(found)})" for words, found in sorted(files.items()))
-        return "<br>".join(told) or "–"
+                met.setdefault(getattr(one, kind), []).append(one)
+        return "<br>".join(told(server, found) for server, found in sorted(met.items())) or "–"
+
+    def told(server: str, found: list[Transfer]) -> str:
+        tools = "; ".join(dict.fromkeys(one.tool for one in found))
+        return f"{tools} – **{server}** ({tests({one.file for one in found})})"
 
     def tests(files: set[str]) -> str:
         return ", ".join(f"[{Path(one).stem}](../../{one})" for one in sorted(files))

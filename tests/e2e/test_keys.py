@@ -84,7 +84,7 @@ def test_variables_come_are_replaced_and_go_as_the_page_says(site: Site, desk: D
 
     desk.receive("keys.env.age", f"AWS_ACCESS_KEY_ID=lab\nAWS_SECRET_ACCESS_KEY={new}\n")
     desk.do("replace --filename -", "dtp-aws-lab", "dtp-aws")
-    assert annotations(site, "dtp-aws") == {}  # no copy of the values
+    assert notes_on(site, "dtp-aws") == {}  # no copy of the values
     site.dtp("retry", "dtp-aws/told")
     site.dispatch(wait=120)
     assert f"variable {digest(new)}" in site.logs("dtp-aws/told")
@@ -110,7 +110,7 @@ def test_a_key_that_is_a_file_is_one_that_a_script_can_copy(site: Site, desk: De
     assert key.strip() not in log
 
 
-def annotations(site: Site, secret: str) -> dict[str, str]:
+def notes_on(site: Site, secret: str) -> dict[str, str]:
     (found,) = [
         one["metadata"]
         for one in site.admin.list("Secret", site.namespace.name)

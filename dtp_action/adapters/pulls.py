@@ -1,4 +1,6 @@
-"""GitHub as the port `core.pulls.Pulls`, over PyGithub. Translates, and decides nothing.
+"""GitHub as the ports `core.pulls.Pulls` and `core.issues.Issues`, over PyGithub.
+
+Translates, and decides nothing.
 
 PyGithub's requester is used, not its objects (those fetch before they write), and without its
 retries: they write twice after a lost answer, and wait without bound. One loop tries here, within
@@ -24,6 +26,7 @@ import github
 import requests
 
 from dtp_action import __version__
+from dtp_action.core.issues import Close, Issue, Open, Rewrite, Step
 from dtp_action.core.pulls import (
     Asked,
     Candidate,
@@ -67,9 +70,13 @@ ASKED = """query($id: ID!) { node(id: $id) { ... on IssueComment {
 OPEN = """pullRequests(headRefName: $branch, states: OPEN, first: 100,
   orderBy: { field: UPDATED_AT, direction: DESC }) {
   nodes { number baseRefName headRefOid author { __typename login } } }"""
+ISSUES = """orderBy: { field: CREATED_AT, direction: ASC }) {
+  nodes { number body state url viewerDidAuthor } pageInfo { hasNextPage endCursor } }"""
+LAST_COMMENT = "comments(last: 1) { nodes { body url viewerDidAuthor } }"
 
 LOOK = "contents: read, pull-requests: read, statuses: read"
 COMMENT = "pull-requests: write"
+ISSUE = "issues: write"
 
 
 class NotNowError(Exception):
@@ -252,22 +259,70 @@ class GitHubPulls:
         does, path = f"comment on pull request #{say.number}", f"/issues/{say.number}/comments"
         return str(self._rest(does, "POST", path, {"body": say.body}, found=written)["html_url"])
 
+    # --- the one issue ---
+
+    def issues(self, marker: str) -> tuple[Issue, ...]:
+        found: list[Issue] = []
+        place = "first: 100"
+        while place:
+            parts = [f"issues({place}, {ISSUES}"]
+            page = self._read("look for our issue", parts, needs=ISSUE)["issues"]
+            ours = (node for node in page["nodes"] if node["viewerDidAuthor"])
+            found += [_issue(node) for node in ours if node["body"].startswith(marker)]
+            after = json.dumps(page["pageInfo"]["endCursor"])
+            place = f"first: 100, after: {after}" if page["pageInfo"]["hasNextPage"] else ""
+        return tuple(found)
+
+    def keep(self, step: Step) -> str:
+        match step:
+            case Open(title=title, body=body):
+                return self._open(title, body)
+            case Rewrite(issue=issue, body=body):
+                return self._amend(issue, {"body": body, "state": "open"})
+            case Close(issue=issue, text=text):
+                self._close_with(issue, text)
+                return self._amend(issue, {"state": "closed", "state_reason": "completed"})
+
+    def _open(self, title: str, body: str) -> str:
+        def opened() -> Wire | None:
+            there = self.issues(body.partition("\n")[0])[-1:]
+            return next(({"html_url": one.url} for one in there if one.body == body), None)
+
+        wire = {"title": title, "body": body}
+        does = "open an issue"
+        return str(self._rest(does, "POST", "/issues", wire, needs=ISSUE, found=opened)["html_url"])
+
+    def _amend(self, issue: Issue, wire: Wire) -> str:
+        does, path = f"change our issue #{issue.number}", f"/issues/{issue.number}"
+        return str(self._rest(does, "PATCH", path, wire, needs=ISSUE)["html_url"])
+
+    def _close_with(self, issue: Issue, text: str) -> None:
+        def written() -> Wire | None:
+            parts = [f"issue(number: {issue.number}) {{ {LAST_COMMENT} }}"]
+            there = self._read("look for our comment", parts, needs=ISSUE)["issue"]["comments"]
+            return next(
+                (n for n in there["nodes"] if n["viewerDidAuthor"] and n["body"] == text), None
+            )
+
+        does, path = f"comment on our issue #{issue.number}", f"/issues/{issue.number}/comments"
+        self._rest(does, "POST", path, {"body": text}, needs=ISSUE, found=written)
+
     # --- how ---
 
     def _here(self, repository: Wire | None) -> bool:
         """Tell whether it is this repository: forks share commits with it."""
         return str((repository or {}).get("nameWithOwner")).lower() == self.repository.lower()
 
-    def _read(self, does: str, parts: Sequence[str], **given: str) -> Wire:
+    def _read(self, does: str, parts: Sequence[str], *, needs: str = LOOK, **given: str) -> Wire:
         """Return what a query about the repository finds; what is not there is None."""
         owner, _, name = self.repository.partition("/")
         variables = {"owner": owner, "name": name, **given}
         head = f"query({', '.join(f'${variable}: String!' for variable in variables)})"
         here = "repository(owner: $owner, name: $name, followRenames: false)"
         query = f"{head} {{ {here} {{ {' '.join(parts)} }} }}"
-        return dict(self._query(does, query, variables)["repository"])
+        return dict(self._query(does, query, variables, needs)["repository"])
 
-    def _query(self, does: str, query: str, variables: Wire) -> Wire:
+    def _query(self, does: str, query: str, variables: Wire, needs: str = LOOK) -> Wire:
         def once() -> Wire:
             try:
                 _, answer = self._requester.graphql_query(query, variables)
@@ -277,7 +332,7 @@ class GitHubPulls:
                     raise
             return dict(answer["data"])
 
-        return self._ask(does, LOOK, once)
+        return self._ask(does, needs, once)
 
     def _rest(
         self,
@@ -407,6 +462,9 @@ class GitHubPulls:
         if error.status < HTTPStatus.BAD_REQUEST:
             hint = "It moved: correct the repository's name, or github-api-url."
             return GitHubRefusedError(message, hint=hint)
+        if error.status == HTTPStatus.GONE and needs == ISSUE:
+            hint = "Switch issues on in the repository's settings: a fork has none at first."
+            return GitHubRefusedError(message, hint=hint)
         if "locked" in said:
             hint = "Unlock its conversation: the next run tells there how its jobs stand."
             return GitHubRefusedError(message, hint=hint)
@@ -440,6 +498,11 @@ def _status(i: int, sha: str, context: str) -> str:
 def _comment(number: int, node: Wire) -> Comment:
     ident = int(node["fullDatabaseId"])
     return Comment(id=ident, number=number, body=node["body"], url=node["url"])
+
+
+def _issue(node: Wire) -> Issue:
+    is_open = node["state"] == "OPEN"
+    return Issue(number=node["number"], body=node["body"], open=is_open, url=node["url"])
 
 
 def _commit_status(context: str, node: Wire) -> CommitStatus:

@@ -78,6 +78,23 @@ class Pull:
 
 
 @dataclass(kw_only=True)
+class Issue:
+    """An issue that is no pull request."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+    closed: bool = False
+    locked: bool = False
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"https://github.com/{REPOSITORY}/issues/{self.number}"
+
+
+@dataclass(kw_only=True)
 class Comment:
     """A comment on a pull request, or on an issue that is none."""
 
@@ -225,6 +242,8 @@ class GitHub:
     token: str = TOKEN
     pulls: dict[int, Pull] = field(default_factory=dict)
     linked: dict[str, list[Pull]] = field(default_factory=dict)  # by commit
+    issues: list[Issue] = field(default_factory=list)  # oldest first
+    has_issues: bool = True
     comments: list[Comment] = field(default_factory=list)
     statuses: dict[str, list[Wire]] = field(default_factory=dict)  # by commit, newest last
     artifacts: list[Artifact] = field(default_factory=list)  # newest last
@@ -233,7 +252,9 @@ class GitHub:
     git: Git | None = None  # where the branches are, for who opens and merges by the API
     permissions: dict[str, str] = field(default_factory=dict)
     reactions: list[tuple[int, str]] = field(default_factory=list)
-    denied: set[str] = field(default_factory=set)  # "pull-requests", "statuses", "actions"
+    denied: set[str] = field(
+        default_factory=set
+    )  # "pull-requests", "issues", "statuses", "actions"
     troubles: list[Trouble] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     points: int = 0  # what the queries cost: a workflow's token has 1,000 an hour
@@ -256,6 +277,13 @@ class GitHub:
         pull.merged, pull.merged_by, pull.merge_commit = True, by, merge_commit
         for sha in {merge_commit, *brought}:
             self.linked.setdefault(sha, []).append(pull)
+
+    def issue(self, body: str, author: str = "grace", title: str = "A question") -> Issue:
+        """Open an issue as somebody."""
+        number = max([*self.pulls, *(issue.number for issue in self.issues)], default=0) + 1
+        issue = Issue(number=number, author=author, title=title, body=body)
+        self.issues.append(issue)
+        return issue
 
     def comment(self, number: int, body: str, author: str | None = "grace") -> Comment:
         """Write a comment as somebody."""
@@ -347,6 +375,8 @@ class GitHub:
 
     def _routes(self) -> list[tuple[str, str, Callable[..., tuple[int, Any]]]]:
         return [
+            ("POST", r"/issues", self._open_issue),
+            ("PATCH", r"/issues/(\d+)", self._amend_issue),
             ("POST", r"/issues/(\d+)/comments", self._create),
             ("PATCH", r"/issues/comments/(\d+)", self._edit),
             ("DELETE", r"/issues/comments/(\d+)", self._delete),
@@ -358,14 +388,35 @@ class GitHub:
         ]
 
     def _create(self, number: str, body: Wire) -> tuple[int, Any]:
-        self._needs("pull-requests")
         pull = self.pulls.get(int(number))
-        if not pull:
-            raise Answer(404, _error("Not Found"))
-        if pull.locked:
+        self._needs("pull-requests" if pull else "issues")
+        on = pull or self._issue(number)
+        if on.locked:
             raise Answer(403, _error("Unable to create comment because issue is locked."))
         _fits(body)
-        return 201, self._wire(self.comment(pull.number, body["body"], self.viewer))
+        return 201, self._wire(self.comment(on.number, body["body"], self.viewer))
+
+    def _open_issue(self, body: Wire) -> tuple[int, Any]:
+        self._needs("issues")
+        if not self.has_issues:
+            raise Answer(410, _error("Issues has been disabled in this repository."))
+        _fits(body)
+        return 201, self._issue_wire(self.issue(body["body"], self.viewer, body["title"]))
+
+    def _amend_issue(self, number: str, body: Wire) -> tuple[int, Any]:
+        self._needs("issues")
+        issue = self._issue(number)
+        if "body" in body:
+            _fits(body)
+            issue.body = body["body"]
+        issue.closed = body.get("state", "closed" if issue.closed else "open") == "closed"
+        return 200, self._issue_wire(issue)
+
+    def _issue(self, number: str) -> Issue:
+        found = next((issue for issue in self.issues if issue.number == int(number)), None)
+        if not found:
+            raise Answer(404, _error("Not Found"))
+        return found
 
     def _edit(self, ident: str, body: Wire) -> tuple[int, Any]:
         self._needs("pull-requests")
@@ -460,13 +511,41 @@ class GitHub:
             raise Answer(403, _error("Resource not accessible by integration"))
         return comment
 
+    def _issue_wire(self, issue: Issue) -> Wire:
+        root = f"https://api.github.com/repos/{REPOSITORY}"
+        address = f"{root}/issues/{issue.number}"
+        return {
+            "id": issue.number,
+            "node_id": f"I_{issue.number}",
+            "url": address,
+            "repository_url": root,
+            "labels_url": f"{address}/labels{{/name}}",
+            "comments_url": f"{address}/comments",
+            "events_url": f"{address}/events",
+            "html_url": issue.url,
+            "number": issue.number,
+            "state": "closed" if issue.closed else "open",
+            "title": issue.title,
+            "body": issue.body,
+            "user": _user(issue.author),
+            "labels": [],
+            "assignee": None,
+            "milestone": None,
+            "locked": issue.locked,
+            "comments": sum(c.number == issue.number for c in self.comments),
+            "closed_at": _stamp(60) if issue.closed else None,
+            "created_at": _stamp(0),
+            "updated_at": _stamp(60),
+            "author_association": "CONTRIBUTOR",
+        }
+
     def _wire(self, comment: Comment) -> Wire:
         issues = f"https://api.github.com/repos/{REPOSITORY}/issues"
         return {
             "id": comment.id,
             "node_id": comment.node,
             "url": f"{issues}/comments/{comment.id}",
-            "html_url": _address(comment),
+            "html_url": self._address(comment),
             "issue_url": f"{issues}/{comment.number}",
             "body": comment.body,
             "user": _user(comment.author) if comment.author else None,
@@ -474,6 +553,11 @@ class GitHub:
             "updated_at": _stamp(60 * comment.edited),
             "author_association": "CONTRIBUTOR",
         }
+
+    def _address(self, comment: Comment) -> str:
+        kind = "issues" if any(i.number == comment.number for i in self.issues) else "pull"
+        page = f"https://github.com/{REPOSITORY}/{kind}/{comment.number}"
+        return f"{page}#issuecomment-{comment.id}"
 
     # --- GraphQL ---
 
@@ -532,6 +616,34 @@ class GitHub:
             "pullRequests": self._pull_requests,
             "object": lambda _info, oid: self._commit(oid),
             "pullRequest": self._pull_request,
+            "issues": self._issues,
+            "issue": self._one_issue,
+        }
+
+    def _issues(self, info: Any, *, first: int, **given: Any) -> Wire:
+        self._may("issues")
+        assert given.pop("orderBy") == {"field": "CREATED_AT", "direction": "ASC"}
+        nodes = [self._issue_node(issue) for issue in self.issues]
+        return _pages("issues", nodes)(info, first=first, **given)
+
+    def _one_issue(self, _info: Any, *, number: int) -> Wire:
+        self._may("issues")
+        found = [issue for issue in self.issues if issue.number == number]
+        if not found:
+            text = f"Could not resolve to an Issue with the number of {number}."
+            raise RefusedError(text, "NOT_FOUND")
+        return self._issue_node(found[0])
+
+    def _issue_node(self, issue: Issue) -> Wire:
+        comments = [c for c in self.comments if c.number == issue.number]
+        return {
+            "id": f"I_{issue.number}",
+            "number": issue.number,
+            "body": issue.body,
+            "state": "CLOSED" if issue.closed else "OPEN",
+            "url": issue.url,
+            "viewerDidAuthor": issue.author == self.viewer,
+            "comments": _pages("comments", [self._comment_node(c) for c in comments]),
         }
 
     def _pull_request(self, _info: Any, *, number: int) -> Wire:
@@ -608,7 +720,7 @@ class GitHub:
             "fullDatabaseId": str(comment.id),
             "author": _actor(comment.author),
             "body": comment.body,
-            "url": _address(comment),
+            "url": self._address(comment),
             "lastEditedAt": _stamp(60) if comment.edited else None,
             "viewerDidAuthor": comment.author == self.viewer,
             "repository": {"nameWithOwner": comment.repository},
@@ -691,11 +803,6 @@ def _user(login: str) -> Wire:
         "site_admin": False,
         **{f"{name}_url": f"{root}/{name}" for name in lists.split()},
     }
-
-
-def _address(comment: Comment) -> str:
-    page = f"https://github.com/{REPOSITORY}/pull/{comment.number}"
-    return f"{page}#issuecomment-{comment.id}"
 
 
 def _stamp(after: int) -> str:

@@ -38,6 +38,8 @@ REST = "@octokit/openapi@23.0.2", "generated/api.github.com.json"
 GRAPHQL = "@octokit/graphql-schema@15.26.1", "schema.graphql"
 
 OPERATIONS = (
+    ("post", "/repos/{owner}/{repo}/issues"),
+    ("patch", "/repos/{owner}/{repo}/issues/{issue_number}"),
     ("post", "/repos/{owner}/{repo}/issues/{issue_number}/comments"),
     ("patch", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
     ("delete", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
@@ -52,7 +54,9 @@ FIELDS = {
     "Mutation": "createPullRequest mergePullRequest",
     "CreatePullRequestPayload": "pullRequest",
     "MergePullRequestPayload": "pullRequest",
-    "Repository": "nameWithOwner object pullRequest pullRequests visibility",
+    "Repository": "issue issues nameWithOwner object pullRequest pullRequests visibility",
+    "Issue": "body comments id number state url viewerDidAuthor",
+    "IssueConnection": "nodes pageInfo",
     "Node": "id",
     "GitObject": "oid",
     "Actor": "login",

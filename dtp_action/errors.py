@@ -24,13 +24,13 @@ class Exit(IntEnum):
 
 EXIT_MEANING = {
     Exit.DONE: "done, or nothing to do; also with scripts rejected or attempts still open",
-    Exit.BAD_OUTCOME: "`check` found errors, or `doctor` problems, or an attempt of this run ended"
-    " badly (with `--wait`)",
+    Exit.BAD_OUTCOME: "`check` found errors, or `doctor` problems, or `images` what needs attention"
+    " (without `--issue`), or an attempt of this run ended badly (with `--wait`)",
     Exit.USAGE: "wrong usage, configuration or job name",
     Exit.CONFLICT: "`retry` or `cancel` was refused in the present state of the job",
     Exit.CLUSTER_REFUSED: "the cluster refused: credentials, permissions or namespace",
     Exit.GITHUB_REFUSED: "GitHub refused",
-    Exit.UNAVAILABLE: "the cluster or GitHub is unavailable for now: run again",
+    Exit.UNAVAILABLE: "the cluster, GitHub or a registry is unavailable for now: run again",
     Exit.BUG: "a bug of ours",
     Exit.INTERRUPTED: "interrupted",
 }

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dtp_action.core import report
+from dtp_action.core import images, report
 from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.doctor import State
 from dtp_action.core.model import Observed, Phase
@@ -35,6 +35,7 @@ STATE_COLOURS = {
     State.PROBLEM: "red",
     State.UNSEEN: "dim",
 }
+IMAGE_COLOURS = {images.State.CURRENT: "green", images.State.GONE: "red"}
 WIDTH = 140  # where the output is no terminal
 
 Cells = dict[str, Any]
@@ -116,6 +117,21 @@ def findings_text(rows: list[Cells]) -> Text:
         if row.get("fix"):
             text.append(f"    write: {row['fix']}\n", style="green")
     text.rstrip()
+    return text
+
+
+def images_text(rows: list[Cells]) -> Text:
+    """Return what is so with each image, with the line to write below it."""
+    text = Text()
+    for row in rows:
+        text.append(f"{row['image']} ({', '.join(row['folders'])})\n")
+        for found in row["found"]:
+            colour = IMAGE_COLOURS.get(found["state"], "yellow")
+            text.append("    ")
+            text.append(found["state"], style=colour)
+            text.append(f": {found['message']}\n")
+            if found["fix"]:
+                text.append(f"    write: {found['fix']}\n", style="green")
     return text
 
 

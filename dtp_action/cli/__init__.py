@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from dtp_action.cli import admins, cluster_admins, researchers, watching
+from dtp_action.cli import admins, cluster_admins, images, researchers, watching
 from dtp_action.cli.options import workflow
 from dtp_action.errors import DtpError, Exit
 
@@ -29,6 +29,7 @@ CHAIRS = {
         admins.answer,
         admins.render,
         admins.protocols,
+        images.images,
         cluster_admins.doctor,
         cluster_admins.kubeconfig,
     ),

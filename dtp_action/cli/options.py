@@ -22,6 +22,7 @@ from dtp_action.errors import UsageError
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.adapters.kube_login import Login
+    from dtp_action.adapters.pulls import GitHubPulls
     from dtp_action.core.model import Observed
     from dtp_action.core.pulls import Pulls
     from dtp_action.dispatch import Cluster
@@ -165,13 +166,11 @@ class Hub:
 
     def pulls(self) -> Pulls | None:
         """Return GitHub, reached on its first call; None where there is no token."""
-        repository = self.github_repository or os.environ.get("GITHUB_REPOSITORY")
-        if not self.github_token or not repository:
-            return None
-        from dtp_action.adapters.pulls import PUBLIC, GitHubPulls
-
-        api_url = self.github_api_url or os.environ.get("GITHUB_API_URL") or PUBLIC
-        return GitHubPulls(repository=repository, token=self.github_token, api_url=api_url)
+        return github(
+            github_token=self.github_token,
+            github_repository=self.github_repository,
+            github_api_url=self.github_api_url,
+        )
 
     def name(self, branch: str | None) -> str:
         """Return the cluster's name in comments and statuses."""
@@ -194,6 +193,19 @@ class Hub:
             repository_url=f"{server}/{repository}",
             run_url=runner.run_url if runner else "",
         )
+
+
+def github(
+    *, github_token: str | None, github_repository: str | None, github_api_url: str | None
+) -> GitHubPulls | None:
+    """Return GitHub, reached on its first call; None where there is no token."""
+    repository = github_repository or os.environ.get("GITHUB_REPOSITORY")
+    if not github_token or not repository:
+        return None
+    from dtp_action.adapters.pulls import PUBLIC, GitHubPulls
+
+    api_url = github_api_url or os.environ.get("GITHUB_API_URL") or PUBLIC
+    return GitHubPulls(repository=repository, token=github_token, api_url=api_url)
 
 
 def workflow() -> Runner | None:
@@ -260,12 +272,18 @@ log_option = option(
     "--log-in-comment", type=click.Choice(["auto", "yes", "no"]), default="auto",
     show_default=True, help="Logs on GitHub; auto: not in public repositories.",
 )  # fmt: skip
+repository_option = option(
+    "--github-repository", metavar="OWNER/NAME", help="Else the workflow's own."
+)
+api_url_option = option(
+    "--github-api-url", metavar="URL", help="Else the workflow's own, or github.com's."
+)
 hub_options = options(
     "hub",
     Hub,
     option("--github-token", metavar="TOKEN", help="With it, pull requests are told."),
-    option("--github-repository", metavar="OWNER/NAME", help="Else the workflow's own."),
-    option("--github-api-url", metavar="URL", help="Else the workflow's own, or github.com's."),
+    repository_option,
+    api_url_option,
     option("--cluster-name", metavar="NAME",
            help="Names the cluster in comments and statuses; else the branch's name."),
     option("--comment", type=yes_or_no, default="yes", show_default=True,

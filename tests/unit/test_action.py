@@ -22,7 +22,7 @@ FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*/*.yml"))
 OURS = re.compile(r"\./\.dtp-requests$|scidas/dtp-requests@")
 COMMANDS = (
-    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer", "doctor",
+    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer", "doctor", "images",
 )  # fmt: skip
 # What is no option: what becomes argv, and whether there is a first step.
 ARGV, SETUP = {"command", "directory"}, "setup-uv"
@@ -130,6 +130,7 @@ def test_what_acts_is_off_until_it_is_enabled(path: Path) -> None:
     for job in workflow(path)["jobs"].values():
         acts = any("kubeconfig" in step.get("with", {}) for step in job.get("steps", ()))
         writes = "workflow_run" in triggers(path) and "steps" in job
+        writes = writes or any("issue" in step.get("with", {}) for step in job.get("steps", ()))
         if acts or writes:
             assert job["if"].startswith("vars.DTP_ENABLED == 'true'")
 
@@ -173,7 +174,9 @@ def test_a_caller_gives_what_the_called_workflow_takes_and_needs(path: Path) -> 
             assert job["permissions"] == its["permissions"]
 
 
-@pytest.mark.parametrize("name", ["dispatch", "preview", "preview-comment", "command"])
+@pytest.mark.parametrize(
+    "name", ["dispatch", "preview", "preview-comment", "command", "image-check"]
+)
 def test_examples_listen_to_what_the_workflow_itself_listens_to(name: str) -> None:
     own = set(triggers(ROOT / f".github/workflows/{name}.yml")) - {"workflow_call"}
     for path in EXAMPLES:
@@ -185,7 +188,7 @@ def test_a_manual_run_offers_what_the_command_line_has() -> None:
     for path in [*FILES, *EXAMPLES]:
         if path.stem == "dispatch":
             asked = triggers(path)["workflow_dispatch"]["inputs"]["command"]
-            assert set(asked["options"]) == set(COMMANDS) - {"preview", "answer"}
+            assert set(asked["options"]) == set(COMMANDS) - {"preview", "answer", "images"}
             assert asked["default"] == ACTION["inputs"]["command"]["default"] == "dispatch"
 
 

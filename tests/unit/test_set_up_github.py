@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "set-up-github.md").read_text()
-WORKFLOWS = ("dispatch", "preview", "preview-comment", "command")
+WORKFLOWS = ("dispatch", "preview", "preview-comment", "command", "image-check")
 
 
 def workflow(name: str) -> str:
@@ -75,8 +75,9 @@ def test_page_names_what_the_workflows_read() -> None:
 
 def test_off_switch_is_where_the_page_says() -> None:
     switched = {name for name in WORKFLOWS if "vars.DTP_ENABLED" in the_job(name).get("if", "")}
-    assert switched == {"dispatch", "command", "preview-comment"}
-    assert "*dispatch*, *command* and *preview-comment* skip themselves" in " ".join(PAGE.split())
+    assert switched == {"dispatch", "command", "preview-comment", "image-check"}
+    told = "*dispatch*, *command*, *preview-comment* and *image-check* skip themselves"
+    assert told in " ".join(PAGE.split())
 
 
 @pytest.mark.parametrize(

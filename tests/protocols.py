@@ -280,7 +280,8 @@ def without_dtp(root: Path, row: Row) -> str:
         f"{row.image or IMAGE} {manifests.SCRIPT}",
     ]
     command = " \\\n  ".join(lines)
-    note = "" if row.image else f"`{IMAGE}` is one that you have: none is published yet.\n\n"
+    why = "[none is published yet](README.md#a-protocol-without-an-image)"
+    note = "" if row.image else f"`{IMAGE}` is one that you have: {why}.\n\n"
     made = f"mkdir -p data && chmod 777 data\n{command}"
     return f"{note}```sh\n{made}\n```"
 

@@ -37,7 +37,9 @@ STUBS = Path(__file__).parent / "stubs"
 EXAMPLES = ROOT / "docs/examples"
 RUNNERS = ("ubuntu-slim", "ubuntu-24.04", "ubuntu-latest")
 PATIENCE = 600.0  # seconds until a run counts as hanging; the machine may be busy
-SCOPES = {"pull-requests": "write", "statuses": "write", "actions": "read"}  # as the stand-in has
+SCOPES = {  # as the stand-in has
+    "pull-requests": "write", "issues": "write", "statuses": "write", "actions": "read",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

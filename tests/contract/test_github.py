@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dtp_action.adapters.pulls import GitHubPulls
-from dtp_action.core import pulls
+from dtp_action.core import issues, pulls
 from dtp_action.core.pulls import (
     CommitStatus,
     Edit,
@@ -700,6 +700,86 @@ def test_a_comment_is_acknowledged_with_eyes_once(github: GitHub, us: GitHubPull
     us.acknowledge(asked)
     us.acknowledge(asked)
     assert github.reactions == [(comment.id, "eyes")]
+
+
+# --- the one issue -------------------------------------------------------------------------------
+
+KEPT = pulls.marker("images", "main")
+
+
+def keep(us: GitHubPulls, text: str) -> None:
+    """Look, decide and write, as a run does; without text all is well."""
+    there = us.issues(KEPT)
+    for step in (
+        issues.alarm("Look", f"{KEPT}\n{text}", there)
+        if text
+        else issues.all_is_well("All is well.", there)
+    ):
+        us.keep(step)
+
+
+def ours(github: GitHub) -> list[tuple[str, bool]]:
+    """Return what our issues say, and whether they are closed."""
+    return [(one.body, one.closed) for one in github.issues if one.author == US]
+
+
+def test_an_issue_is_opened_rewritten_closed_with_a_comment_and_opened_again(
+    github: GitHub, us: GitHubPulls
+) -> None:
+    github.pull(7)
+    keep(us, "one is gone")
+    keep(us, "two are gone")
+    assert ours(github) == [(f"{KEPT}\ntwo are gone", False)]
+    keep(us, "")
+    assert ours(github) == [(f"{KEPT}\ntwo are gone", True)]
+    assert github.on(8) == ["All is well."]
+    keep(us, "one is gone")
+    assert ours(github) == [(f"{KEPT}\none is gone", False)]
+    before = len(github.asked)
+    keep(us, "one is gone")
+    assert github.asked[before:] == ["POST /graphql"]
+
+
+def test_our_issue_is_found_among_hundreds_and_no_copy_of_it_is_touched(
+    github: GitHub, us: GitHubPulls
+) -> None:
+    github.issue(f"{KEPT}\nI copied this", author="mallory")
+    for number in range(120):
+        github.issue(f"question {number}")
+    keep(us, "one is gone")
+    for number in range(120):
+        github.issue(f"question {number}")
+    keep(us, "two are gone")
+    assert ours(github) == [(f"{KEPT}\ntwo are gone", False)]
+    assert github.issues[0].body == f"{KEPT}\nI copied this"
+
+
+@pytest.mark.parametrize("trouble", [fake.bad_gateway, fake.silence])
+@pytest.mark.parametrize("effect", [True, False])
+def test_an_issue_and_its_comment_are_written_once_where_an_answer_is_lost(
+    github: GitHub, time: Time, trouble: Any, effect: bool
+) -> None:
+    us = connect(github, time, timeout=1)
+    github.troubles = [trouble("POST .*/issues$", effect=effect)]
+    keep(us, "one is gone")
+    github.troubles = [trouble(CREATE, effect=effect), trouble(EDIT, effect=effect)]
+    keep(us, "")
+    assert ours(github) == [(f"{KEPT}\none is gone", True)]
+    assert github.on(1) == ["All is well."]
+
+
+def test_a_missing_permission_to_write_issues_is_named(github: GitHub, us: GitHubPulls) -> None:
+    github.denied = {"issues"}
+    with pytest.raises(GitHubRefusedError) as caught:
+        keep(us, "one is gone")
+    assert "`permissions: issues: write`" in caught.value.hint
+
+
+def test_a_repository_without_issues_is_told(github: GitHub, us: GitHubPulls) -> None:
+    github.has_issues = False
+    with pytest.raises(GitHubRefusedError, match="disabled") as caught:
+        keep(us, "one is gone")
+    assert "Switch issues on" in caught.value.hint
 
 
 # --- the budget ----------------------------------------------------------------------------------

@@ -18,26 +18,41 @@ class Rule(NamedTuple):
     pattern: re.Pattern[str]
 
 
-# Tokens that begin with their maker's mark: GitHub, GitLab, Slack, Hugging Face, npm, PyPI, Docker.
+# Tokens that bear their maker's mark: GitHub, GitLab, Slack, Hugging Face, npm, PyPI, Docker,
+# Stripe, Square, SendGrid, OpenAI, Mailchimp, Telegram, Discord. tests/unit/test_secrets.py holds
+# all these rules against those of detect-secrets.
 _MARKED = (
-    r"gh[pousr]_[A-Za-z0-9]{36,251}",
+    r"gh[pousr]_\w{36,251}",
     r"github_pat_\w{22,251}",
-    r"gl(?:pat|dt|rt|cbt|ptt)-[\w-]{20,250}",
+    r"(?:gl(?:pat|dt|ft|soat|rt|cbt|ptt|imt|agent)-|gloas-|GR1348941)[\w-]{20,1024}",
     r"xox[abeoprs]-[\w-]{10,250}",
     r"(?<=hooks\.slack\.com/services/)T\w{6,20}/B\w{6,20}/\w{16,40}",
     r"hf_[A-Za-z0-9]{30,60}\b",
     r"npm_[A-Za-z0-9]{36}",
+    r"(?<=:_authToken=)[\w-]{20,200}",
     r"pypi-[\w-]{50,300}",
     r"dckr_pat_[\w-]{20,60}",
+    r"[rs]k_live_\w{24,200}",
+    r"sq0csp-[\w\\-]{43}",
+    r"SG\.[\w-]{22}\.[\w-]{43}",
+    r"sk-[\w-]{20,200}T3BlbkFJ\w{20}",
+    r"[0-9a-z]{32}-us[0-9]{1,2}\b",
+    r"\d{8,10}:[\w-]{35}(?![\w-])",
+    r"[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}(?![\w-])",
     r"eyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]{10,2000}",  # JSON Web Tokens
 )
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SHAPES = (
-    ("aws-key-id", "an AWS access key", r"\b((?:AKIA|ASIA)[A-Z0-9]{16})\b"),
+    (
+        "aws-key-id",
+        "an AWS access key",
+        r"(?<![A-Za-z0-9])((?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[A-Z0-9]{16})(?![A-Za-z0-9])",
+    ),
     (
         "aws-secret-key",
         "an AWS secret key",
-        r"(?i)aws.{0,20}secret.{0,20}[=:\s]['\"]?([a-z0-9/+]{40})(?![a-z0-9/+=])",
+        r"(?i)aws.{0,20}(?:secret|key|pwd|pw|pass|token).{0,20}[=:\s'\"]['\"]?"
+        r"([a-z0-9/+]{40})(?![a-z0-9/+=])",
     ),
     (
         "google-key",
@@ -53,8 +68,9 @@ _SHAPES = (
     (
         "private-key",
         "a private key",
-        r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        r"([\s\S]{0,9000}?(?=-----END)|[\s\S]{0,9000})",
+        r"(?:-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+        r"|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----|PuTTY-User-Key-File-\d)"
+        r"([\s\S]{0,9000}?(?=-----END|---- END)|[\s\S]{0,9000})",
     ),
     ("token", "a token", rf"\b({'|'.join(_MARKED)})"),
     (
@@ -77,8 +93,21 @@ _SHAPES = (
         "password",
         "a password or token",
         # Not the directive `secret=name`, which only names one.
-        r"(?i)\b(?!(?-i:secret=[a-z0-9]))\w{0,60}?(?:PASSWORD|PASSWD|PASS|SECRET|TOKEN|API_?KEY)"
+        r"(?i)\b(?!(?-i:secret=[a-z0-9]))\w{0,60}?"
+        r"(?:PASSWORD|PASSWD|PASS|SECRET(?:_?ACCESS)?(?:_?KEY)?|TOKEN|API_?KEY)"
         r"=('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
+    ),
+    (
+        "option",
+        "a password in a command line",
+        r"(?i)\s--(?:[a-z0-9]{1,20}-){0,3}(?:password|passphrase|secret|secret-key|api-key|token)"
+        r"[= ]('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
+    ),
+    (
+        "mc-alias",
+        "a key of an S3 store in a command line",
+        r"\bmc\s(?:[^\n]{0,100}\s)?(?:alias\sset|config\shost\sadd)\s[\w-]{1,60}\s['\"]?https?://\S{1,200}"
+        r"\s\S{1,200}\s('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
 )
 RULES = tuple(Rule(name, what, re.compile(shape, re.ASCII)) for name, what, shape in _SHAPES)

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+import re
 import time
 
 import pytest
-from hypothesis import given
+from detect_secrets import plugins
+from detect_secrets.plugins.base import RegexBasedDetector
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dtp_action.core import secrets
 
 UUID = "-".join(digit * length for digit, length in zip("1a2b3", (8, 4, 4, 4, 12), strict=True))
 LETTERS = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3gH5jK7m"  # 40 characters
+
+
+PRINTED = st.characters(min_codepoint=32, max_codepoint=126)
+
+
+def found_by_detect_secrets() -> list[type[RegexBasedDetector]]:
+    """Return the detectors that go by shape."""
+    modules = [
+        importlib.import_module(f"{plugins.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(plugins.__path__)
+    ]
+    return [
+        one
+        for module in modules
+        for one in vars(module).values()
+        if isinstance(one, type)
+        and issubclass(one, RegexBasedDetector)
+        and one.__module__ == module.__name__
+        and not inspect.isabstract(one)
+    ]
 
 
 def pem(kind: str) -> str:
@@ -40,6 +66,11 @@ TYPED = (
     ("authorization", "curl -H 'Authorization: Bearer " + LETTERS + "'"),
     ("url-password", "curl ftp://ada:" + "l0velace" + "@ftp.example.org/x"),
     ("password", "export IRODS_USER_PASSWORD=" + "l0velace"),
+    ("password", "export RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY=" + "l0velace"),
+    ("option", "ascli server download --password=" + "l0velace"),
+    ("option", "ascli server download --secret " + "l0velace"),
+    ("mc-alias", "mc alias set lab https://s3.example.org ada " + "l0velace"),
+    ("mc-alias", "mc --quiet alias set lab https://s3.example.org ada '" + "l0velace'"),
 )
 
 
@@ -71,6 +102,43 @@ def test_each_kind_of_secret_is_found_and_redacted(rule: str, line: str) -> None
 )
 def test_a_globus_setup_key_is_found_however_it_is_given(text: str) -> None:
     assert {hit.rule.name for hit in secrets.find(text)} == {"globus-setup-key"}
+
+
+# Of detect-secrets: what its detector finds, ours must find, but for
+PASSED_OVER = {
+    "ArtifactoryDetector": "its shape is that of accession numbers, which transfers are full of",
+    "CloudantDetector": "no keys of transfers",
+    "IbmCloudIamDetector": "any word after a name like `cloud_pass`",
+    "IbmCosHmacDetector": "any 48 digits after a name; ours wants the name to say secret",
+    "IPPublicDetector": "an address is no secret here",
+    "SoftlayerDetector": "the service is gone",
+    "TwilioKeyDetector": "its shape is that of a checksum with two letters before it",
+}
+PASSED_OVER |= dict.fromkeys(
+    ("BasicAuthDetector", "JwtTokenDetector", "NpmDetector", "PrivateKeyDetector", "SlackDetector"),
+    "its shape has no least length; TYPED has one of each",
+)
+SHAPES = [
+    pytest.param(regex, id=f"{detector.__name__}-{number}")
+    for detector in found_by_detect_secrets()
+    if detector.__name__ not in PASSED_OVER
+    for number, regex in enumerate(detector().denylist)
+]
+
+
+def test_what_is_passed_over_is_there() -> None:
+    assert PASSED_OVER.keys() <= {one.__name__ for one in found_by_detect_secrets()}
+
+
+@given(data=st.data())
+@settings(max_examples=10, deadline=None)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_detect_secrets_finds_by_shape_is_found(
+    shape: re.Pattern[str], data: st.DataObject
+) -> None:
+    typed = data.draw(st.from_regex(shape.pattern, fullmatch=True, alphabet=PRINTED))
+    assume(not re.search(r"[0xX*]{20}", typed))  # stands for a key, and is none
+    assert list(secrets.find(f" {typed} \n"))
 
 
 @pytest.mark.parametrize("kind", ["PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"])

@@ -1,0 +1,58 @@
+"""Programs and stand-ins for the tests of Globus."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.globus import programs
+
+PINS = programs.IMAGES / "globus-cli" / "requirements.txt"
+UV = Path(__file__).parents[2] / ".uv" / "bin" / "uv"
+
+
+@pytest.fixture(scope="session")
+def globus_cli() -> Path:
+    """Return the folder of the program `globus`, of the release that the image has.
+
+    It cannot stand beside our own packages: it needs another release of the SDK.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtp-requests"
+    content = PINS.read_bytes() + sys.version.encode()
+    place = cache / f"globus-cli-{hashlib.sha256(content).hexdigest()[:16]}"
+    if not place.exists():
+        making = place.with_name(f"{place.name}.{os.getpid()}")
+        _install(making)
+        try:
+            making.rename(place)
+        except OSError:  # another worker was faster
+            shutil.rmtree(making)
+    return place / "bin"
+
+
+def _install(place: Path) -> None:
+    """Make a folder that may be moved: packages, and a program that finds them beside it."""
+    uv = shutil.which("uv") or str(UV)
+    packages = place / "packages"
+    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target"]
+    subprocess.run([*command, packages, "--requirement", PINS], check=True)
+    (place / "bin").mkdir()
+    program = place / "bin" / "globus"
+    program.write_text(
+        "#!/bin/sh\n"
+        'export PYTHONPATH="${0%/*}/../packages"\n'
+        f'exec {sys.executable} -c "from globus_cli import main; main()" "$@"\n'
+    )
+    program.chmod(0o755)
+
+
+@pytest.fixture
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    """Return the shell of Debian's images, or the one that a test is parametrized with."""
+    return programs.shell(getattr(request, "param", "dash"))

@@ -1,0 +1,243 @@
+"""`dtp-globus-endpoint` with the stand-ins of Globus Connect Personal and of the service."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import globus_sdk
+import pytest
+
+from tests.globus import connect_personal, programs, service
+from tests.globus.programs import IN_EACH_SHELL, Program, end_all
+from tests.globus.service import Running, Service
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with service.running() as started:
+        yield started
+
+
+@pytest.fixture
+def globus(running: Running) -> Service:
+    return running.service
+
+
+@pytest.fixture
+def key(globus: Service) -> str:
+    """Return a setup key that was not used yet."""
+    return str(globus.create_endpoint({"display_name": "lab"})["globus_connect_setup_key"])
+
+
+@pytest.fixture
+def endpoint(shell: list[str], running: Running, key: str, tmp_path: Path) -> Iterator[Program]:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    program = tools / "globusconnectpersonal"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {connect_personal.__file__} "$@"\n')
+    program.chmod(0o755)
+    made = Program(
+        shell=shell,
+        path=programs.IMAGES / "globus-connect" / "dtp-globus-endpoint",
+        folder=tmp_path,
+        tools=tools,
+        environment={
+            **running.environment(),
+            "GLOBUS_SETUP_KEY": key,
+            "DTP_GLOBUS_POLL": "1",
+            "DTP_GLOBUS_SETUP_LIMIT": "5",
+            "DTP_GLOBUS_LOSS_LIMIT": "4",
+        },
+    )
+    yield made
+    for process in made.running:
+        if process.poll() is None:
+            end_all(process, signal.SIGKILL)
+            process.wait()
+
+
+def connected(endpoint: Program) -> subprocess.Popen[bytes]:
+    """Start it and wait until it says that it is connected."""
+    process = endpoint.begin()
+    endpoint.until(lambda: endpoint.progress == "connected", "the connection")
+    return process
+
+
+def registration(endpoint: Program) -> Path:
+    return endpoint.directory / ".dtp" / "globus"
+
+
+@IN_EACH_SHELL
+def test_it_registers_connects_and_ends_with_term(
+    endpoint: Program, globus: Service, key: str
+) -> None:
+    process = connected(endpoint)
+    assert list(globus.connected) == [globus.set_up[key]]
+    end_all(process)
+    ended = endpoint.end(process, timeout=15)
+    assert ended.code == 143  # not 0: a drained node ends it in the same way
+    assert "ended by TERM; the registration is kept" in ended.said
+    assert endpoint.progress == "ended"
+    assert key not in ended.said
+
+
+@IN_EACH_SHELL
+def test_term_to_the_program_alone_ends_globus_connect_personal_too(endpoint: Program) -> None:
+    process = connected(endpoint)
+    process.terminate()
+    assert endpoint.end(process, timeout=15).code == 143
+    status = subprocess.run(
+        [endpoint.tools / "globusconnectpersonal", "-status"],
+        env={"PATH": programs.PATH, "TMPDIR": str(endpoint.folder / "tmp")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Globus Online" not in status.stdout
+
+
+def test_the_registration_is_private_and_is_one_for_the_sdk(
+    endpoint: Program, globus: Service, key: str
+) -> None:
+    connected(endpoint)
+    place = registration(endpoint)
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert all(not one.stat().st_mode & 0o077 for one in place.rglob("*"))
+    local = globus_sdk.LocalGlobusConnectPersonal(config_dir=str(place))
+    assert local.endpoint_id == globus.set_up[key]
+
+
+@IN_EACH_SHELL
+def test_the_next_start_uses_the_kept_registration_and_needs_no_key(
+    endpoint: Program, globus: Service
+) -> None:
+    end_all(process := connected(endpoint), signal.SIGKILL)
+    process.wait()
+    globus.connected.clear()
+    del endpoint.environment["GLOBUS_SETUP_KEY"]
+    (endpoint.folder / "progress").unlink()
+    connected(endpoint)
+    assert "using the kept registration" in endpoint.log
+    assert [one for one in globus.requests if "register" in one] == ["POST /relay/register"]
+
+
+def test_the_registration_is_not_offered(endpoint: Program, globus: Service) -> None:
+    connected(endpoint)
+    own = endpoint.directory
+    assert list(globus.connected.values()) == [f"rw{own},n{own}/.dtp,n{own}/*/.dtp"]
+
+
+@IN_EACH_SHELL
+def test_granted_paths_are_offered_without_what_is_kept_in_them(
+    endpoint: Program, globus: Service
+) -> None:
+    endpoint.environment["DTP_EXPOSED"] = "rw/workspace/a,r/workspace/b/"
+    connected(endpoint)
+    assert list(globus.connected.values()) == [
+        "rw/workspace/a,n/workspace/a/.dtp,n/workspace/a/*/.dtp,"
+        "r/workspace/b,n/workspace/b/.dtp,n/workspace/b/*/.dtp"
+    ]
+
+
+def test_a_used_key_is_told_and_never_shown(endpoint: Program, globus: Service, key: str) -> None:
+    globus.register({"key": key})
+    ended = endpoint.run()
+    assert ended.code == 4
+    assert "each is good for one setup" in ended.said
+    assert "The server returned an error" in ended.said  # its own words
+    assert endpoint.progress.startswith("Globus did not take the setup key")
+    assert key not in ended.said
+
+
+def test_a_failed_setup_is_not_taken_for_a_registration(
+    endpoint: Program, globus: Service, key: str
+) -> None:
+    globus.relay = "closed"
+    ended = endpoint.run()
+    assert ended.code == 75
+    assert "could not reach Globus" in ended.said
+    globus.relay = "up"
+    connected(endpoint)
+    assert list(globus.connected) == [globus.set_up[key]]
+
+
+@IN_EACH_SHELL
+def test_a_setup_without_an_answer_ends_in_time(endpoint: Program, globus: Service) -> None:
+    globus.relay = "silent"
+    ended = endpoint.run()
+    assert ended.code == 75
+    assert "got no answer within 5 s: is port 2223 of relay.globusonline.org blocked" in ended.said
+
+
+@IN_EACH_SHELL
+def test_term_during_the_setup_ends_it(endpoint: Program, globus: Service) -> None:
+    globus.relay = "silent"
+    endpoint.environment["DTP_GLOBUS_SETUP_LIMIT"] = "60"
+    process = endpoint.begin()
+    endpoint.until(lambda: "POST /relay/register" in globus.requests, "the setup")
+    assert endpoint.progress == "setting up"
+    process.terminate()
+    assert endpoint.end(process, timeout=15).code == 143
+
+
+@pytest.mark.parametrize(("given", "said"), [("", "there is no GLOBUS_SETUP_KEY"), ("a; b", "36")])
+def test_without_a_key_nothing_is_set_up(
+    endpoint: Program, globus: Service, given: str, said: str
+) -> None:
+    endpoint.environment["GLOBUS_SETUP_KEY"] = given
+    ended = endpoint.run()
+    assert ended.code == 4
+    assert said in ended.said
+    assert not globus.requests
+
+
+def test_a_connection_that_comes_back_is_told(endpoint: Program, globus: Service) -> None:
+    endpoint.environment["DTP_GLOBUS_LOSS_LIMIT"] = "60"
+    connected(endpoint)
+    globus.relay = "closed"
+    endpoint.until(lambda: endpoint.progress == "not connected for 0 min", "the loss")
+    globus.relay = "up"
+    endpoint.until(lambda: endpoint.progress == "connected", "the return")
+    assert endpoint.log.count("connected as collection") == 2
+    assert endpoint.log.count("the connection to Globus is lost") == 1
+
+
+@IN_EACH_SHELL
+def test_a_connection_that_is_lost_for_long_ends_it(endpoint: Program, globus: Service) -> None:
+    process = connected(endpoint)
+    globus.relay = "closed"
+    ended = endpoint.end(process)
+    assert ended.code == 75
+    assert "no connection to Globus for 0 min" in ended.said
+
+
+def test_a_collection_that_was_deleted_ends_it(
+    endpoint: Program, globus: Service, key: str
+) -> None:
+    process = connected(endpoint)
+    del globus.set_up[key]
+    ended = endpoint.end(process)
+    assert ended.code == 75
+    assert "does the collection still exist?" in ended.said
+
+
+@IN_EACH_SHELL
+def test_a_globus_connect_personal_that_ends_by_itself_is_told(
+    endpoint: Program, globus: Service
+) -> None:
+    process = connected(endpoint)
+    globus.relay = "broken"
+    ended = endpoint.end(process)
+    assert ended.code == 75
+    assert "ended by itself (exit 3)" in ended.said
+
+
+def test_an_image_without_globus_connect_personal_is_told(endpoint: Program) -> None:
+    (endpoint.tools / "globusconnectpersonal").unlink()
+    ended = endpoint.run()
+    assert ended.code == 127
+    assert "use the image of services" in ended.said

@@ -210,7 +210,7 @@ def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
         line = text.count("\n", 0, hit.start) + 1
         column = hit.start - text.rfind("\n", 0, hit.start)
         message = f"looks like {hit.rule.what}: revoke it, and keep its successor in the Secret "
-        message += f"dtp-{protocol}"
+        message += f"dtp-{protocol}{secrets.ADVICE.get(hit.rule.name, '')}"
         yield _finding(path, f"secret-{hit.rule.name}", message, line, column)
 
 

@@ -110,6 +110,13 @@ _SHAPES = (
         r"\s\S{1,200}\s('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
 )
+# What to do beside keeping a successor in a Secret, by the rule's name.
+ADVICE = {
+    "globus-setup-key": (
+        " as GLOBUS_SETUP_KEY; the script of an endpoint has `#DTP kind=service` and calls "
+        "dtp-globus-endpoint"
+    ),
+}
 RULES = tuple(Rule(name, what, re.compile(shape, re.ASCII)) for name, what, shape in _SHAPES)
 
 # Stands for a secret, or names where it is: not one. A path is no password, but may begin a key.

@@ -352,7 +352,9 @@ def test_the_originals_globus_script_is_rejected_with_what_to_do_and_its_key_not
     (finding,) = (one for one in wanted.findings if one.line == 2)
     assert finding.code == "secret-globus-setup-key"
     assert finding.message == (
-        "looks like a Globus setup key: revoke it, and keep its successor in the Secret dtp-globus"
+        "looks like a Globus setup key: revoke it, and keep its successor in the Secret dtp-globus "
+        "as GLOBUS_SETUP_KEY; the script of an endpoint has `#DTP kind=service` and calls "
+        "dtp-globus-endpoint"
     )
     assert key not in str(wanted)
 

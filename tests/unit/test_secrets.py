@@ -78,6 +78,10 @@ def test_each_rule_has_an_example() -> None:
     assert {rule for rule, _ in TYPED} == {rule.name for rule in secrets.RULES}
 
 
+def test_advice_is_given_for_rules_that_there_are() -> None:
+    assert set(secrets.ADVICE) <= {rule.name for rule in secrets.RULES}
+
+
 @pytest.mark.parametrize(("rule", "line"), TYPED)
 def test_each_kind_of_secret_is_found_and_redacted(rule: str, line: str) -> None:
     text = f"#!/bin/sh\n{line}\necho done\n"

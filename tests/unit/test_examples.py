@@ -12,7 +12,8 @@ from dtp_action.core.model import Severity
 
 JOBS = Path(__file__).parents[2] / "dtp-jobs"
 EXAMPLES = sorted(JOBS.glob("dtp-*/*.sh.example"))
-IMAGES = ", ".join(f"{name}: {{image: example.org/x:1}}" for name in catalog.builtin().protocols)
+IMAGE = "{image: example.org/x:1, serviceImage: example.org/x:1}"
+IMAGES = ", ".join(f"{name}: {IMAGE}" for name in catalog.builtin().protocols)
 HAVE_IMAGES = catalog.parse(
     f"version: 1\nprotocols: {{{IMAGES}}}\n", "images for all", base=catalog.builtin()
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -38,7 +39,7 @@ MANIFESTS = ", ".join(
         "docker.distribution.manifest.v2",
     )
 )
-DIGEST = "Docker-Content-Digest"
+DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 class UnavailableError(Exception):
@@ -111,7 +112,8 @@ class Registries:
         place = f"manifests/{quote(what, safe=':')}"
         try:
             answer, _ = self._ask(reference, "HEAD", place)
-            if digest := answer.headers.get(DIGEST):
+            digest = answer.headers.get("Docker-Content-Digest", "")
+            if DIGEST.fullmatch(digest):
                 return digest
             _, content = self._ask(reference, "GET", place)
         except MissingError:
@@ -129,7 +131,7 @@ class Registries:
             following = answer.links.get("next", {}).get("url")
             if not following:
                 return
-            place = urljoin(answer.url, following)
+            place = _joined(answer.url, following)
         raise RefusedError(f"it has more than {PAGES} pages of tags")
 
     # --- how ---
@@ -162,7 +164,7 @@ class Registries:
     def _once(self, reference: Reference, verb: str, place: str) -> tuple[requests.Response, bytes]:
         """Make one request, and a second one with a token where it is asked for."""
         base = _base(reference)
-        url = urljoin(base, place)
+        url = _joined(base, place)
         if urlsplit(url)[:2] != urlsplit(base)[:2]:
             raise UnavailableError(f"{reference.registry} sends to another host for its tags")
         whose = (reference.registry, reference.repository)
@@ -176,8 +178,8 @@ class Registries:
         """Return the token that a registry hands to anybody, where its challenge says."""
         kind, _, words = asked.headers.get("WWW-Authenticate", "").partition(" ")
         challenge = parse_dict_header(words)
-        realm = challenge.get("realm") or ""
-        if kind.lower() != "bearer" or not realm:
+        realm = _joined(asked.url, challenge.get("realm") or "")
+        if kind.lower() != "bearer" or realm == asked.url:
             raise RefusedError(f"HTTP {asked.status_code}")
         scope = challenge.get("scope") or f"repository:{reference.repository}:pull"
         query = {"scope": scope, "service": challenge.get("service") or ""}
@@ -269,6 +271,14 @@ def _here(host: str) -> bool:
         return host == "localhost"
 
 
+def _joined(url: str, place: str) -> str:
+    """Return an address that stands in an answer; raises UnavailableError where it is none."""
+    try:
+        return urljoin(url, place)
+    except ValueError as error:
+        raise UnavailableError(f"{urlsplit(url).hostname} sends to what is no address") from error
+
+
 def _refuse_plain(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and _here(str(parts.hostname))):
@@ -277,4 +287,4 @@ def _refuse_plain(url: str) -> None:
 
 def _refuse_plain_redirect(answer: requests.Response, **_: Any) -> None:
     if answer.is_redirect:
-        _refuse_plain(urljoin(answer.url, answer.headers["Location"]))
+        _refuse_plain(_joined(answer.url, answer.headers["Location"]))

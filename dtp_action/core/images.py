@@ -293,7 +293,7 @@ def body(verdicts: Iterable[Verdict]) -> str:
 
 def _part(verdict: Verdict) -> str:
     image = verdict.image
-    head = f"**{markdown.name(image.reference.text)}** – {', '.join(image.folders)}"
+    head = f"**{markdown.code(image.reference.text)}** – {', '.join(image.folders)}"
     return "\n\n".join([head, *(_told(found) for found in verdict.alarming)])
 
 

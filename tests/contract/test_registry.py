@@ -189,10 +189,10 @@ def test_one_that_never_answers_is_asked_for_nothing_more(wire: responses.Reques
     assert len(wire.calls) == 3
 
 
-def test_a_digest_that_no_header_tells_is_counted_from_the_image(
+def test_a_digest_that_no_header_tells_is_made_from_the_image(
     wire: responses.RequestsMock,
 ) -> None:
-    wire.head(f"{HUB}/manifests/latest")
+    wire.head(f"{HUB}/manifests/latest", headers={"Docker-Content-Digest": "\x1b[31mred"})
     wire.get(f"{HUB}/manifests/latest", body=b'{"schemaVersion":2}')
     assert look("docker.io/group/tool:latest") == Seen(
         tagged=registry.sha256(b'{"schemaVersion":2}')
@@ -231,6 +231,33 @@ def test_nothing_is_asked_without_tls_but_on_this_machine(
 ) -> None:
     wire.head(f"{HUB}/manifests/1", status=status, headers=headers)
     assert look("docker.io/group/tool:1") == Unseen(why=why)
+    assert len(wire.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "wanted"),
+    [
+        (
+            {"WWW-Authenticate": 'Bearer realm="https://["'},
+            401,
+            Unseen(why="registry-1.docker.io sends to what is no address"),
+        ),
+        (
+            {"Location": "https://["},
+            307,
+            Unseen(why="registry-1.docker.io sends to what is no address"),
+        ),
+        ({"WWW-Authenticate": 'Basic realm="us"'}, 401, Unseen(why="HTTP 401", refused=True)),
+        ({"WWW-Authenticate": "Bearer"}, 401, Unseen(why="HTTP 401", refused=True)),
+        ({}, 403, Unseen(why="HTTP 403", refused=True)),
+        ({}, 400, Unseen(why="docker.io answered HTTP 400")),
+    ],
+)
+def test_whatever_a_registry_answers_is_an_answer(
+    wire: responses.RequestsMock, headers: dict[str, str], status: int, wanted: Unseen
+) -> None:
+    wire.head(f"{HUB}/manifests/1", status=status, headers=headers)
+    assert look("docker.io/group/tool:1") == wanted
     assert len(wire.calls) == 1
 
 

@@ -84,6 +84,11 @@ def _text(node: ast.expr, texts: dict[str, str]) -> str | None:
             return text
         case ast.Name(id=name):
             return texts.get(name)
+        case ast.JoinedStr(values=parts):
+            read = [_text(part, texts) for part in parts]
+            return "".join(map(str, read)) if None not in read else None
+        case ast.FormattedValue(value=ast.Name() as named, format_spec=None):
+            return _text(named, texts)
     return None
 
 

@@ -122,7 +122,7 @@ def test_a_protocol_without_mark_and_reason_is_found_and_so_are_strangers() -> N
 
 MARKED = """
 SERVER = "sshd, of OpenSSH"
-@pytest.mark.transfer(protocol="ssh", tool="rsync 3", server=SERVER)
+@pytest.mark.transfer(protocol="ssh", tool=f"rsync 3 to {SERVER}, up", server=SERVER)
 def test_one(): ...
 @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.transfer(
     protocol="gcp", tool="gsutil", stand_in="an emulator"))])
@@ -132,7 +132,8 @@ def test_two(x): ...
 
 def test_marks_are_read_wherever_they_stand_in_a_file() -> None:
     ssh, gcp = protocols.marks(MARKED, "test_x.py")
-    assert (ssh.protocol, ssh.tool, ssh.server) == ("ssh", "rsync 3", "sshd, of OpenSSH")
+    assert (ssh.protocol, ssh.server) == ("ssh", "sshd, of OpenSSH")
+    assert ssh.tool == "rsync 3 to sshd, of OpenSSH, up"
     assert (gcp.protocol, gcp.server, gcp.stand_in) == ("gcp", "", "an emulator")
 
 
@@ -143,6 +144,7 @@ def test_marks_are_read_wherever_they_stand_in_a_file() -> None:
         'protocol="ssh", tool="rsync", server="a", stand_in="b"',
         'protocol="ssh", tool=version(), server="a"',
         'protocol="ssh", tool="rsync", server=ELSEWHERE',
+        'protocol="ssh", tool=f"rsync {ELSEWHERE}", server="a"',
         'protocol="ssh", tools="rsync", server="a"',
         '"ssh", protocol="ssh", tool="rsync", server="a"',
     ],

@@ -546,7 +546,7 @@ def _settings(row: Foreseen) -> Iterator[str]:
     if row.secrets:
         yield f"credentials {', '.join(map(name, row.secrets))}, as far as the cluster has them"
     if row.service:
-        yield "a service: it goes on until its script is removed, its time is over or it is cancelled"
+        yield "a service: goes on until its script is removed, its time is over or it is cancelled"
     if row.retries:
         yield f"up to {row.retries} more tries where trouble passes"
     if row.resume:

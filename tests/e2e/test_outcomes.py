@@ -98,7 +98,10 @@ print("hello")
 ENDS = {
     "dtp-local/fine": ("SUCCEEDED", "done"),
     "dtp-local/exit-7": ("FAILED", "your script failed (exit 7)"),
-    "dtp-local/no-such-command": ("FAILED", "your script failed (exit 127): a program that it calls is not in the image"),
+    "dtp-local/no-such-command": (
+        "FAILED",
+        "your script failed (exit 127): a program that it calls is not in the image",
+    ),
     "dtp-local/exit-191": ("FAILED", "your script failed (exit 189)"),
     "dtp-local/kills-itself": ("FAILED", "your script failed (exit 137) (killed)"),
     "dtp-local/eats-memory": ("FAILED", "out of memory (exit 137): raise memory="),

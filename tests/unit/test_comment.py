@@ -526,7 +526,7 @@ def test_what_a_job_runs_with_is_told() -> None:
 
 def test_a_service_is_told_apart_from_a_run() -> None:
     row = a_row("dtp-globus/endpoint", Will.RUN, image="registry.example/connect:1", service=True)
-    assert "a service: it goes on until its script is removed" in sound(previewed(row)).cells[-1]
+    assert "a service: goes on until its script is removed" in sound(previewed(row)).cells[-1]
     row = a_row("dtp-globus/endpoint", Will.RUN, image="registry.example/connect:1")
     assert "a service" not in sound(previewed(row)).cells[-1]
 

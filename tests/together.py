@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-WHOLE_FILES = ("tests/e2e/test_outcomes.py",)
+WHOLE_FILES = ("tests/e2e/test_outcomes.py", "tests/e2e/test_sra.py")
 BY_PARAMETER = ("tests/e2e/test_attacks.py",)  # those of one parameter go to one worker
 
 

@@ -82,6 +82,9 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(sites: Sites, cluster_facts: dict[str, str]) -> Iterator[Ran]:
     """Make a run, and fetch it with each of the scripts; the first is moved to another Pod."""
+    host = cluster_facts.get("HOST_IP")
+    if not host:
+        pytest.skip("a cluster from outside: it is not known how its Pods reach this machine")
     with sites() as site:
         site.write_catalog(
             **{"sra-tools": {**ROOM, "image": site.namespace.images["sra"], "memory": "512Mi"}}
@@ -93,7 +96,7 @@ def ran(sites: Sites, cluster_facts: dict[str, str]) -> Iterator[Ran]:
         site.commit("a run")
         assert site.dispatch(wait=120).rows["dtp-sra-tools/load"]["phase"] == "SUCCEEDED"
         run = (site.place("dtp-sra-tools/load") / f"{RUN}.sra").read_bytes()
-        with _serving(cluster_facts["HOST_IP"], run) as server:
+        with _serving(host, run) as server:
             for ref, script in SCRIPTS.items():
                 site.write(ref, script.format(url=server.url))
             site.commit("what to do with it")

@@ -34,7 +34,7 @@ unit: setup ## unit tests: seconds, needs nothing
 	$(RUN)/python -m pytest tests/unit -q -n 2
 
 .PHONY: lint
-lint: setup ## ruff, mypy, import layers, shellcheck, workflow linters
+lint: setup ## ruff, mypy, import layers, shellcheck, hadolint, workflow linters
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
@@ -44,12 +44,17 @@ lint: setup ## ruff, mypy, import layers, shellcheck, workflow linters
 	$(RUN)/zizmor --quiet --config .github/zizmor.yml --offline --strict-collection action.yml $(WORKFLOWS)
 	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
-	$(RUN)/shellcheck --norc -x .ci/run tests/cluster/cluster tests/cluster/requirements.sh tests/cluster/lib/*.sh
+	$(RUN)/shellcheck --norc -x .ci/run tests/cluster/cluster tests/cluster/requirements.sh tests/cluster/lib/*.sh images/*.sh
+	$(RUN)/hadolint --config .hadolint.yaml images/*/Dockerfile
 
 .PHONY: test
 test: lint ## everything, with real Pods on a real Kubernetes (skipped loudly where there is none)
 	kubeconfig=$$($(CLUSTER) up) || { code=$$?; [ $$code = 3 ] || exit $$code; kubeconfig=; }; \
 	DTP_PROPERTIES=full DTP_TEST_KUBECONFIG=$$kubeconfig $(RUN)/python -m pytest tests -n $(JOBS) --dist=loadgroup --durations=15
+
+.PHONY: images-built
+images-built: ## build the images that need no download by hand, and try them (needs root, buildah, debootstrap)
+	images/try.sh
 
 .PHONY: bench
 bench: setup ## all benchmarks, one after the other (half an hour; figures: docs/explanation/performance.md)

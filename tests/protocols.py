@@ -23,7 +23,7 @@ PAGES = Path("docs/how-to/protocols")  # a page per protocol, and README.md for 
 REFERENCE = Path("docs/reference/protocols.md")
 LINES = Path("dtp-jobs/README.md")  # a line per protocol, for researchers
 NEVER = ROOT / "tests" / "never_run.yaml"
-FIRST = ("download", "pull")
+FIRST = ("copy", "download", "pull", "transfer")  # examples that most begin with
 IMAGE = "IMAGE"  # stands for one that is not published yet
 
 

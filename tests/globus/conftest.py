@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.globus import programs
+from tests.globus import gridftp, programs
 
 PINS = programs.IMAGES / "globus-cli" / "requirements.txt"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtp-requests"
 UV = Path(__file__).parents[2] / ".uv" / "bin" / "uv"
 
 
@@ -23,16 +26,15 @@ def globus_cli() -> Path:
 
     It cannot stand beside our own packages: it needs another release of the SDK.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtp-requests"
     content = PINS.read_bytes() + sys.version.encode()
-    place = cache / f"globus-cli-{hashlib.sha256(content).hexdigest()[:16]}"
+    place = CACHE / f"globus-cli-{hashlib.sha256(content).hexdigest()[:16]}"
     if not place.exists():
-        making = place.with_name(f"{place.name}.{os.getpid()}")
-        _install(making)
-        try:
-            making.rename(place)
-        except OSError:  # another worker was faster
-            shutil.rmtree(making)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            making = Path(folder) / "made"
+            _install(making)
+            with contextlib.suppress(OSError):  # another worker was faster
+                making.rename(place)
     return place / "bin"
 
 
@@ -50,6 +52,12 @@ def _install(place: Path) -> None:
         f'exec {sys.executable} -c "from globus_cli import main; main()" "$@"\n'
     )
     program.chmod(0o755)
+
+
+@pytest.fixture(scope="session")
+def gridftp_files() -> Path:
+    """Return the files of a GridFTP server."""
+    return gridftp.install(CACHE)
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import globus_sdk
 import pytest
 
-from tests.globus import connect_personal, programs, service
+from tests.globus import connect_personal, gridftp, programs, service
 from tests.globus.programs import IN_EACH_SHELL, Program, end_all
 from tests.globus.service import Running, Service
 
@@ -58,6 +59,14 @@ def endpoint(shell: list[str], running: Running, key: str, tmp_path: Path) -> It
         if process.poll() is None:
             end_all(process, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture
+def workspace() -> Iterator[Path]:
+    """Yield a folder that a user without rights may enter, as pytest's own may not."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
 
 
 def connected(endpoint: Program) -> subprocess.Popen[bytes]:
@@ -128,7 +137,8 @@ def test_the_next_start_uses_the_kept_registration_and_needs_no_key(
 def test_the_registration_is_not_offered(endpoint: Program, globus: Service) -> None:
     connected(endpoint)
     own = endpoint.directory
-    assert list(globus.connected.values()) == [f"rw{own},n{own}/.dtp,n{own}/*/.dtp"]
+    kept = f"n{own}/.dtp,n{own}/*/.dtp,n{own}/*/.dtp/*"
+    assert list(globus.connected.values()) == [f"rw{own},{kept}"]
 
 
 @IN_EACH_SHELL
@@ -138,9 +148,39 @@ def test_granted_paths_are_offered_without_what_is_kept_in_them(
     endpoint.environment["DTP_EXPOSED"] = "rw/workspace/a,r/workspace/b/"
     connected(endpoint)
     assert list(globus.connected.values()) == [
-        "rw/workspace/a,n/workspace/a/.dtp,n/workspace/a/*/.dtp,"
-        "r/workspace/b,n/workspace/b/.dtp,n/workspace/b/*/.dtp"
+        "rw/workspace/a,n/workspace/a/.dtp,n/workspace/a/*/.dtp,n/workspace/a/*/.dtp/*,"
+        "r/workspace/b,n/workspace/b/.dtp,n/workspace/b/*/.dtp,n/workspace/b/*/.dtp/*"
     ]
+
+
+def test_a_gridftp_server_offers_what_it_should_and_no_registration(
+    endpoint: Program, globus: Service, gridftp_files: Path, workspace: Path
+) -> None:
+    own, data = workspace / "dtp-jobs/dtp-globus/own", workspace / "data"
+    other = workspace / "dtp-jobs/dtp-globus/other"
+    for place in (own, data, other):
+        (place / ".dtp/globus").mkdir(parents=True)
+        (place / ".dtp/globus/key").write_text("private")
+        (place / "file").write_text("public")
+        place.chmod(0o777)
+    (own / "to-key").symlink_to(".dtp/globus/key")
+    (own / "out").symlink_to("/etc/hosts")
+    endpoint.environment["DTP_EXPOSED"] = f"rw{own},r{workspace}"
+    connected(endpoint)
+    (paths,) = globus.connected.values()
+
+    # Globus Connect Personal itself adds the last entry.
+    with gridftp.serving(
+        gridftp_files, f"{paths},n~/.*", endpoint.folder / "gridftp.log"
+    ) as server:
+        given = [own / "file", data / "file", other / "file", f"{own}/"]
+        assert [server.gives(str(path)) for path in given] == [True] * 4
+        kept: list[object] = [place / ".dtp/globus/key" for place in (own, data, other)]
+        kept += [own / "to-key", own / "out", f"{own}/.dtp/", f"{other}/.dtp/globus/", "/etc/hosts"]
+        assert [path for path in kept if server.gives(str(path))] == []
+        assert server.takes(f"{own}/new")
+        taken = [data / "new", other / "new", own / ".dtp/new", own / ".dtp/globus/key"]
+        assert [path for path in taken if server.takes(str(path))] == []
 
 
 def test_a_used_key_is_told_and_never_shown(endpoint: Program, globus: Service, key: str) -> None:

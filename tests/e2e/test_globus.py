@@ -5,6 +5,7 @@ The service, and Globus Connect Personal, are stand-ins (tests/globus): both nee
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,9 +134,21 @@ def serve(site: Site, running: Running) -> None:
     wait_for(lambda: running.service.connected, "the connection", 120)
 
 
+def heartbeats(site: Site, cluster_facts: dict[str, str]) -> str:
+    """Return the endpoint's log as Kubernetes has it, with what the runner tells."""
+    kubectl = [cluster_facts["KUBECTL"], "--kubeconfig", cluster_facts["KUBECONFIG"], "logs"]
+    job = f"job/{site.job(ENDPOINT)['name']}"
+    command = [*kubectl, "--namespace", site.namespace.name, job]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.transfer(protocol="globus", tool=CONNECT, stand_in=STAND_INS)
 def test_an_endpoint_connects_ends_when_asked_and_comes_back_with_its_registration(
-    site: Site, running: Running, globus: Service, watch: Watch
+    site: Site,
+    running: Running,
+    globus: Service,
+    watch: Watch,
+    cluster_facts: dict[str, str],
 ) -> None:
     key = globus.create_endpoint({"display_name": "lab"})["globus_connect_setup_key"]
     give_secret(site, GLOBUS_SETUP_KEY=key)
@@ -143,7 +156,7 @@ def test_an_endpoint_connects_ends_when_asked_and_comes_back_with_its_registrati
     own = f"/workspace/dtp-jobs/{ENDPOINT}"
     (offered,) = globus.connected.values()
     assert offered.startswith(f"rw{own},n{own}/.dtp,")
-    wait_for(lambda: site.job(ENDPOINT).get("progress") == "connected", "the heartbeat", 60)
+    wait_for(lambda: '"progress":"connected"' in heartbeats(site, cluster_facts), "the heartbeat")
 
     site.remove(ENDPOINT)
     site.commit("no endpoint")

@@ -80,6 +80,27 @@ def registration(endpoint: Program) -> Path:
     return endpoint.directory / ".dtp" / "globus"
 
 
+def test_the_key_is_what_globus_gcp_create_mapped_prints(
+    endpoint: Program, running: Running, globus: Service, globus_cli: Path
+) -> None:
+    made = subprocess.run(
+        [globus_cli / "globus", "gcp", "create", "mapped", "Lab", "--default-directory", "/x/"],
+        env={
+            **running.environment(),
+            **globus.credentials(),
+            "PATH": programs.PATH,
+            "HOME": str(endpoint.folder),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = dict(line.split(":", 1) for line in made.stdout.splitlines())
+    endpoint.environment["GLOBUS_SETUP_KEY"] = told["Setup Key"].strip()
+    connected(endpoint)
+    assert list(globus.connected) == [told["Collection ID"].strip()]
+
+
 @IN_EACH_SHELL
 def test_it_registers_connects_and_ends_with_term(
     endpoint: Program, globus: Service, key: str

@@ -78,7 +78,7 @@ def test_a_built_in_row_is_documented_and_runs_as_no_root(protocol: str) -> None
 def test_a_row_says_what_exit_codes_mean_and_which_are_worth_trying_again() -> None:
     row = BUILTIN.rows["rclone"]
     assert row.transient == {5: "a temporary error"}
-    assert row.exits[3] == "the directory was not found"
+    assert row.exits[3] == "the directory or the bucket was not found"
 
 
 def test_an_alias_finds_the_row() -> None:
@@ -206,7 +206,7 @@ def test_a_script_that_asks_for_nothing_gets_its_rows_defaults() -> None:
         time=86_400,
         retries=0,
         resume=False,
-        transient=(254, 255),
+        transient=(1, 254, 255),
         env={},
         secrets=("dtp-aws",),
         claim="data",

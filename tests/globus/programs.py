@@ -83,7 +83,7 @@ class Program:
         self.running.append(process)
         return process
 
-    def end(self, process: subprocess.Popen[bytes], timeout: float = 60) -> Ended:
+    def end(self, process: subprocess.Popen[bytes], timeout: float = 120) -> Ended:
         code = process.wait(timeout)
         self.running.remove(process)
         return Ended(code=code, said=self.log)
@@ -94,7 +94,7 @@ class Program:
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for something; where it does not come, tell what the program said."""
         try:
-            wait_for(condition, what, 30)
+            wait_for(condition, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; it said:\n{self.log}") from error
 

@@ -50,8 +50,8 @@ def endpoint(shell: list[str], running: Running, key: str, tmp_path: Path) -> It
             **running.environment(),
             "GLOBUS_SETUP_KEY": key,
             "DTP_GLOBUS_POLL": "1",
-            "DTP_GLOBUS_SETUP_LIMIT": "5",
-            "DTP_GLOBUS_LOSS_LIMIT": "4",
+            "DTP_GLOBUS_SETUP_LIMIT": "60",
+            "DTP_GLOBUS_LOSS_LIMIT": "60",
         },
     )
     yield made
@@ -108,7 +108,7 @@ def test_it_registers_connects_and_ends_with_term(
     process = connected(endpoint)
     assert list(globus.connected) == [globus.set_up[key]]
     end_all(process)
-    ended = endpoint.end(process, timeout=15)
+    ended = endpoint.end(process, timeout=40)
     assert ended.code == 143  # not 0: a drained node ends it in the same way
     assert "ended by TERM; the registration is kept" in ended.said
     assert endpoint.progress == "ended"
@@ -119,7 +119,7 @@ def test_it_registers_connects_and_ends_with_term(
 def test_term_to_the_program_alone_ends_globus_connect_personal_too(endpoint: Program) -> None:
     process = connected(endpoint)
     process.terminate()
-    assert endpoint.end(process, timeout=15).code == 143
+    assert endpoint.end(process, timeout=40).code == 143
     status = subprocess.run(
         [endpoint.tools / "globusconnectpersonal", "-status"],
         env={"PATH": programs.PATH, "TMPDIR": str(endpoint.folder / "tmp")},
@@ -229,20 +229,20 @@ def test_a_failed_setup_is_not_taken_for_a_registration(
 @IN_EACH_SHELL
 def test_a_setup_without_an_answer_ends_in_time(endpoint: Program, globus: Service) -> None:
     globus.relay = "silent"
+    endpoint.environment["DTP_GLOBUS_SETUP_LIMIT"] = "2"
     ended = endpoint.run()
     assert ended.code == 75
-    assert "got no answer within 5 s: is port 2223 of relay.globusonline.org blocked" in ended.said
+    assert "got no answer within 2 s: is port 2223 of relay.globusonline.org blocked" in ended.said
 
 
 @IN_EACH_SHELL
 def test_term_during_the_setup_ends_it(endpoint: Program, globus: Service) -> None:
     globus.relay = "silent"
-    endpoint.environment["DTP_GLOBUS_SETUP_LIMIT"] = "60"
     process = endpoint.begin()
     endpoint.until(lambda: "POST /relay/register" in globus.requests, "the setup")
     assert endpoint.progress == "setting up"
     process.terminate()
-    assert endpoint.end(process, timeout=15).code == 143
+    assert endpoint.end(process, timeout=40).code == 143
 
 
 @pytest.mark.parametrize(("given", "said"), [("", "there is no GLOBUS_SETUP_KEY"), ("a; b", "36")])
@@ -257,7 +257,6 @@ def test_without_a_key_nothing_is_set_up(
 
 
 def test_a_connection_that_comes_back_is_told(endpoint: Program, globus: Service) -> None:
-    endpoint.environment["DTP_GLOBUS_LOSS_LIMIT"] = "60"
     connected(endpoint)
     globus.relay = "closed"
     endpoint.until(lambda: endpoint.progress == "not connected for 0 min", "the loss")
@@ -269,6 +268,7 @@ def test_a_connection_that_comes_back_is_told(endpoint: Program, globus: Service
 
 @IN_EACH_SHELL
 def test_a_connection_that_is_lost_for_long_ends_it(endpoint: Program, globus: Service) -> None:
+    endpoint.environment["DTP_GLOBUS_LOSS_LIMIT"] = "6"
     process = connected(endpoint)
     globus.relay = "closed"
     ended = endpoint.end(process)
@@ -279,6 +279,7 @@ def test_a_connection_that_is_lost_for_long_ends_it(endpoint: Program, globus: S
 def test_a_collection_that_was_deleted_ends_it(
     endpoint: Program, globus: Service, key: str
 ) -> None:
+    endpoint.environment["DTP_GLOBUS_LOSS_LIMIT"] = "6"
     process = connected(endpoint)
     del globus.set_up[key]
     ended = endpoint.end(process)

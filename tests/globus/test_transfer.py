@@ -38,7 +38,7 @@ def transfer(shell: list[str], running: Running, globus_cli: Path, tmp_path: Pat
             **running.environment(),
             **running.service.credentials(),
             "DTP_GLOBUS_POLL": "1",
-            "DTP_GLOBUS_TRIES": "1",
+            "DTP_GLOBUS_TRIES": "3",
         },
     )
 
@@ -118,7 +118,7 @@ def test_term_cancels_the_task(transfer: Program, globus: Service) -> None:
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     end_all(process)
-    ended = transfer.end(process, timeout=15)
+    ended = transfer.end(process, timeout=40)
     assert ended.code == 143
     assert "was cancelled at Globus (Canceled)" in ended.said
     assert (the_task(globus).fatal_error or {})["code"] == "CANCELED"
@@ -130,7 +130,7 @@ def test_term_to_the_program_alone_cancels_as_well(transfer: Program, globus: Se
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     process.terminate()
-    assert transfer.end(process, timeout=15).code == 143
+    assert transfer.end(process, timeout=40).code == 143
     assert the_task(globus).status == "FAILED"
 
 
@@ -142,7 +142,7 @@ def test_term_in_the_middle_of_a_submission_leaves_no_task_behind(
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: globus.tasks, "the submission")
     end_all(process)
-    assert transfer.end(process, timeout=15).code == 143
+    assert transfer.end(process, timeout=40).code == 143
     assert the_task(globus).status == "FAILED"
 
 
@@ -153,7 +153,7 @@ def test_a_start_after_term_submits_anew_and_never_are_two_tasks_active(
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     end_all(process)
-    transfer.end(process, timeout=15)
+    transfer.end(process, timeout=40)
     assert [task.status for task in globus.tasks] == ["FAILED"]
     globus.held = False
     assert transfer.run(HERE, THERE).code == 0
@@ -247,6 +247,7 @@ def test_a_wrong_command_line_is_told(
 
 
 def test_a_service_out_of_reach_may_be_tried_again(transfer: Program) -> None:
+    transfer.environment["DTP_GLOBUS_TRIES"] = "1"
     transfer.environment["GLOBUS_SDK_SERVICE_URL_TRANSFER"] = "http://127.0.0.1:9/"
     ended = transfer.run(HERE, THERE)
     assert ended.code == 75
@@ -257,6 +258,7 @@ def test_a_service_that_goes_away_leaves_the_task_and_says_so(
     transfer: Program, globus: Service
 ) -> None:
     globus.held = True
+    transfer.environment["DTP_GLOBUS_TRIES"] = "1"
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     globus.status = 503

@@ -177,6 +177,24 @@ def test_an_endpoint_connects_ends_when_asked_and_comes_back_with_its_registrati
     assert globus.requests.count("POST /relay/register") == 1
 
 
+@pytest.mark.transfer(protocol="globus", tool=f"{CONNECT}, node drained", stand_in=STAND_INS)
+def test_an_endpoint_on_a_drained_node_connects_again(
+    site: Site, running: Running, globus: Service
+) -> None:
+    key = globus.create_endpoint({"display_name": "lab"})["globus_connect_setup_key"]
+    give_secret(site, GLOBUS_SETUP_KEY=key)
+    serve(site, running)
+    name = site.job(ENDPOINT)["name"]
+
+    site.evict(name)
+
+    wait_for(lambda: len(site.starts(name)) == 2, "the second start", 120)
+    globus.connected.clear()
+    wait_for(lambda: globus.connected, "the connection", 120)
+    assert site.job(ENDPOINT)["phase"] == "RUNNING"
+    assert globus.requests.count("POST /relay/register") == 1
+
+
 @pytest.mark.transfer(protocol="globus", tool=f"{CONNECT}, used key", stand_in=STAND_INS)
 def test_an_endpoint_whose_key_was_used_up_says_so(
     site: Site, running: Running, globus: Service

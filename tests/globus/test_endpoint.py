@@ -174,6 +174,11 @@ def test_granted_paths_are_offered_without_what_is_kept_in_them(
     ]
 
 
+@pytest.mark.transfer(
+    protocol="globus",
+    tool="the list of what dtp-globus-endpoint offers",
+    server="Globus' GridFTP server 13.24, by plain FTP",
+)
 def test_a_gridftp_server_offers_what_it_should_and_no_registration(
     endpoint: Program, globus: Service, gridftp_files: Path, workspace: Path
 ) -> None:

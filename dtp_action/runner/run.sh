@@ -9,19 +9,23 @@
 set -u
 dtp_image_path=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 [ -z "${DTP_TOOLS:=}" ] || PATH=$DTP_TOOLS/bin:$dtp_image_path
-. "${0%/*}/common.sh"
-. "${0%/*}/fence.sh"
+dtp_home=${0%/*}
+. "$dtp_home/common.sh"
+. "$dtp_home/fence.sh"
 
 check_environment() {
   : "${DTP_TRANSIENT:=}" "${DTP_SECRETS:=}" "${DTP_COMMIT:=unknown}" "${DTP_HEARTBEAT:=60}"
+  : "${DTP_KIND:=run}" "${DTP_MANIFEST:=none}" "${DTP_WALK:=60}"
   for dtp_name in DTP_REF DTP_NAME DTP_ATTEMPT DTP_RETRIES DTP_RESUME DTP_DIRECTORY DTP_STATE \
     DTP_SCRIPT DTP_UID HOME TMPDIR; do
     eval "[ -n \"\${$dtp_name:-}\" ]" || refuse 190 "$dtp_name is not set"
   done
-  for dtp_number in "$DTP_RETRIES" "$DTP_HEARTBEAT" "${DTP_MARGIN:=$((DTP_HEARTBEAT * 3))}"; do
+  for dtp_number in "$DTP_ATTEMPT" "$DTP_RETRIES" "$DTP_HEARTBEAT" "$DTP_WALK" \
+    "${DTP_MARGIN:=$((DTP_HEARTBEAT * 3))}"; do
     is_number "$dtp_number" || refuse 190 "'$dtp_number' is not a number"
   done
   [ "$DTP_HEARTBEAT" -gt 0 ] || refuse 190 "DTP_HEARTBEAT is 0"
+  case $DTP_MANIFEST in none | sha256) ;; *) refuse 190 "'$DTP_MANIFEST' is no kind of manifest" ;; esac
   case $DTP_UID in *[!A-Za-z0-9._-]*) refuse 190 "DTP_UID is not valid" ;; esac
   [ -r "$DTP_SCRIPT" ] || refuse 190 "the script $DTP_SCRIPT cannot be read"
 }
@@ -37,6 +41,7 @@ make_places() {
   { mkdir "$dtp_pipes" && mkfifo "$dtp_pipes/log" "$dtp_pipes/gate"; } 2>/dev/null ||
     refuse 190 "cannot make a pipe in $TMPDIR"
   trap 'rm -rf "$dtp_pipes"' EXIT
+  DTP_PROGRESS_FILE=$dtp_pipes/progress
 }
 
 # own: the directory belongs to the first ref that used it.
@@ -126,10 +131,10 @@ launch() {
   read -r dtp_line || exit 143
   export_secrets
   unset DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
-    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT
+    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK
   dtp_setsid=$(command -v setsid)
   PATH=$dtp_image_path${DTP_TOOLS:+:$DTP_TOOLS/bin} DTP_START=$dtp_start
-  export PATH DTP_START
+  export PATH DTP_START DTP_KIND DTP_PROGRESS_FILE
   set -f
   # shellcheck disable=SC2086 # Splitting is meant.
   set -- "$dtp_interpreter" $dtp_arguments "$DTP_SCRIPT"
@@ -165,28 +170,55 @@ warn_of_secrets() {
 # --- heartbeat and figures ---
 
 # heart: beats while the runner or, should it be killed, the script lives; so nobody takes over.
+# Between two beats it tells, at most every 10 s, what the script newly says of its progress.
 heart() {
   trap '' TERM INT HUP
   dtp_nap_pid=''
   trap '[ -z "$dtp_nap_pid" ] || kill -KILL "$dtp_nap_pid"; exit 0' USR1
-  dtp_beats=0
+  dtp_beats=0 dtp_age=$DTP_HEARTBEAT dtp_quiet=10
   while kill -0 "$$" || kill -0 "$dtp_script" || kill -0 "-$dtp_script"; do
-    dtp_beats=$((dtp_beats + 1))
-    beat "$dtp_beats" || :
-    [ "$dtp_beats" -eq 1 ] || tell_heartbeat
-    ! overtaken || kill -TERM "$$" || kill -KILL "-$dtp_script"
-    sleep "$DTP_HEARTBEAT" >/dev/null &
+    if [ "$dtp_age" -ge "$DTP_HEARTBEAT" ]; then beat_again; else tell_news; fi
+    dtp_nap=$((DTP_HEARTBEAT - dtp_age))
+    [ "$dtp_nap" -le 5 ] || dtp_nap=5
+    sleep "$dtp_nap" >/dev/null &
     dtp_nap_pid=$!
     wait "$dtp_nap_pid"
+    dtp_age=$((dtp_age + dtp_nap)) dtp_quiet=$((dtp_quiet + dtp_nap))
   done 2>/dev/null
 }
+
+beat_again() {
+  dtp_beats=$((dtp_beats + 1)) dtp_age=0
+  beat "$dtp_beats" || :
+  [ "$dtp_beats" -eq 1 ] || tell_heartbeat
+  ! overtaken || kill -TERM "$$" || kill -KILL "-$dtp_script"
+}
+
+tell_news() {
+  [ "$dtp_quiet" -ge 10 ] || return 0
+  listen
+  [ "$dtp_said" = "$dtp_told" ] || tell_heartbeat
+}
+
+# listen: sets dtp_said to what the script last said of its progress, as JSON. The file is the
+# script's: anything may stand there.
+listen() {
+  if [ ! -f "$DTP_PROGRESS_FILE" ] || [ -L "$DTP_PROGRESS_FILE" ]; then return 0; fi
+  dtp_line=$(head -c 400 "$DTP_PROGRESS_FILE" | head -n 1 | LC_ALL=C tr -cd '\040-\176' | cut -c 1-80)
+  # Nothing: it is being written just now.
+  [ -z "$dtp_line" ] || dtp_said=$(quote "$dtp_line")
+} 2>/dev/null
 
 # One write, with a newline before it: it stands on a line of its own whatever the script prints.
 tell_heartbeat() {
   count_network
+  listen
+  dtp_told=$dtp_said dtp_quiet=0
+  dtp_news=${dtp_network:+,$dtp_network}
+  [ -z "$dtp_said" ] || dtp_news="$dtp_news,\"progress\":$dtp_said"
   cat 2>/dev/null <<EOF
 
-dtp-heartbeat: {"at":"$(now)"${dtp_network:+,$dtp_network}}
+dtp-heartbeat: {"at":"$(now)"$dtp_news}
 EOF
 }
 
@@ -285,14 +317,23 @@ processes() {
     sed -n 's/^\([0-9]*\) (.*) . [0-9]* [0-9]* \([0-9]*\) .*/\1:\2/p'
 }
 
-# alarm SECONDS...: after each it wakes the runner, which then takes the next step.
+# alarm SECONDS...: after each it wakes the runner, which then takes the next step. It sleeps by the
+# second: what is killed (a signal that can be trapped may come too early) leaves no long sleep behind.
 alarm() {
-  [ -z "$dtp_alarm" ] || kill -KILL "$dtp_alarm" 2>/dev/null || :
+  disarm
   (
     trap '' TERM INT HUP
-    for dtp_seconds in "$@"; do sleep "$dtp_seconds" && kill -USR1 "$$"; done
+    for dtp_seconds in "$@"; do
+      while [ "$dtp_seconds" -gt 0 ]; do sleep 1; dtp_seconds=$((dtp_seconds - 1)); done
+      kill -USR1 "$$"
+    done
   ) </dev/null >/dev/null 2>&1 3>&- 4>&- &
   dtp_alarm=$!
+}
+
+disarm() {
+  [ -z "$dtp_alarm" ] || kill -KILL "$dtp_alarm" 2>/dev/null || :
+  dtp_alarm=''
 }
 
 step() {
@@ -301,6 +342,7 @@ step() {
     term) dtp_step='kill'; pass_term ;;
     kill) dtp_step=drop; kill_rest ;;
     drop) dtp_step=''; kill -KILL "$dtp_tee" 2>/dev/null || : ;;
+    halt) dtp_step=''; { kill -KILL "-$dtp_walk" || kill -KILL "$dtp_walk"; } 2>/dev/null || : ;;
   esac
 }
 
@@ -313,7 +355,7 @@ drain() {
   alarm 2 2 1
   await "$dtp_tee"
   dtp_tee_code=$dtp_code
-  kill -KILL "$dtp_alarm" 2>/dev/null
+  disarm
   if [ "$dtp_file" != "$dtp_log" ]; then
     warn "the log file was not written: something else stands at ${dtp_log##*/}"
   elif [ ! -s "$dtp_log" ]; then
@@ -324,6 +366,99 @@ drain() {
     warn "the log file could not be written whole: is the claim full?"
   fi
 }
+
+# --- what arrived ---
+
+# look_around: sets dtp_arrived. When nothing of the script is left: what it sees stays so.
+look_around() {
+  dtp_files=null dtp_bytes=null dtp_counted=false dtp_list=null dtp_since=''
+  if [ -n "$dtp_script" ]; then
+    find_moment
+    [ -z "$dtp_since" ] || count_files
+    [ "$DTP_MANIFEST" = none ] || list_files
+  fi
+  dtp_arrived="\"files\":$dtp_files,\"bytes\":$dtp_bytes,\"counted\":$dtp_counted,\"manifest\":$dtp_list"
+}
+
+# find_moment: sets dtp_since, the ctime of what the attempt's first start wrote. State and directory
+# are on one claim, so that one clock tells both times, ours or not.
+find_moment() {
+  dtp_number=0
+  while [ "$dtp_number" -lt "$dtp_start" ]; do
+    dtp_number=$((dtp_number + 1))
+    [ -f "$dtp_starts/$dtp_number/pod" ] || continue
+    dtp_since=$(TZ=UTC0 stat -c %z "$dtp_starts/$dtp_number/pod" 2>/dev/null)
+    dtp_since=${dtp_since% *}
+    return
+  done
+}
+
+# walk FILE WHAT SECONDS: runs arrived.sh into FILE and ends it after so many seconds (0: it has all
+# time), or so many after TERM as dtp_grace says. Sets dtp_code.
+walk() {
+  dtp_shell='sh'
+  ! is_program "$DTP_TOOLS/bin/busybox" || dtp_shell="$DTP_TOOLS/bin/busybox sh"
+  (
+    cd "$DTP_DIRECTORY" || exit 1
+    # shellcheck disable=SC2046,SC2086 # Splitting is meant.
+    exec $(command -v setsid) $dtp_shell "$dtp_home/arrived.sh" "$2" "$dtp_since" "${dtp_log##*/}" $dtp_shell
+  ) </dev/null 2>/dev/null >"$1" &
+  dtp_walk=$! dtp_step=halt
+  [ "$3" -eq 0 ] || alarm "$3"
+  [ -z "$dtp_hurry" ] || alarm "$dtp_grace"
+  await "$dtp_walk"
+  dtp_walk='' dtp_step=''
+  disarm
+}
+
+hurry() {
+  dtp_woken=yes
+  [ -z "$dtp_hurry" ] || return 0
+  dtp_hurry=yes
+  [ -z "$dtp_walk" ] || alarm "$dtp_grace"
+}
+
+# count_files: its last line counts; it stands for all files only if the walk came to its end.
+count_files() {
+  dtp_grace=3
+  walk "$dtp_pipes/count" count "$DTP_WALK"
+  while read -r dtp_line dtp_rest; do
+    case $dtp_line,$dtp_rest in
+      whole,) dtp_counted=true ;;
+      *[!0-9,]* | ,* | *,) ;;
+      *) dtp_files=$dtp_line dtp_bytes=$dtp_rest ;;
+    esac
+  done <"$dtp_pipes/count"
+} 2>/dev/null
+
+# list_files: writes the list whole or not at all, however the script ended: it says what is there,
+# not that it is complete. It takes as long as it takes; before a further start it would be in vain.
+list_files() {
+  dtp_last=$dtp_start
+  ! may_retry "$dtp_exit" || return 0
+  keep "$DTP_PROGRESS_FILE" "writing the list of checksums" || :
+  dtp_place=$DTP_DIRECTORY/.dtp/manifest-$DTP_ATTEMPT.sha256
+  if write_list 2>/dev/null; then
+    dtp_list=$(quote "$(sha256sum <"$dtp_place" | cut -c 1-64)")
+  elif [ -n "$dtp_hurry" ]; then
+    warn "no list of checksums was written: there was no time left"
+  else
+    warn "no list of checksums was written: a file could not be read, or the list not be kept"
+  fi
+}
+
+write_list() {
+  [ -n "$dtp_since" ] && [ -z "$dtp_hurry" ] || return 1
+  mkdir "${dtp_place%/*}" || :
+  [ ! -L "${dtp_place%/*}" ] && rm -rf "$dtp_place.$DTP_UID" || return 1
+  dtp_grace=0
+  walk "$dtp_place.$DTP_UID" list 0
+  [ "$dtp_code" -eq 0 ] && rm -rf "$dtp_place" && mv -f "$dtp_place.$DTP_UID" "$dtp_place" && return
+  rm -rf "$dtp_place.$DTP_UID"
+  return 1
+}
+
+# --- telling the end ---
 
 tell_header() {
   echo "== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $dtp_started, commit $DTP_COMMIT, Pod $DTP_UID"
@@ -348,7 +483,7 @@ warn() {
 
 make_result() {
   count_network
-  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,\"replayed\":false,\"warnings\":[$dtp_warnings],\"error\":null}"
+  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,\"replayed\":false,$dtp_arrived,\"warnings\":[$dtp_warnings],\"error\":null}"
 }
 
 # record: the fence first; the kubelet last, when no process of the script is left to lie to it.
@@ -376,6 +511,7 @@ keep_code() {
 main() {
   [ "$$" -ne 1 ] || umask 002 # the group owns the claim's files together
   dtp_stopped='' dtp_script='' dtp_step='' dtp_alarm='' dtp_warned=0 dtp_warnings=''
+  dtp_hurry='' dtp_walk='' dtp_said='' dtp_told=''
   trap 'refuse 143 "ended before the script started"' TERM INT HUP
   check_environment
   make_places
@@ -394,6 +530,7 @@ main() {
   run_script
   drain
   kill_rest
+  look_around
   [ -z "$dtp_script" ] || kill -USR1 "$dtp_heart" 2>/dev/null
   record
   tell_footer
@@ -409,7 +546,8 @@ run_script() {
     [ -z "$dtp_stopped" ] || pass_term
     await "$dtp_script"
   fi
-  trap 'dtp_woken=yes' TERM INT HUP # from here on all is ending anyway
+  dtp_hurry=$dtp_stopped
+  trap hurry TERM INT HUP # from here on all is ending anyway
   keep_code "$dtp_code"
 }
 

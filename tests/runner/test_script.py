@@ -102,6 +102,7 @@ def test_the_script_sees_its_own_variables_and_none_of_the_runners(attempt: Atte
     assert set(ended.lines) - shells_own == {
         "AWS_REGION", "dtp", "log", "code", "PATH", "HOME", "TMPDIR", "DTP_REF", "DTP_NAME",
         "DTP_ATTEMPT", "DTP_DIRECTORY", "DTP_START", "DTP_SECRETS",
+        "DTP_KIND", "DTP_PROGRESS_FILE",
     }
     # fmt: on
 

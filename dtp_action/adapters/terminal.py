@@ -74,8 +74,13 @@ def _job_cells(row: Cells) -> list[str | Text]:
         report.human_time(row["duration_seconds"]),
         "" if row["exit_code"] is None else str(row["exit_code"]),
         report.traffic(row),
-        report.told(row),
+        "; ".join(filter(None, _results(row))),
     ]
+
+
+def _results(row: Cells) -> list[str]:
+    """Return why a job stands where it does, what it says of itself, and what arrived."""
+    return [report.told(row), row["progress"] or "", report.arrived(row), report.receipt(row)]
 
 
 def actions_table(rows: list[Cells]) -> Table:

@@ -198,15 +198,16 @@ UNITS = re.compile(r"(?<=\d) |(?<=\d[dhm]) ")  # between a number and its unit, 
 
 
 def _told(row: Row, most: int = REASON) -> str:
-    """Return a job's state, why, for how long, and its network bytes."""
+    """Return a job's state, why, what it says, for how long, what arrived, its network bytes."""
     why = _reason(row)
     if len(why) > most:
         why = why[: most - 1] + "…" if most else ""
     traffic = report.traffic(row).replace(", 0 B out", "").removeprefix("0 B in, ")
     network = f"network {traffic}" if traffic else ""
-    numbers = [report.human_time(row["duration_seconds"]), network] if most else []
-    whole = [UNITS.sub("\N{NO-BREAK SPACE}", number) for number in numbers]
-    told = " · ".join(filter(None, [_worded(why), *whole]))
+    numbers = [report.human_time(row["duration_seconds"]), report.arrived(row), network]
+    whole = [UNITS.sub("\N{NO-BREAK SPACE}", number) for number in numbers if most]
+    says = plain(secrets.redact(row["progress"] or "")) if most else ""
+    told = " · ".join(filter(None, [_worded(why), says, *whole]))
     between = " " if told.startswith("(") else " · "
     return f"{_state(row)}{between}{told}" if told else _state(row)
 
@@ -383,6 +384,8 @@ def _origin(row: Row, url: str) -> Iterator[str]:
     yield f"commit {link(code(commit[:7]), url and f'{url}/commit/{commit}')}"
     if row["merged_by"]:
         yield f"merged by {plain(row['merged_by'])}"
+    if digest := row["manifest_sha256"]:
+        yield f"receipt {code(report.receipt_place(row))}, its SHA-256 {name(digest)}"
     for at, word in {"created": "recorded", "started": "started", "finished": "ended"}.items():
         if row[at]:
             yield f"{word} {_clock(row[at])}"

@@ -16,6 +16,7 @@ from dtp_action.core.model import Progress
 HEARTBEAT = "dtp-heartbeat: "
 KEPT = 8 * 1024  # bytes of UTF-8
 LONGEST_LINE = 500
+LONGEST_PROGRESS = 80
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
 _CONTROL = re.compile(
@@ -71,5 +72,15 @@ def _heartbeat(line: str) -> Progress | None:
         received, sent = beat.get("rx"), beat.get("tx")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    if not at.tzinfo:
+        return None
     numbers = [n if type(n) is int and 0 <= n < 1 << 63 else None for n in (received, sent)]
-    return Progress(at=at, received=numbers[0], sent=numbers[1]) if at.tzinfo else None
+    return Progress(at=at, received=numbers[0], sent=numbers[1], said=_said(beat.get("progress")))
+
+
+def _said(value: object) -> str:
+    """Return what a script says of its progress as a short line: printable, redacted."""
+    if not isinstance(value, str):
+        return ""
+    plain = "".join(c if c.isprintable() else " " for c in _clean(value.partition("\n")[0]))
+    return secrets.redact(" ".join(plain.split()))[:LONGEST_PROGRESS]

@@ -50,6 +50,10 @@ class Note:
     sent: int | None = None
     starts: int | None = None
     oom_kills: int | None = None
+    new_files: int | None = None
+    new_bytes: int | None = None
+    at_least: bool = False
+    manifest: str = ""
     replayed: bool = False
     warnings: tuple[str, ...] = ()
     error: str = ""
@@ -240,6 +244,10 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
         received=note.received,
         sent=note.sent,
         starts=note.starts,
+        new_files=note.new_files,
+        new_bytes=note.new_bytes,
+        at_least=note.at_least,
+        manifest=note.manifest,
         warnings=status.warnings + note.warnings,
     )
 
@@ -452,11 +460,17 @@ def read_note(text: str) -> Note:
         return Note()
     warnings = fields.get("warnings")
     listed = warnings if isinstance(warnings, list) else []
+    arrived = _count(fields, "files"), _count(fields, "bytes")
+    files, size = (None, None) if None in arrived else arrived
     return Note(
         received=_count(fields, "rx"),
         sent=_count(fields, "tx"),
         starts=_count(fields, "start"),
         oom_kills=_count(fields, "oom_kills"),
+        new_files=files,
+        new_bytes=size,
+        at_least=files is not None and fields.get("counted") is not True,
+        manifest=_digest(fields.get("manifest")),
         replayed=fields.get("replayed") is True,
         warnings=tuple(_short(item) for item in listed[:5] if isinstance(item, str)),
         error=_short(fields["error"]) if isinstance(fields.get("error"), str) else "",
@@ -468,6 +482,10 @@ def _count(fields: dict[str, Any], key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         return None
     return value
+
+
+def _digest(value: object) -> str:
+    return value if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else ""
 
 
 def _short(text: str) -> str:

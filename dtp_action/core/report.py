@@ -65,6 +65,11 @@ def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
         "duration_seconds": _duration(status, observed.now),
         "network_received_bytes": running.received if running else status.received,
         "network_sent_bytes": running.sent if running else status.sent,
+        "new_files": status.new_files,
+        "new_bytes": status.new_bytes,
+        "new_at_least": None if status.new_files is None else status.at_least,
+        "manifest_sha256": status.manifest or None,
+        "progress": (running.said or None) if running else None,
         "commit": entry.origin.commit,
         "blob": entry.blob,
         "pull_request": entry.origin.pull_request,
@@ -134,6 +139,7 @@ def discreet(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         row
         | {"reason": ADDRESS.sub("…", row["reason"])}
         | {"warnings": [ADDRESS.sub("…", warning) for warning in row.get("warnings", ())]}
+        | ({"progress": ADDRESS.sub("…", row["progress"])} if row.get("progress") else {})
         for row in found
     ]
 
@@ -214,6 +220,28 @@ def traffic(row: dict[str, Any]) -> str:
     total, seconds = (received or 0) + (sent or 0), row["duration_seconds"]
     rate = f", {human_bytes(total // seconds)}/s" if seconds and total else ""
     return f"{human_bytes(received or 0)} in, {human_bytes(sent or 0)} out{rate}"
+
+
+def arrived(row: dict[str, Any]) -> str:
+    """Return what appeared or changed in a row's directory, or '' where nobody counted."""
+    files, at_least = row["new_files"], row["new_at_least"]
+    if files is None:
+        return ""
+    if not files and not at_least:
+        return "no new files"
+    counted = f"{'≥ ' if at_least else ''}{files} file{'s' * (files != 1)}"
+    return f"{counted}, {human_bytes(row['new_bytes'])} arrived"
+
+
+def receipt(row: dict[str, Any]) -> str:
+    """Return where the list of what arrived lies, with the beginning of its checksum, or ''."""
+    digest = row["manifest_sha256"]
+    return f"receipt sha256:{digest[:12]}… in {receipt_place(row)}" if digest else ""
+
+
+def receipt_place(row: dict[str, Any]) -> str:
+    """Return the path of the list of what arrived, in the job's directory."""
+    return f".dtp/manifest-{row['attempt']}.sha256"
 
 
 def told(row: dict[str, Any]) -> str:

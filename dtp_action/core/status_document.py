@@ -125,6 +125,7 @@ def _time(value: Any) -> datetime:
 
 _line = text(r"[^\x00-\x1f]{0,4096}", "one line of text")
 _id = text(r"[0-9a-f]{40,64}", "an id of git")
+_digest = text(r"[0-9a-f]{64}", "a SHA-256")
 _count_field, _line_field, _time_field = Field(_count), Field(_line), Field(_time)
 ATTEMPT: Mapping[str, Field] = {
     "ref": Field(_ref),
@@ -138,6 +139,10 @@ ATTEMPT: Mapping[str, Field] = {
     "finished": _time_field,
     "network_received_bytes": Field(_count, attribute="received"),
     "network_sent_bytes": Field(_count, attribute="sent"),
+    "new_files": _count_field,
+    "new_bytes": _count_field,
+    "new_at_least": Field(lambda value: value is True, attribute="at_least"),
+    "manifest_sha256": Field(_digest, attribute="manifest"),
     "commit": Field(_id),
     "blob": Field(_id),
     "pull_request": _count_field,

@@ -138,6 +138,29 @@ def test_a_row_tells_how_long_and_how_many_bytes() -> None:
     assert sound(told(rows)).cells[3] == "✅ done · 1h\xa015m · network 9.0\xa0MB in, 2.0\xa0kB/s"
 
 
+def test_a_row_tells_what_arrived_and_the_fold_where_its_receipt_lies() -> None:
+    counted: Row = {"new_files": 120, "new_bytes": 3_400_000_000, "manifest": "ab" * 32}
+    page = sound(told(rows_of(Phase.FAILED, finished=b.at(120), reason="why", **counted)))
+    assert page.cells[3] == "❌ failed · why · 1m\xa00s · 120\xa0files, 3.4\xa0GB arrived"
+    assert f"receipt .dtp/manifest-1.sha256, its SHA-256 {'ab' * 32}" in page.cells[-1]
+    assert "verified" not in page.text
+    page = sound(told(rows_of(Phase.FAILED, at_least=True, **counted)))
+    assert page.cells[3].endswith(" · ≥ 120\xa0files, 3.4\xa0GB arrived")
+
+
+def test_a_row_of_a_running_job_tells_what_its_script_says() -> None:
+    (row,) = rows_of(Phase.RUNNING, reason="running")
+    row |= {"progress": "12/40 of @all"}
+    assert sound(told([row])).cells[3].startswith("🔄 running · 12/40 of @")
+
+
+@given(texts)
+def test_no_hostile_progress_does_anything(text: str) -> None:
+    (row,) = rows_of(Phase.RUNNING)
+    sound(told([row | {"progress": text}]))
+    sound(comment.done_reply(row | {"progress": text}))
+
+
 def test_a_row_says_once_that_it_failed_and_names_a_later_attempt() -> None:
     rows = rows_of(Phase.FAILED, reason="your script failed (exit 7)")
     rows[0]["attempt"] = 2

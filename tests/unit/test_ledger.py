@@ -40,6 +40,10 @@ outcomes = st.builds(
     received=counts,
     sent=counts,
     starts=counts,
+    new_files=counts,
+    new_bytes=counts,
+    at_least=st.booleans(),
+    manifest=st.sampled_from(["", "ab" * 32]),
 )
 
 
@@ -58,9 +62,17 @@ def test_an_outcome_reads_back(outcome: Outcome) -> None:
     assert ledger.load_outcome(ledger.dump_outcome(outcome)) == outcome
 
 
+def test_an_outcome_of_an_earlier_version_reads_back() -> None:
+    earlier = '{"exit_code":0,"finished":"2030-01-02T12:02:00Z","phase":"SUCCEEDED"}'
+    outcome = ledger.load_outcome(earlier)
+    assert (outcome.new_files, outcome.new_bytes, outcome.at_least) == (None, None, False)
+    assert outcome.manifest == ""
+
+
 def test_zeros_are_told_and_nothings_are_not() -> None:
     written = json.loads(ledger.dump_outcome(b.an_outcome(exit_code=0, received=0)))
     assert (written["exit_code"], written["received"]) == (0, 0)
+    assert not {"new_files", "at_least", "manifest"} & written.keys()
     assert not {"sent", "why", "warnings", "before_start", "hopeless"} & written.keys()
 
 

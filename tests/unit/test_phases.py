@@ -514,6 +514,19 @@ def test_the_runners_note_brings_bytes_starts_and_warnings() -> None:
     assert (status.received, status.sent, status.starts) == (5, 7, 2)
     assert "out of memory" in status.warnings[0]
     assert status.warnings[1] == "w"
+    assert (status.new_files, status.new_bytes, status.manifest) == (None, None, "")
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_runners_note_brings_what_arrived(counted: bool) -> None:
+    told = {"files": 120, "bytes": 0, "counted": counted, "manifest": "ab" * 32}
+    status = note(b.ended(0, message=json.dumps(told)))
+    assert (status.new_files, status.new_bytes, status.at_least) == (120, 0, not counted)
+    assert status.manifest == "ab" * 32
+
+
+def test_figures_that_are_not_whole_are_at_least_figures() -> None:
+    assert note(b.ended(0, message='{"files": 1, "bytes": 2}')).at_least
 
 
 @pytest.mark.parametrize(
@@ -534,6 +547,10 @@ def test_the_runners_note_brings_bytes_starts_and_warnings() -> None:
         '{"warnings": {"a": 1}, "error": ["x"]}',
         '{"warnings": [1, null, ["x"]], "error": 5}',
         '{"exit": 7, "phase": "FAILED"}',
+        '{"files": 1, "bytes": -1, "counted": false, "manifest": 5}',
+        '{"files": true, "bytes": 1, "counted": "no", "manifest": "' + "AB" * 32 + '"}',
+        '{"files": 9223372036854775808, "bytes": 1, "manifest": "' + "ab" * 32 + '\\n"}',
+        '{"files": null, "bytes": null, "counted": false, "manifest": null}',
     ],
 )
 def test_garbage_in_the_note_changes_nothing(message: str) -> None:

@@ -41,7 +41,9 @@ def row(entry: Any, *pods: Any, now: float = 0, **look: Any) -> dict[str, Any]:
 
 
 def test_a_settled_attempt_as_a_row() -> None:
-    outcome = b.an_outcome(Phase.FAILED, exit_code=7, received=5, sent=0, warnings=("w",))
+    outcome = b.an_outcome(
+        Phase.FAILED, exit_code=7, received=5, sent=0, new_files=2, new_bytes=9, warnings=("w",)
+    )
     assert row(replace(ENTRY, outcome=outcome), now=9999) == {
         "ref": "dtp-aws/genome",
         "protocol": "aws",
@@ -58,6 +60,11 @@ def test_a_settled_attempt_as_a_row() -> None:
         "duration_seconds": 60,
         "network_received_bytes": 5,
         "network_sent_bytes": 0,
+        "new_files": 2,
+        "new_bytes": 9,
+        "new_at_least": False,
+        "manifest_sha256": None,
+        "progress": None,
         "commit": b.COMMIT,
         "blob": b.a_blob(),
         "pull_request": 7,
@@ -69,10 +76,23 @@ def test_a_settled_attempt_as_a_row() -> None:
 
 
 def test_a_running_attempt_shows_its_age_and_what_it_last_told_of_itself() -> None:
-    progress = {ENTRY.name: Progress(at=b.at(90), received=1000, sent=None)}
+    progress = {ENTRY.name: Progress(at=b.at(90), received=1000, sent=None, said="12/40")}
     shown = row(ENTRY, b.a_pod(ENTRY, job=b.running(since=60)), now=100, progress=progress)
     assert (shown["phase"], shown["duration_seconds"], shown["finished"]) == ("RUNNING", 40, None)
     assert (shown["network_received_bytes"], shown["network_sent_bytes"]) == (1000, None)
+    assert (shown["progress"], shown["new_files"], shown["new_at_least"]) == ("12/40", None, None)
+
+
+def test_what_a_script_said_is_no_longer_told_when_it_has_ended() -> None:
+    progress = {ENTRY.name: Progress(at=b.at(90), received=1, sent=1, said="connected")}
+    assert row(replace(ENTRY, outcome=b.an_outcome()), progress=progress)["progress"] is None
+
+
+def test_in_public_a_script_names_no_machine_either() -> None:
+    said = Progress(at=b.at(90), received=1, sent=1, said="3/7 from data.example.org/x of 10.0.0.1")
+    shown = row(ENTRY, b.a_pod(ENTRY, job=b.running()), progress={ENTRY.name: said})
+    (discreet,) = report.discreet([shown])
+    assert discreet["progress"] == "3/7 from … of …"
 
 
 def test_a_waiting_attempt_has_a_reason_and_nothing_invented() -> None:
@@ -192,6 +212,30 @@ def test_traffic_is_told_with_its_rate() -> None:
 
 
 @pytest.mark.parametrize(
+    ("counted", "words"),
+    [
+        ({}, ""),
+        ({"new_files": 0, "new_bytes": 0}, "no new files"),
+        ({"new_files": 1, "new_bytes": 5}, "1 file, 5 B arrived"),
+        ({"new_files": 120, "new_bytes": 3_400_000_000}, "120 files, 3.4 GB arrived"),
+        (
+            {"new_files": 120, "new_bytes": 3_400_000_000, "at_least": True},
+            "≥ 120 files, 3.4 GB arrived",
+        ),
+        ({"new_files": 0, "new_bytes": 0, "at_least": True}, "≥ 0 files, 0 B arrived"),
+    ],
+)
+def test_what_arrived_is_told_as_far_as_it_was_counted(counted: dict[str, Any], words: str) -> None:
+    assert report.arrived(shown(Phase.FAILED, **counted)) == words
+
+
+def test_a_receipt_is_told_with_its_place_and_never_as_a_verification() -> None:
+    assert report.receipt(shown(Phase.SUCCEEDED)) == ""
+    told = report.receipt(shown(Phase.SUCCEEDED, manifest="ab" * 32))
+    assert told == "receipt sha256:abababababab… in .dtp/manifest-1.sha256"
+
+
+@pytest.mark.parametrize(
     ("phases", "words"),
     [
         ([], "nothing yet"),
@@ -283,3 +327,24 @@ def test_a_forged_number_is_left_out(number: str) -> None:
     beat = BEAT.replace("5", number, 1)
     heard = logs.progress(f"dtp-heartbeat: {beat}")
     assert heard == Progress(at=b.at(30), received=None, sent=7)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("12/40", "12/40"),
+        ("connected", "connected"),
+        ("one line\nand another", "one line"),
+        ("\x1b[31mred\x1b[0m\x00\u202e \ttab", "red tab"),
+        ("surrogate \ud800", "surrogate"),
+        ("x" * 300, "x" * 80),
+        ("at ftp://ada:" + "hunter-2" + "@host", "at ftp://ada:[redacted]@host"),
+        (12, ""),
+        (None, ""),
+        (["12/40"], ""),
+    ],
+)
+def test_what_a_script_says_of_its_progress_is_a_short_clean_line(told: Any, said: str) -> None:
+    beat = json.dumps({"at": "2030-01-02T12:00:30Z", "rx": 5, "tx": 7, "progress": told})
+    heard = logs.progress(f"x\ndtp-heartbeat: {beat}\n")
+    assert heard == Progress(at=b.at(30), received=5, sent=7, said=said)

@@ -53,11 +53,20 @@ outcomes = st.builds(
     warnings=st.lists(texts, max_size=2).map(tuple),
     received=st.none() | st.integers(0, 2**63 - 1),
     sent=st.none() | st.integers(0, 2**63 - 1),
+    manifest=st.sampled_from(["", "ab" * 32]),
+)
+counted = st.fixed_dictionaries(
+    {
+        "new_files": st.integers(0, 2**63 - 1),
+        "new_bytes": st.integers(0, 2**63 - 1),
+        "at_least": st.booleans(),
+    }
 )
 
 
-@given(outcomes)
-def test_a_settled_attempt_is_read_as_it_was(outcome: Outcome) -> None:
+@given(outcomes, st.just({}) | counted)
+def test_a_settled_attempt_is_read_as_it_was(outcome: Outcome, arrived: dict[str, Any]) -> None:
+    outcome = replace(outcome, **arrived)
     entry = b.an_entry(attempt=3, outcome=outcome)
     (found,) = read_back(b.observed([entry], now=600)).entries
     assert found.outcome == outcome
@@ -262,6 +271,9 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], told: str) -> None:
         ("warnings", "none"),
         ("why", "because"),
         ("network_sent_bytes", 2**64),
+        ("new_files", -1),
+        ("new_bytes", "many"),
+        ("manifest_sha256", "AB" * 32),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(key: str, value: Any) -> None:

@@ -23,6 +23,7 @@ PAGES = Path("docs/how-to/protocols")  # a page per protocol, and README.md for 
 REFERENCE = Path("docs/reference/protocols.md")
 LINES = Path("dtp-jobs/README.md")  # a line per protocol, for researchers
 NEVER = ROOT / "tests" / "never_run.yaml"
+OWN_IMAGES = ROOT / "images" / "protocols.yaml"  # which rows use an image of the project
 FIRST = ("copy", "download", "pull", "transfer")  # examples that most begin with
 IMAGE = "IMAGE"  # stands for one that is not published yet
 
@@ -157,9 +158,27 @@ def folders(row: Row) -> str:
 
 
 def image(row: Row) -> str:
-    """Return the image in words, and that of services where there is one."""
-    shown = f"`{row.image}`" if row.image else "none yet"
-    return f"{shown}; services: `{row.service_image}`" if row.service_image else shown
+    """Return the image in words, and that of services where there is, or will be, one."""
+    own = described(row.protocol)
+
+    def shown(key: str, named: str | None) -> str:
+        if named:
+            return f"`{named}`"
+        return f"not published yet: `{own[key]}`" if key in own else ""
+
+    plain, service = shown("image", row.image), shown("serviceImage", row.service_image)
+    return f"{plain or 'none'}; for services {service}" if service else plain or "none"
+
+
+def described(protocol: str) -> dict[str, str]:
+    """Return by key of its row the folder of the project's image that it is to have."""
+    uses = yaml.safe_load(OWN_IMAGES.read_text())
+    return {
+        key: f"images/{name}"
+        for name, rows in uses.items()
+        for key, protocols in rows.items()
+        if protocol in protocols
+    }
 
 
 def secret_keys(row: Row) -> str:
@@ -285,8 +304,8 @@ def without_dtp(root: Path, row: Row) -> str:
         f"{row.image or IMAGE} {manifests.SCRIPT}",
     ]
     command = " \\\n  ".join(lines)
-    why = "[none is published yet](README.md#a-protocol-without-an-image)"
-    note = "" if row.image else f"`{IMAGE}` is one that you have: {why}.\n\n"
+    why = "[it is not published yet](README.md#a-protocol-without-an-image)"
+    note = "" if row.image else f"Put one that you have in place of `{IMAGE}`: {why}.\n\n"
     made = f"mkdir -p data && chmod 777 data\n{command}"
     return f"{note}```sh\n{made}\n```"
 

@@ -114,6 +114,11 @@ def test_the_line_for_docker_confines_the_script_as_the_cluster_does(protocol: s
     assert "-i " not in line  # stdin is closed
 
 
+@pytest.mark.parametrize("protocol", ["minio", "rclone", "sra-tools"])
+def test_where_the_image_has_no_bash_docker_is_told_to_take_sh(protocol: str) -> None:
+    assert "--entrypoint sh " in protocols.without_dtp(protocols.ROOT, CATALOG.rows[protocol])
+
+
 # --- what was run --------------------------------------------------------------------------------
 
 

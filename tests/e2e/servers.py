@@ -7,6 +7,7 @@ folder, which the test fills and reads.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import socket
@@ -23,6 +24,7 @@ import pytest
 
 from tests.admin import wait_for
 from tests.e2e import stores
+from tests.e2e.site import ROOM, Site
 
 Address = tuple[str, int]
 
@@ -37,6 +39,11 @@ def example(ref: str, *changes: tuple[str, str]) -> str:
         assert old in text, f"{ref} says nothing of {old}"
         text = text.replace(old, new)
     return text
+
+
+def row(site: Site) -> dict[str, str]:
+    """Return a row that has the tools, and takes no more of the node than it needs."""
+    return {**ROOM, "image": site.namespace.images["tools"], "memory": "256Mi"}
 
 
 # --- the line ---
@@ -102,17 +109,55 @@ def _shut(*ends: socket.socket) -> None:
             end.shutdown(socket.SHUT_RDWR)
 
 
+@dataclass
+class Outage(Line):
+    """A line that goes down for all who use it after so many bytes, until it is mended."""
+
+    after: float = 0
+    down: threading.Event = field(default_factory=threading.Event)
+
+    def mend(self) -> None:
+        """Let all pass from now on."""
+        self.after = math.inf
+        self.down.clear()
+
+    def _may_pass(self, number: int, size: int) -> bool:
+        may = super()._may_pass(number, size)
+        if may and sum(self.passed) >= self.after:
+            self.down.set()
+        return may
+
+    def _is_cut(self, number: int) -> bool:
+        return self.down.is_set()
+
+
 @contextmanager
 def line_to(target: Address, *cuts: int) -> Iterator[Line]:
     """Yield a line to a server that cuts the first connections, each after so many bytes."""
     line = Line(target, cuts)
-    with _Exchange((target[0], 0), _Caller) as server:
+    with _laid(line):
+        yield line
+
+
+@contextmanager
+def failing_line_to(target: Address, after: int) -> Iterator[Outage]:
+    """Yield a line to a server that goes down after so many bytes."""
+    line = Outage(target, (), after=after)
+    with _laid(line):
+        yield line
+
+
+@contextmanager
+def _laid(line: Line) -> Iterator[None]:
+    """Have clients come to the line at an address beside its target's."""
+    host, _ = line.target
+    with _Exchange((host, 0), _Caller) as server:
         server.line = line
-        line.address = (target[0], server.server_address[1])
+        line.address = (host, server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield line
+            yield
         finally:
             server.shutdown()
             thread.join()

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ import pytest
 from dtp_action.core import catalog
 from tests.admin import wait_for
 from tests.e2e import stores
-from tests.e2e.servers import example
+from tests.e2e.servers import Outage, example, failing_line_to
 from tests.e2e.site import ROOM, Row, Site, Watch
-from tests.e2e.stores import BUCKET, Line, Store, breaking
+from tests.e2e.stores import BUCKET, Store
 
 MIB = 2**20
-BIG = 256 * MIB
+BIG = 128 * MIB
 PART = 8 * MIB  # the AWS CLI's own
 FILES = 64  # of 1 MiB each, of a folder that breaks off
 SERVER = "versitygw, an S3 server"
@@ -160,7 +161,7 @@ def test_a_big_object_comes_and_goes_and_stays_the_same(
 
     rows = site.dispatch(wait=200).rows
 
-    watch.told(f"{tool.protocol}: 256 MiB from S3, and 256 MiB there", rows[fetch])
+    watch.told(f"{tool.protocol}: 128 MiB from S3, and 128 MiB there", rows[fetch])
     assert rows[fetch]["phase"] == "SUCCEEDED", site.logs(fetch)
     assert rows[send]["phase"] == "SUCCEEDED", site.logs(send)
     assert stores.digests(site.place(fetch) / "run-7") == {"genome": digest}
@@ -197,8 +198,8 @@ def test_what_came_whole_before_the_line_broke_is_not_sent_again(
         store.write(f"run-7/{number:02}", MIB)
     files = store.digests("run-7")
     shutil.copytree(store.folder / BUCKET / "run-7", site.claim / BROUGHT)
-    with breaking(store, tool.breaks) as near, breaking(store, tool.breaks) as far:
-        fetch, send = _write_both(site, tool, near, far)
+    with _breaking(store, tool.breaks) as near, _breaking(store, tool.breaks) as far:
+        fetch, send = _write_both(site, tool, store, near, far)
         names = {ref: row["name"] for ref, row in site.dispatch().rows.items()}
         _await_first_end(site, names[fetch], near)
         _await_first_end(site, names[send], far)
@@ -224,7 +225,7 @@ def test_what_came_whole_before_the_line_broke_is_not_sent_again(
     _keep_secret(site, store.secret, fetch, send)
 
 
-def _write_both(site: Site, tool: Tool, near: Line, far: Line) -> tuple[str, str]:
+def _write_both(site: Site, tool: Tool, store: Store, near: Outage, far: Outage) -> tuple[str, str]:
     """Write a script for each way, each with a line of its own; return their refs.
 
     What is sent has a row of its own: Debian's rclone ends with 1, not 5, after a broken upload.
@@ -236,14 +237,23 @@ def _write_both(site: Site, tool: Tool, near: Line, far: Line) -> tuple[str, str
         other: tool.row(site, env=dict(tool.hasty), transient=transient),
     }
     site.write_catalog(**rows)
-    _give(site, tool.protocol, tool.secret(near.store))
-    _give(site, other, tool.secret(far.store))
+    _give(site, tool.protocol, tool.secret(_through(near, store)))
+    _give(site, other, tool.secret(_through(far, store)))
     refs = _write(site, tool.protocol, "fetch", tool.fetch), _write(site, other, "send", tool.send)
     site.commit("fetch a folder, and send another")
     return refs
 
 
-def _await_first_end(site: Site, name: str, line: Line) -> None:
+def _breaking(store: Store, after: int) -> AbstractContextManager[Outage]:
+    return failing_line_to(store.address, after)
+
+
+def _through(line: Outage, store: Store) -> Store:
+    """Return the store as seen through a line."""
+    return replace(store, address=line.address)
+
+
+def _await_first_end(site: Site, name: str, line: Outage) -> None:
     """Wait until the line broke, and the first start of an attempt ended by it."""
     assert line.down.wait(120), f"{name} moved too little for the line to break"
     first = site.claim / ".dtp/state" / name / "starts/1/end"
@@ -272,9 +282,9 @@ def test_a_single_object_that_broke_off_begins_anew(site: Site, store: Store) ->
     script = example(
         "dtp-aws/download", (" --no-sign-request", ""), ("s3://1000genomes", f"s3://{BUCKET}")
     )
-    with breaking(store, 4 * PART) as line:
+    with _breaking(store, 4 * PART) as line:
         site.write_catalog(aws=AWS.row(site, env=AWS.hasty))
-        _give(site, "aws", AWS.secret(line.store))
+        _give(site, "aws", AWS.secret(_through(line, store)))
         ref = _write(site, "aws", "fetch", script)
         site.commit()
         name = site.dispatch().rows[ref]["name"]

@@ -83,13 +83,15 @@ class Line:
             return len(self.passed) - 1
 
     def _pass_on(self, number: int, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while data := source.recv(CHUNK):
                 if not self._may_pass(number, len(data)):
                     _shut(source, sink)
                     return
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+        except OSError:  # one end has gone: the other is not left waiting for it
+            _shut(source, sink)
 
     def _may_pass(self, number: int, size: int) -> bool:
         with self._lock:

@@ -41,7 +41,7 @@ def test_curl_that_is_cut_half_way_goes_on_at_its_second_start(
         ended = _run(site, _made("download", line.address))
 
     watch.told("curl gets, cut half-way, retries=5", ended)
-    assert ended["phase"] == "SUCCEEDED", site.logs(REF)
+    assert ended["phase"] == "SUCCEEDED", (line.passed, site.logs(REF))
     assert f"{NAME}: OK" in site.logs(REF)
     assert stores.digests(site.place(REF))[NAME] == digest
     assert _code_of_the_first_of_two_starts(site, ended) in ("18", "56")
@@ -63,7 +63,7 @@ def test_aria2_goes_on_by_itself_where_its_connections_are_cut(
         ended = _run(site, _made("aria2", line.address))
 
     watch.told("aria2 gets, three of its connections cut", ended)
-    assert ended["phase"] == "SUCCEEDED", site.logs(REF)
+    assert ended["phase"] == "SUCCEEDED", (line.passed, site.logs(REF))
     assert site.starts(ended["name"]) == ["1"]
     assert stores.digests(site.place(REF))[NAME] == digest
     assert all(passed >= cut for passed, cut in zip(line.passed[1:4], cuts[1:], strict=True))
@@ -104,7 +104,7 @@ def test_an_upload_that_is_cut_half_way_begins_anew_and_half_of_it_is_never_seen
         ended = _run(site, script)
 
     watch.told("curl puts, cut half-way, retries=3", ended)
-    assert ended["phase"] == "SUCCEEDED", site.logs(REF)
+    assert ended["phase"] == "SUCCEEDED", (line.passed, site.logs(REF))
     assert stores.digests(web.folder / "incoming") == stores.digests(files)
     assert _code_of_the_first_of_two_starts(site, ended) in ("52", "55", "56")
     half, *_ = line.passed
@@ -130,7 +130,7 @@ def _made(name: str, address: Address, *changes: tuple[str, str]) -> str:
 
 def _run(site: Site, script: str) -> Row:
     """Have the script run to its end."""
-    site.write_catalog(http={"image": site.namespace.images["tools"]})
+    site.write_catalog(http=servers.row(site))
     site.write(REF, script)
     site.commit()
     return site.dispatch(wait=230).rows[REF]

@@ -97,7 +97,7 @@ def _slowed(name: str, limit: str, *changes: tuple[str, str]) -> str:
 
 def _begin(site: Site, script: str) -> str:
     """Have the script started; return the attempt's name."""
-    site.write_catalog(local={"image": site.namespace.images["tools"]})
+    site.write_catalog(local=servers.row(site))
     site.write(REF, script)
     site.commit()
     row: Row = site.dispatch().rows[REF]

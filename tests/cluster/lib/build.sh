@@ -8,7 +8,7 @@ TOOLS=(containerd runc containernetworking-plugins iptables libip4tc2 libip6tc2 
 BASE=(bash coreutils findutils grep sed mawk tar gzip diffutils hostname procps util-linux
   ca-certificates curl openssl rsync python3 base-files libc-bin)
 # What Debian's own image holds of use to a script; images/base/packages.txt comes on top.
-SLIM=(bash coreutils findutils grep sed mawk tar gzip diffutils hostname util-linux base-files libc-bin)
+SLIM=(bash coreutils dash findutils grep sed mawk tar gzip diffutils hostname util-linux base-files libc-bin)
 PACKAGES=$REPOSITORY/images/base/packages.txt
 GLOBUS=$REPOSITORY/images/globus-cli/requirements.txt
 # Servers for the host; rsync and the programs of ssh stand beside sshd.
@@ -263,6 +263,33 @@ import json, sys
 print(json.dumps({name: json.load(open(path))["ref"] for name, path in map(str.split, sys.stdin)}, indent=1))' >"$DIR/.images"
   cp "$DIR/.images" "$images_file"
   mv "$DIR/.images" "$DIR/images.json"
+}
+
+# Not part of build_images: it holds this checkout's code, so each change would make another one.
+build_image_of_dtp() {
+  local code
+  mapfile -t code < <(find "$REPOSITORY/dtp_action" -type f -not -path '*/__pycache__/*' | sort)
+  piece locked "$(key "$REPOSITORY/uv.lock" "$HERE/lib/locked.py" "$(declare -f build_locked pip unpack_wheels python_program)")" build_locked; locked=$piece
+  piece image-git "$(debian_key "${images[base]##*/}" git dash)" add_debian git git dash; git=$piece
+  piece image-dtp "$(key "$HERE/lib/images.py" "${git##*/}" "${locked##*/}" "$(declare -f make_dtp)" "$REPOSITORY/pyproject.toml" "${code[@]#"$REPOSITORY"}" "${code[@]}")" make_dtp; images[dtp]=$piece
+}
+
+build_locked() {
+  python3 "$HERE/lib/locked.py" "$REPOSITORY/uv.lock" dtp-requests >requirements.txt || return 1
+  unpack_wheels requirements.txt --require-hashes || return 1
+  python_program dtp dtp_action.cli main
+}
+
+make_dtp() {
+  local python=/usr/local/lib/python3.11/dist-packages about=code/dtp_requests.dist-info
+  mkdir -p "$about"
+  cp -r "$REPOSITORY/dtp_action" code/
+  find code -name __pycache__ -prune -exec rm -r {} +
+  # It asks for its own version, which an installation would have put down.
+  { echo 'Metadata-Version: 2.1'; sed -n 's/^name = "\(.*\)"/Name: \1/p; s/^version = "\(.*\)"/Version: \1/p' "$REPOSITORY/pyproject.toml"; } >"$about/METADATA"
+  make_image dtp --base "$git" --user 1000 "tree:$python:$locked/site-packages" "tree:$python:code" \
+    "file:/usr/local/bin/dtp:$locked/bin/dtp" || return 1
+  rm -r code
 }
 
 make_image() {

@@ -46,17 +46,8 @@ build_all() {
   piece unpacked "$(unpacked_key)" build_unpacked; unpacked=$piece
   piece helm "$(helm_key)" build_helm; helm=$piece
   piece network "$(network_key)" build_network; network=$piece
-  build_parts_of_images
   build_images
   prune
-}
-
-build_parts_of_images() {
-  piece programs "$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go)" build_programs; programs=$piece
-  piece awscli "$(awscli_key)" build_awscli; awscli=$piece
-  piece gsutil "$(key "$HERE/gsutil.txt" "$(declare -f build_gsutil pip unpack_wheels python_program)")" build_gsutil; gsutil=$piece
-  piece globus "$(key "$GLOBUS" "$(declare -f build_globus pip unpack_wheels python_program)")" build_globus; globus=$piece
-  piece servers "$(servers_key)" build_servers; servers=$piece
 }
 
 # The pieces of this checkout, without building: for `env`, `kubectl` and `down`.
@@ -235,30 +226,53 @@ build_unpacked() {
   for package in nginx rsync sftp-server sftp ssh ssh-keygen; do ln -s ../unpacked.sh "bin/$package"; done
 }
 
+# build_images [basic]: all, or those alone that most tests need.
 build_images() {
-  local code=$HERE/lib/images.py runner=("$REPOSITORY"/dtp_action/runner/*.sh) image script
+  declare -gA images
+  build_basic_images
+  [ "${1:-}" = basic ] || build_images_of_tools
+  name_images
+}
+
+build_basic_images() {
+  local code=$HERE/lib/images.py runner=("$REPOSITORY"/dtp_action/runner/*.sh) script
   local sources=(file:/dtp/bin/busybox:busybox/bin/busybox file:/dtp/bin/bash:bash/bin/bash-static)
   [ -f "${runner[0]}" ] || runner=()
   for script in "${runner[@]}"; do sources+=("file:/dtp/${script##*/}:$script"); done
-  declare -gA images
+  piece programs "$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go)" build_programs; programs=$piece
   piece image-pause "$(key "$code" "${programs##*/}")" make_image pause --tag 1 --user 65535 --entrypoint /pause "file:/pause:$programs/pause"; images[pause]=$piece
   piece image-bare "$(key "$code" "${programs##*/}")" make_image bare --user 1000 "file:/bin/bare:$programs/bare"; images[bare]=$piece
   piece image-runner "$(key "$code" "$(declare -f make_runner)" "${runner[@]##*/}" "${runner[@]}")" make_runner "${sources[@]}"; images[runner]=$piece
   piece image-base "$(debian_key "${BASE[@]}")" make_debian base "${BASE[@]}"; images[base]=$piece
-  piece image-aws "$(key "$code" "${images[base]##*/}" "${awscli##*/}")" make_image aws --base "${images[base]}" --user 1000 \
-    "tree:/usr/local/lib/python3.11/dist-packages:$awscli/site-packages" "file:/usr/local/bin/aws:$awscli/bin/aws"; images[aws]=$piece
+  piece awscli "$(awscli_key)" build_awscli; awscli=$piece
+  python_image aws "$awscli"
+}
+
+build_images_of_tools() {
   local name packages
   mapfile -t packages < <(grep -v '^#' "$PACKAGES" | grep .)
   piece image-tools "$(debian_key "${SLIM[@]}" "${packages[@]}")" make_debian tools "${SLIM[@]}" "${packages[@]}"; images[tools]=$piece
   for name in rclone sra-toolkit; do
     piece "image-${name%-*}" "$(debian_key "${images[base]##*/}" "$name")" add_debian "${name%-*}" "$name"; images[${name%-*}]=$piece
   done
-  piece image-mc "$(key "$code" "${images[base]##*/}" "${servers##*/}")" make_image mc --base "${images[base]}" --user 1000 "file:/usr/bin/mc:$servers/mc"; images[mc]=$piece
-  for name in gsutil globus; do
-    piece "image-$name" "$(key "$code" "${images[base]##*/}" "${!name##*/}")" make_image "$name" --base "${images[base]}" --user 1000 \
-      "tree:/usr/local/lib/python3.11/dist-packages:${!name}/site-packages" "file:/usr/local/bin/$name:${!name}/bin/$name"; images[$name]=$piece
-  done
-  { for image in "${!images[@]}"; do [ "$image" = pause ] || printf '%s %s\n' "$image" "${images[$image]}/image.json"; done; } | sort | python3 -c '
+  piece servers "$(servers_key)" build_servers; servers=$piece
+  piece image-mc "$(key "$HERE/lib/images.py" "${images[base]##*/}" "${servers##*/}")" make_image mc --base "${images[base]}" --user 1000 "file:/usr/bin/mc:$servers/mc"; images[mc]=$piece
+  piece gsutil "$(key "$HERE/gsutil.txt" "$(declare -f build_gsutil pip unpack_wheels python_program)")" build_gsutil
+  python_image gsutil "$piece"
+  piece globus "$(key "$GLOBUS" "$(declare -f build_globus pip unpack_wheels python_program)")" build_globus
+  python_image globus "$piece"
+}
+
+# python_image NAME FOLDER: base, and on it a program of that name with its site-packages.
+python_image() {
+  piece "image-$1" "$(key "$HERE/lib/images.py" "${images[base]##*/}" "${2##*/}")" make_image "$1" --base "${images[base]}" --user 1000 \
+    "tree:/usr/local/lib/python3.11/dist-packages:$2/site-packages" "file:/usr/local/bin/$1:$2/bin/$1"; images[$1]=$piece
+}
+
+# Write down which names they have: for this checkout, and for those who know no checkout.
+name_images() {
+  local name
+  { for name in "${!images[@]}"; do [ "$name" = pause ] || printf '%s %s\n' "$name" "${images[$name]}/image.json"; done; } | sort | python3 -c '
 import json, sys
 print(json.dumps({name: json.load(open(path))["ref"] for name, path in map(str.split, sys.stdin)}, indent=1))' >"$DIR/.images"
   cp "$DIR/.images" "$images_file"

@@ -63,6 +63,7 @@ def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
         "started": _stamp(status.started),
         "finished": _stamp(status.finished if status.phase.ended else None),
         "duration_seconds": _duration(status, observed.now),
+        "starts": status.starts,
         "network_received_bytes": running.received if running else status.received,
         "network_sent_bytes": running.sent if running else status.sent,
         "new_files": status.new_files,
@@ -248,7 +249,9 @@ def told(row: dict[str, Any]) -> str:
     """Return a row's reason with its warnings; '' where the state alone says it all."""
     said = row["reason"] if row["reason"] != Phase(row["phase"]).shown else ""
     notes = [f"note: {warning}" for warning in row["warnings"]]
-    return "; ".join(filter(None, [said, *notes]))
+    starts = row["starts"] or 0
+    again = f"started {starts} times" if starts > 1 else ""
+    return "; ".join(filter(None, [said, again, *notes]))
 
 
 def verdict(rows: list[dict[str, Any]]) -> str:

@@ -137,6 +137,7 @@ ATTEMPT: Mapping[str, Field] = {
     "created": _time_field,
     "started": _time_field,
     "finished": _time_field,
+    "starts": _count_field,
     "network_received_bytes": Field(_count, attribute="received"),
     "network_sent_bytes": Field(_count, attribute="sent"),
     "new_files": _count_field,

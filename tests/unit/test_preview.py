@@ -530,7 +530,7 @@ def test_a_copy_of_what_ran_and_left_the_branch_long_ago_is_found_in_the_ledger(
 
 
 def test_the_same_bytes_under_seven_protocols_are_seven_jobs() -> None:
-    names = ("aws", "gcp", "rclone", "local", "minio", "sra-tools", "ssh")
+    names = ("aws", "gcp", "rclone", "local", "minio", "sra-tools", "ndn")
     told = foresee({}, {f"dtp-jobs/dtp-{name}/test.sh": b.CONTENT for name in names})
     assert [row.copy_of for row in told.rows] == [None] * 7
     assert {row.why for row in told.rows} == {"A new job: it runs once when this is merged."}

@@ -58,6 +58,7 @@ def test_a_settled_attempt_as_a_row() -> None:
         "started": "2030-01-02T12:01:00Z",
         "finished": "2030-01-02T12:02:00Z",
         "duration_seconds": 60,
+        "starts": None,
         "network_received_bytes": 5,
         "network_sent_bytes": 0,
         "new_files": 2,
@@ -252,6 +253,14 @@ def test_the_verdict_in_a_line(phases: list[Phase], words: str) -> None:
 def test_the_reason_is_told_with_its_notes() -> None:
     failed = shown(Phase.FAILED, reason="your script failed (exit 7)", warnings=("no log",))
     assert report.told(failed) == "your script failed (exit 7); note: no log"
+
+
+def test_more_starts_than_one_are_told() -> None:
+    again = "your script failed (exit 7); started 3 times; note: no log"
+    assert report.told(shown(Phase.FAILED, reason="your script failed (exit 7)", starts=3,
+                             warnings=("no log",))) == again  # fmt: skip
+    assert report.told(shown(Phase.SUCCEEDED, starts=2)) == "started 2 times"
+    assert report.told(shown(Phase.SUCCEEDED, starts=1)) == ""
 
 
 # --- logs ----------------------------------------------------------------------------------------

@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dtp_action.core import catalog
 from tests.admin import wait_for
 from tests.e2e import stores
 from tests.e2e.site import ROOM, Site
@@ -41,9 +43,16 @@ def example(ref: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-def row(site: Site) -> dict[str, str]:
-    """Return a row that has the tools, and takes no more of the node than it needs."""
-    return {**ROOM, "image": site.namespace.images["tools"], "memory": "256Mi"}
+def row(site: Site, *, like: str = "") -> dict[str, Any]:
+    """Return a row that has the tools, and takes no more of the node than it needs.
+
+    Its exit codes are those of the protocol whose row it changes, or of another that it is `like`.
+    """
+    made = {**ROOM, "image": site.namespace.images["tools"], "memory": "256Mi"}
+    if not like:
+        return made
+    model = catalog.builtin().rows[like]
+    return made | {"transient": dict(model.transient), "exits": dict(model.exits)}
 
 
 # --- the line ---

@@ -83,48 +83,42 @@ def test_sftp_that_is_cut_half_way_goes_on_at_its_second_start_and_sends_the_fil
     assert stores.digests(login.folder)["sent"] == digest
 
 
-REFUSED = "Permission denied (publickey)"
-UNKNOWN = "Host key verification failed"
+# Each has a row of its own, and so a Secret of its own: an example, and what the log must say.
+REFUSED = {
+    "stranger": ("pull", "Permission denied (publickey)"),
+    "stranger-to-sftp": ("sftp", "Permission denied (publickey)"),
+    "changed-server": ("pull", "REMOTE HOST IDENTIFICATION HAS CHANGED"),
+    "unknown-server": ("pull", "Host key verification failed"),
+}
 
 
-@pytest.mark.transfer(protocol="ssh", tool="rsync 3.5, refused", server=SERVER)
-def test_a_key_that_the_server_does_not_know_is_refused_once(site: Site, login: Login) -> None:
-    wrong = login.other_key().private
-    _is_refused(site, "pull", login, REFUSED, {"id_ed25519": wrong})
-
-
-@pytest.mark.transfer(protocol="ssh", tool="sftp of OpenSSH 9.2, refused", server=SERVER)
-def test_sftp_too_is_refused_once(site: Site, login: Login) -> None:
-    wrong = login.other_key().private
-    _is_refused(site, "sftp", login, REFUSED, {"id_ed25519": wrong})
-
-
-@pytest.mark.transfer(protocol="ssh", tool="rsync 3.5, server with another key", server=SERVER)
-def test_a_server_whose_key_has_changed_is_not_spoken_to(site: Site, login: Login) -> None:
-    known = known_hosts(login.address, login.other_key().public)
-    _is_refused(site, "pull", login, UNKNOWN, {"known_hosts": known})
-    assert "HOST IDENTIFICATION HAS CHANGED" in site.logs(REF)
-
-
-@pytest.mark.transfer(protocol="ssh", tool="rsync 3.5, unknown server", server=SERVER)
-def test_a_server_that_nobody_knows_is_not_spoken_to(site: Site, login: Login) -> None:
-    _is_refused(site, "pull", login, UNKNOWN, {"known_hosts": ""})
-
-
-def _is_refused(site: Site, tool: str, login: Login, words: str, secret: dict[str, str]) -> None:
-    """Check that no second start follows, and that the log tells why."""
+@pytest.mark.transfer(protocol="ssh", tool="rsync 3.5 and sftp, refused", server=SERVER)
+def test_a_login_that_is_refused_is_told_in_plain_words_and_not_tried_again(
+    site: Site, login: Login
+) -> None:
     login.write("run-7/genome", 2**20)
-    changes = ("/data/", f"{HOME}/")
-    script = _made(tool, login.address, changes)
+    other = login.other_key()
+    right = _secret(login, login.address)
+    secrets = {
+        "stranger": right | {"id_ed25519": other.private},
+        "stranger-to-sftp": right | {"id_ed25519": other.private},
+        "changed-server": right | {"known_hosts": known_hosts(login.address, other.public)},
+        "unknown-server": right | {"known_hosts": ""},
+    }
+    site.write_catalog(**{name: servers.row(site, like="ssh") for name in REFUSED})
+    for name, (tool, _) in REFUSED.items():
+        _give(site, f"dtp-{name}", secrets[name])
+        site.write(f"dtp-{name}/run-7", _made(tool, login.address, ("/data/", f"{HOME}/")))
+    site.commit()
 
-    ended = _run(site, script, _secret(login, login.address) | secret)
+    rows = site.dispatch(wait=230).rows
 
-    log = site.logs(REF)
-    assert (ended["phase"], ended["exit_code"]) == ("FAILED", 77), log
-    assert ended["reason"].startswith("your script failed (exit 77): the login was refused")
-    assert words in log
-    assert site.starts(ended["name"]) == ["1"]
-    assert not list(site.place(REF).rglob("genome*"))
+    for name, (_, words) in REFUSED.items():
+        ended, log = rows[f"dtp-{name}/run-7"], site.logs(f"dtp-{name}/run-7")
+        assert ended["reason"].startswith("your script failed (exit 77): the login was refused")
+        assert words in log
+        assert site.starts(ended["name"]) == ["1"]
+        assert not list(site.place(f"dtp-{name}/run-7").rglob("genome*"))
 
 
 def _made(name: str, address: Address, *changes: tuple[str, str]) -> str:
@@ -139,9 +133,14 @@ def _secret(login: Login, address: Address) -> dict[str, str]:
     return {"id_ed25519": login.key, "known_hosts": known_hosts(address, login.host_key)}
 
 
+def _give(site: Site, name: str, secret: dict[str, str]) -> None:
+    """Make a Secret, as a cluster's admin does."""
+    site.admin.create("Secret", name, site.namespace.name, stringData=secret)
+
+
 def _run(site: Site, script: str, secret: dict[str, str]) -> Row:
-    """Give the Secret as a cluster's admin does, and have the script run to its end."""
-    site.admin.create("Secret", "dtp-ssh", site.namespace.name, stringData=secret)
+    """Have the script run to its end."""
+    _give(site, "dtp-ssh", secret)
     site.write_catalog(ssh=servers.row(site))
     site.write(REF, script)
     site.commit()

@@ -152,6 +152,7 @@ def test_a_big_object_comes_and_goes_and_stays_the_same(
 ) -> None:
     digest = store.write("run-7/genome", BIG)
     shutil.copytree(store.folder / BUCKET / "run-7", site.claim / BROUGHT)
+    stores.write_random(site.claim / BROUGHT / ".dtp/owner", MIB)  # dtp's own, which stays here
     _give(site, tool.protocol, tool.secret(store))
     site.write_catalog(**{tool.protocol: tool.row(site)})
     fetch = _write(site, tool.protocol, "fetch", tool.fetch)

@@ -130,6 +130,7 @@ start() {
 launch() {
   read -r dtp_line || exit 143
   export_secrets
+  own_secrets
   unset DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
     DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK
   dtp_setsid=$(command -v setsid)
@@ -158,6 +159,19 @@ export_secrets() {
     [ "$(secret_kind "$dtp_secret")" = variable ] || continue
     export "${dtp_secret##*/}=$(cat "$dtp_secret")"
   done
+}
+
+# own_secrets: copies for the script alone, 0600 and writable, since ssh takes no other key and rclone
+# rewrites its settings. DTP_SECRETS leads there; where it cannot be done, to what is mounted.
+own_secrets() {
+  [ -n "${DTP_SECRETS:-}" ] || return 0
+  (
+    umask 077
+    mkdir -p "$HOME/.dtp-secrets" && for dtp_secret in "$DTP_SECRETS"/*; do
+      [ ! -f "$dtp_secret" ] || cat "$dtp_secret" >"$HOME/.dtp-secrets/${dtp_secret##*/}" || exit 1
+    done
+  ) 2>/dev/null || return 0
+  DTP_SECRETS=$HOME/.dtp-secrets
 }
 
 warn_of_secrets() {

@@ -28,11 +28,10 @@ FILES = """\
 #!/bin/sh
 #DTP time=5m memory=64Mi
 set -eu
-install -m 600 "$DTP_SECRETS/id_ed25519" "$HOME/key"
-stat -c 'mode %a' "$HOME/key"
-echo "key $(sha256sum <"$HOME/key" | cut -d ' ' -f 1)"
+stat -c 'mode %a' "$DTP_SECRETS/id_ed25519"
+echo "key $(sha256sum <"$DTP_SECRETS/id_ed25519" | cut -d ' ' -f 1)"
 test -s "$DTP_SECRETS/known_hosts" && echo known hosts
-! (: >>"$DTP_SECRETS/id_ed25519") 2>/dev/null && echo cannot be written
+! (: >>/var/run/dtp/secret/id_ed25519) 2>/dev/null && echo cannot be written
 """
 
 

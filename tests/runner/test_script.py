@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -151,6 +152,29 @@ def test_a_secret_cannot_take_a_name_of_the_system(attempt: Attempt, name: str) 
     assert ended.lines[0] == "it dtp-aws/foo"
     assert f"{name}=/evil" not in ended.lines
     assert name in ended.termination["warnings"][0]
+
+
+def test_secrets_are_files_of_the_scripts_own(attempt: Attempt) -> None:
+    attempt.secret("id_ed25519", b"a key\n\0end")
+    attempt.secret("TOKEN", b"a token")
+    script = """#!/bin/sh
+        stat -c %a "$DTP_SECRETS" "$DTP_SECRETS"/*
+        sha256sum <"$DTP_SECRETS/id_ed25519"
+        echo more >>"$DTP_SECRETS/id_ed25519" && echo writable
+        cat "$DTP_SECRETS/TOKEN"
+        """
+    ended = attempt.script(script).run()
+    digest = hashlib.sha256(b"a key\n\0end").hexdigest()
+    assert ended.lines[:6] == ["700", "600", "600", f"{digest}  -", "writable", "a token"]
+    assert (attempt.root / "secrets" / "id_ed25519").read_bytes() == b"a key\n\0end"
+
+
+def test_secrets_that_cannot_be_copied_stay_where_they_are_mounted(attempt: Attempt) -> None:
+    attempt.secret("key", b"x")
+    (attempt.root / "home").mkdir(exist_ok=True)
+    (attempt.root / "home" / ".dtp-secrets").write_text("in the way")
+    ended = attempt.script('#!/bin/sh\ncat "$DTP_SECRETS/key"').run()
+    assert (ended.code, ended.lines[0]) == (0, "x")
 
 
 def test_a_missing_secrets_directory_is_fine(attempt: Attempt) -> None:

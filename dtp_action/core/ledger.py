@@ -7,6 +7,7 @@ stands in labels and annotations. docs/reference/ledger.md is checked against `K
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -125,8 +126,10 @@ def dump_outcome(outcome: Outcome) -> str:
 
 
 def load_outcome(text: str) -> Outcome:
-    """Read what `dump_outcome` wrote."""
-    fields = _times(json.loads(text), "started", "finished", "settled")
+    """Read what `dump_outcome` wrote; what a later version tells beyond that is passed over."""
+    known = {one.name for one in dataclasses.fields(Outcome)}
+    told = {key: value for key, value in json.loads(text).items() if key in known}
+    fields = _times(told, "started", "finished", "settled")
     return Outcome(
         **{"reason": ""}
         | fields

@@ -69,6 +69,11 @@ def test_an_outcome_of_an_earlier_version_reads_back() -> None:
     assert outcome.manifest == ""
 
 
+def test_of_an_outcome_of_a_later_version_what_is_known_is_read() -> None:
+    later = '{"exit_code":0,"phase":"SUCCEEDED","colour":"green"}'
+    assert ledger.load_outcome(later).exit_code == 0
+
+
 def test_zeros_are_told_and_nothings_are_not() -> None:
     written = json.loads(ledger.dump_outcome(b.an_outcome(exit_code=0, received=0)))
     assert (written["exit_code"], written["received"]) == (0, 0)

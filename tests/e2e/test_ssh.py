@@ -51,6 +51,8 @@ def test_a_push_that_is_cut_half_way_goes_on_at_its_second_start(
 ) -> None:
     stores.write_random(site.claim / "run-7/genome", SIZE)
     stores.write_random(site.claim / "run-7/notes", 2**20)
+    files = stores.digests(site.claim / "run-7")
+    stores.write_random(site.claim / "run-7/.dtp/owner", 2**20)  # dtp's own, which stays here
     with servers.line_to(login.address, HALF) as line:
         here, there = "/workspace/dtp-jobs/dtp-aws/sequence-index/", "/data/sequence-index/"
         changes = (here, "/workspace/run-7/"), (there, f"{HOME}/run-7/")
@@ -60,7 +62,7 @@ def test_a_push_that_is_cut_half_way_goes_on_at_its_second_start(
 
     watch.told("rsync pushes, cut half-way, retries=3", ended)
     _went_on(site, ended, line)
-    assert stores.digests(login.folder / "run-7") == stores.digests(site.claim / "run-7")
+    assert stores.digests(login.folder / "run-7") == files
 
 
 @pytest.mark.transfer(protocol="ssh", tool="sftp of OpenSSH 9.2, both ways", server=SERVER)

@@ -5,6 +5,7 @@ A new protocol is one row of `catalog.yaml`: nothing here knows one by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
@@ -72,8 +73,8 @@ class Catalog:
 
 
 _protocol = text(
-    r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?",
-    "lower case letters, digits and, between them, `-`, at most 31",
+    r"(?!dtp-)[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?",
+    "lower case letters, digits and, between them, `-`, at most 31, without the folder's `dtp-`",
 )
 _variable = text(
     r"(?!(?:HOME|TMPDIR|PATH)$|DTP_)[A-Za-z_][A-Za-z0-9_]*",
@@ -160,8 +161,8 @@ def refusals(
     row = catalog.row(script.ref.protocol)
     image = _image(script, row) if row else None
     if row is None or image is None:
-        message = _unusable(script, catalog)
-        yield Finding(path=path, code="protocol", message=message)
+        number, message = _unusable(script, catalog)
+        yield Finding(path=path, line=number, code="protocol", message=message)
         return
     if settings is None:
         return
@@ -205,16 +206,36 @@ def _ungranted(script: Script, secret: str, whom: str | None) -> Finding:
     return Finding(path=script.ref.path, line=number, code=code, message=message)
 
 
-def _unusable(script: Script, catalog: Catalog) -> str:
+def _unusable(script: Script, catalog: Catalog) -> tuple[int, str]:
+    """Return the line that asks for what is not there, 0 for the folder itself, and why."""
     protocol = script.ref.protocol
     row = catalog.named(protocol)
     if row is None:
-        return f"dtp-{protocol} is no protocol{documents.closest(protocol, catalog.protocols)}"
+        return 0, f"dtp-{protocol} is no protocol{_meant(protocol, catalog)}"
     if row.off:
-        return f"dtp-{protocol} is switched off in {SITE_FILE}"
-    what, key = ("services of ", "serviceImage") if script.directives.service else ("", "image")
+        return 0, f"dtp-{protocol} is switched off in {SITE_FILE}"
+    if script.directives.service:
+        number, *_ = directives.stated(script.content.decode(), "kind=service")
+        what, else_, key = "image for services", "leave out `kind=service`, or ", "serviceImage"
+    else:
+        number, what, else_, key = 0, "image yet", "", "image"
     place = f"`protocols.{row.protocol}.{key}` in {SITE_FILE}"
-    return f"there is no image for {what}dtp-{protocol} yet: set {place}"
+    who = "the maintainer of the requests repository can name one"
+    return number, f"dtp-{protocol} has no {what}: {else_}{who} as {place}"
+
+
+def _meant(word: str, catalog: Catalog) -> str:
+    """Return what to say after an unknown protocol: those that it begins, or whose line names it.
+
+    So the name of a tool or a store, such as `rsync`, leads to its protocol.
+    """
+    rows = [row for row in catalog.rows.values() if not row.off]
+    begun = [row.protocol for row in rows if row.protocol.startswith(f"{word}-")]
+    told = [row.protocol for row in rows if word in re.findall(r"[a-z0-9-]+", row.doc.lower())]
+    found = begun or told
+    if 0 < len(found) <= 2:
+        return f"; did you mean {' or '.join(f'`{one}`' for one in found)}?"
+    return documents.closest(word, catalog.protocols)
 
 
 def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Spec:

@@ -177,7 +177,8 @@ def test_an_empty_site_file_changes_nothing() -> None:
         ("  aws: {off: yes}\n", "protocols: aws: off: `yes` is not `true` or `false`"),
         (
             "  AWS: {}\n",
-            "protocols: `AWS` is not lower case letters, digits and, between them, `-`, at most 31",
+            "protocols: `AWS` is not lower case letters, digits and, between them, `-`, at most 31, "
+            "without the folder's `dtp-`",
         ),
         ("  aws: [x]\n", "protocols: aws: a list is not a mapping (key: value)"),
     ],
@@ -277,8 +278,8 @@ def test_a_protocol_without_an_image_says_where_to_name_one() -> None:
         (
             0,
             "protocol",
-            "there is no image for dtp-irods yet: "
-            "set `protocols.irods.image` in dtp-jobs/catalog.yaml",
+            "dtp-irods has no image yet: the maintainer of the requests repository "
+            "can name one as `protocols.irods.image` in dtp-jobs/catalog.yaml",
         )
     ]
 
@@ -293,6 +294,26 @@ def test_a_protocol_that_is_switched_off_says_so(row: str, folder: str) -> None:
 def test_an_unknown_protocol_names_the_nearest() -> None:
     ((_, _, message),) = refused(script(ref="dtp-sratools/a"))
     assert message == "dtp-sratools is no protocol; did you mean `sra-tools`?"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sra", "; did you mean `sra-tools`?"),
+        ("rsync", "; did you mean `ssh`?"),
+        ("s3", "; did you mean `aws` or `minio`?"),
+        ("curl", "; did you mean `http`?"),
+        ("zip", "; known are aspera, "),
+    ],
+)
+def test_the_name_of_a_tool_or_a_store_leads_to_its_protocol(typed: str, meant: str) -> None:
+    ((_, _, message),) = refused(script(ref=f"dtp-{typed}/a"))
+    assert message.startswith(f"dtp-{typed} is no protocol{meant}")
+
+
+def test_a_protocol_is_named_without_its_folders_prefix() -> None:
+    with pytest.raises(UsageError, match=r"`dtp-aws` is not .* without the folder's `dtp-`"):
+        site("  dtp-aws: {off: true}\n")
 
 
 def test_an_image_without_a_digest_is_refused_where_the_cluster_wants_one() -> None:
@@ -362,10 +383,11 @@ def test_a_service_may_offer_its_directory_and_what_the_settings_name() -> None:
 def test_a_protocol_without_services_says_where_to_name_their_image() -> None:
     assert refused(script("#DTP kind=service")) == [
         (
-            0,
+            2,
             "protocol",
-            "there is no image for services of dtp-aws yet: "
-            "set `protocols.aws.serviceImage` in dtp-jobs/catalog.yaml",
+            "dtp-aws has no image for services: leave out `kind=service`, or the maintainer of the "
+            "requests repository can name one as `protocols.aws.serviceImage` in "
+            "dtp-jobs/catalog.yaml",
         )
     ]
 

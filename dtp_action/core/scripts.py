@@ -209,8 +209,8 @@ def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
     for hit in secrets.find(text):
         line = text.count("\n", 0, hit.start) + 1
         column = hit.start - text.rfind("\n", 0, hit.start)
-        message = f"looks like {hit.rule.what}: revoke it, and keep its successor in the Secret "
-        message += f"dtp-{protocol}{secrets.ADVICE.get(hit.rule.name, '')}"
+        advice = secrets.ADVICE.get(hit.rule.name, secrets.REVOKE).format(protocol=protocol)
+        message = f"looks like {hit.rule.what}: {advice}"
         yield _finding(path, f"secret-{hit.rule.name}", message, line, column)
 
 

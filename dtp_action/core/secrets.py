@@ -42,6 +42,7 @@ _MARKED = (
     r"eyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]{10,2000}",  # JSON Web Tokens
 )
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_NAMED = r"(?:PASSWORD|PASSWD|PASS|SECRET(?:_?ACCESS)?(?:_?KEY)?|TOKEN|API_?KEY)"
 _SHAPES = (
     (
         "aws-key-id",
@@ -93,15 +94,20 @@ _SHAPES = (
         "password",
         "a password or token",
         # Not the directive `secret=name`, which only names one.
-        r"(?i)\b(?!(?-i:secret=[a-z0-9]))\w{0,60}?"
-        r"(?:PASSWORD|PASSWD|PASS|SECRET(?:_?ACCESS)?(?:_?KEY)?|TOKEN|API_?KEY)"
-        r"=('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
+        r"(?im)(?:\b(?!(?-i:secret=[a-z0-9]))\w{0,60}?"
+        rf"{_NAMED}="
+        # With blanks: a line of a tool's settings, such as rclone.conf, in a here-document.
+        rf"|^[ \t]{{0,8}}\w{{0,60}}?{_NAMED}[ \t]{{1,3}}=[ \t]{{1,3}})"
+        r"('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
     (
         "option",
         "a password in a command line",
-        r"(?i)\s--(?:[a-z0-9]{1,20}-){0,3}(?:password|passphrase|secret|secret-key|api-key|token)"
-        r"[= ]('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
+        r"(?i)(?:\s--(?:[a-z0-9]{1,20}-){0,3}"
+        r"(?:pass|password|passphrase|secret|secret-key|api-key|token)[= ]"
+        r"|\bsshpass\s{1,3}-p\s{0,3}"
+        r"|\bcurl\s(?:[^\n]{0,200}\s)?(?:-u|--user)[= ]?[\"']?[^\s:\"'$]{1,100}:)"
+        r"('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
     (
         "mc-alias",
@@ -110,11 +116,16 @@ _SHAPES = (
         r"\s\S{1,200}\s('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
 )
-# What to do beside keeping a successor in a Secret, by the rule's name.
+# What to do about one, and what about those of some rules.
+REVOKE = (
+    "make it invalid where it was issued, and give its successor to the cluster's admin, for the "
+    "Secret dtp-{protocol}"
+)
 ADVICE = {
     "globus-setup-key": (
-        " as GLOBUS_SETUP_KEY; the script of an endpoint has `#DTP kind=service` and calls "
-        "dtp-globus-endpoint"
+        "delete its collection at Globus, and give the key of a new one to the cluster's admin, "
+        "for a Secret dtp-{protocol}-NAME, as GLOBUS_SETUP_KEY; the script of an endpoint has "
+        "`#DTP kind=service secret=NAME` and calls dtp-globus-endpoint"
     ),
 }
 RULES = tuple(Rule(name, what, re.compile(shape, re.ASCII)) for name, what, shape in _SHAPES)

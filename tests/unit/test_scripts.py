@@ -352,16 +352,16 @@ def test_the_originals_globus_script_is_rejected_with_what_to_do_and_its_key_not
     (finding,) = (one for one in wanted.findings if one.line == 2)
     assert finding.code == "secret-globus-setup-key"
     assert finding.message == (
-        "looks like a Globus setup key: revoke it, and keep its successor in the Secret dtp-globus "
-        "as GLOBUS_SETUP_KEY; the script of an endpoint has `#DTP kind=service` and calls "
-        "dtp-globus-endpoint"
+        "looks like a Globus setup key: delete its collection at Globus, and give the key of a new "
+        "one to the cluster's admin, for a Secret dtp-globus-NAME, as GLOBUS_SETUP_KEY; the script "
+        "of an endpoint has `#DTP kind=service secret=NAME` and calls dtp-globus-endpoint"
     )
     assert key not in str(wanted)
 
 
 def test_a_folder_named_by_an_alias_is_told_the_secret_of_its_row() -> None:
     wanted = judge(b"#!/bin/sh\nX_PASSWORD=" + b"l0velace\n", "dtp-jobs/dtp-google/a.sh")
-    assert wanted.findings[0].message.endswith("in the Secret dtp-gcp")
+    assert wanted.findings[0].message.endswith("for the Secret dtp-gcp")
 
 
 def test_a_secret_is_not_echoed_by_any_finding_about_its_line() -> None:

@@ -21,7 +21,7 @@ files() {
 count() {
   exec 4>&1
   dtp_missed=$({
-    { files "$2" || echo yes >&3; } | { xargs -0 -n 256 stat -c '%z %s' || echo yes >&3; } |
+    { files "$2" || echo yes >&3; } | { xargs -0 -r -n 256 stat -c '%z %s' || echo yes >&3; } |
       awk -v since="$1" '
         function tell() { printf "%.0f %.0f\n", files, bytes; fflush() }
         $1 " " $2 >= since { files++; bytes += $NF }
@@ -38,7 +38,7 @@ list() {
   exec 4>&1
   dtp_missed=$({
     { files "$dtp_log" || echo yes >&3; } |
-      { xargs -0 -n 100 "$@" "$0" sums "$dtp_since" || echo yes >&3; } |
+      { xargs -0 -r -n 100 "$@" "$0" sums "$dtp_since" || echo yes >&3; } |
       { cat >&4 || echo yes >&3; }
   } 3>&1)
   [ -z "$dtp_missed" ]
@@ -48,7 +48,6 @@ list() {
 sums() {
   dtp_since=$1
   shift
-  [ "$#" -gt 0 ] || return 0
   dtp_times=$(stat -c %z "$@") || return 1
   dtp_new=$(echo "$dtp_times" | awk -v since="$dtp_since" '{ print ($1 " " $2 >= since) }') ||
     return 1

@@ -435,6 +435,7 @@ hurry() {
 # count_files: its last line counts; it stands for all files only if the walk came to its end.
 count_files() {
   dtp_grace=3
+  rm -rf "$dtp_pipes/count" # a script may have put a pipe there, which would block us
   walk "$dtp_pipes/count" count "$DTP_WALK"
   while read -r dtp_line dtp_rest; do
     case $dtp_line,$dtp_rest in

@@ -58,6 +58,15 @@ def test_links_pipes_folders_the_log_and_our_own_files_do_not_count(attempt: Att
     assert told(attempt.run()) == (1, 4, True)
 
 
+def test_an_empty_directory_was_counted_whole(attempt: Attempt) -> None:
+    assert told(attempt.script("#!/bin/sh\necho sent it all").run()) == (0, 0, True)
+
+
+def test_a_pipe_in_the_place_of_our_figures_blocks_nobody(attempt: Attempt) -> None:
+    attempt.script('#!/bin/sh\necho x >y; mkfifo "${DTP_PROGRESS_FILE%/*}/count"')
+    assert told(attempt.run(DTP_WALK="5")) == (1, 2, True)
+
+
 def test_another_file_system_below_does_not_count(attempt: Attempt) -> None:
     place = attempt.directory / "other"
     place.mkdir()

@@ -177,8 +177,8 @@ def test_an_empty_site_file_changes_nothing() -> None:
         ("  aws: {off: yes}\n", "protocols: aws: off: `yes` is not `true` or `false`"),
         (
             "  AWS: {}\n",
-            "protocols: `AWS` is not lower case letters, digits and, between them, `-`, at most 31, "
-            "without the folder's `dtp-`",
+            "protocols: `AWS` is not lower case letters, digits and, between them, `-`, at most "
+            "31, without the folder's `dtp-`",
         ),
         ("  aws: [x]\n", "protocols: aws: a list is not a mapping (key: value)"),
     ],

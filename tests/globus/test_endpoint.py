@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -76,6 +78,16 @@ def connected(endpoint: Program) -> subprocess.Popen[bytes]:
     return process
 
 
+def server(process: subprocess.Popen[bytes]) -> str:
+    """Return the PID of Globus Connect Personal, a child of the program."""
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # a pause that has ended meanwhile
+            if b"-start\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+    raise AssertionError(f"none of {pids} is one")
+
+
 def registration(endpoint: Program) -> Path:
     return endpoint.directory / ".dtp" / "globus"
 
@@ -128,6 +140,16 @@ def test_term_to_the_program_alone_ends_globus_connect_personal_too(endpoint: Pr
         check=False,
     )
     assert "Globus Online" not in status.stdout
+
+
+@IN_EACH_SHELL
+def test_what_arrives_may_be_read_by_whom_the_runner_lets_read(endpoint: Program) -> None:
+    before = os.umask(0o002)  # as in a Pod
+    try:
+        process = connected(endpoint)
+    finally:
+        os.umask(before)
+    assert "Umask:\t0002\n" in (Path("/proc") / server(process) / "status").read_text()
 
 
 def test_the_registration_is_private_and_is_one_for_the_sdk(

@@ -40,6 +40,7 @@ MANIFESTS = ", ".join(
     )
 )
 DIGEST = re.compile("sha256:[0-9a-f]{64}")
+TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 
 
 class UnavailableError(Exception):
@@ -125,8 +126,8 @@ class Registries:
         for _ in range(PAGES):
             answer, content = self._ask(reference, "GET", place)
             try:
-                yield from map(str, json.loads(content)["tags"] or ())
-            except (ValueError, KeyError, TypeError) as error:
+                yield from filter(TAG.fullmatch, map(str, json.loads(content)["tags"] or ()))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UnavailableError(f"{reference.registry} did not answer with tags") from error
             following = answer.links.get("next", {}).get("url")
             if not following:
@@ -147,6 +148,9 @@ class Registries:
         pause = FIRST_PAUSE
         for left in reversed(range(TRIES)):
             patience, began = self._left.get(registry, self._patience), self._clock()
+            if patience <= 0:
+                self._given_up[registry] = f"{registry} is too slow"
+                raise UnavailableError(self._given_up[registry])
             try:
                 return self._once(reference, verb, place)
             except NotNowError as error:
@@ -183,12 +187,13 @@ class Registries:
             raise RefusedError(f"HTTP {asked.status_code}")
         scope = challenge.get("scope") or f"repository:{reference.repository}:pull"
         query = {"scope": scope, "service": challenge.get("service") or ""}
+        _refuse_plain(realm, asked.url)
         answer, content = self._send("GET", realm, None, query)
         _done(answer, str(urlsplit(realm).hostname))
         try:
             given = json.loads(content)
             return str(given.get("token") or given["access_token"])
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise UnavailableError(f"{urlsplit(realm).hostname} gave no token") from error
 
     def _send(
@@ -251,7 +256,7 @@ def _done(answer: requests.Response, who: str) -> requests.Response:
         raise RefusedError(f"HTTP {status}")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         pause = answer.headers.get("Retry-After", "")
-        raise NotNowError(said, pause=float(pause) if pause.isdigit() else 0.0)
+        raise NotNowError(said, pause=float(pause) if pause.isdecimal() else 0.0)
     raise UnavailableError(said)
 
 
@@ -279,12 +284,19 @@ def _joined(url: str, place: str) -> str:
         raise UnavailableError(f"{urlsplit(url).hostname} sends to what is no address") from error
 
 
-def _refuse_plain(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _here(str(parts.hostname))):
-        raise UnavailableError(f"{parts.hostname} is named without TLS: {parts.scheme}")
+def _refuse_plain(url: str, sender: str = "") -> None:
+    """Refuse what is without TLS, but between two addresses of this machine.
+
+    A registry elsewhere does not lead to what listens here for nobody else.
+    """
+    places = [urlsplit(one) for one in (url, sender) if one]
+    scheme, host = places[0].scheme, places[0].hostname
+    if scheme == "https":
+        return
+    if scheme != "http" or not all(_here(str(place.hostname)) for place in places):
+        raise UnavailableError(f"{host} is named without TLS: {scheme}")
 
 
 def _refuse_plain_redirect(answer: requests.Response, **_: Any) -> None:
     if answer.is_redirect:
-        _refuse_plain(_joined(answer.url, answer.headers["Location"]))
+        _refuse_plain(_joined(answer.url, answer.headers["Location"]), answer.url)

@@ -189,6 +189,21 @@ def test_one_that_never_answers_is_asked_for_nothing_more(wire: responses.Reques
     assert len(wire.calls) == 3
 
 
+def test_one_that_is_slow_with_each_answer_is_asked_as_long_as_patience_lasts(
+    wire: responses.RequestsMock,
+) -> None:
+    time = Time()
+
+    def answer(_: Any) -> tuple[int, dict[str, str], str]:
+        time.now += 50
+        return 200, {"Link": '</v2/group/tool/tags/list?n=100>; rel="next"'}, '{"tags": ["1"]}'
+
+    wire.head(f"{HUB}/manifests/1", headers={"Docker-Content-Digest": NOTHING})
+    wire.add_callback(responses.GET, f"{HUB}/tags/list?n=100", callback=answer)
+    assert ask("docker.io/group/tool:1", time) == Unseen(why="docker.io is too slow")
+    assert len(wire.calls) == 1 + 3
+
+
 def test_a_digest_that_no_header_tells_is_made_from_the_image(
     wire: responses.RequestsMock,
 ) -> None:
@@ -223,10 +238,16 @@ def test_tags_without_end_end(wire: responses.RequestsMock) -> None:
             401,
             "example.org is named without TLS: http",
         ),
+        ({"Location": "http://127.0.0.1/v2/"}, 307, "127.0.0.1 is named without TLS: http"),
+        (
+            {"WWW-Authenticate": 'Bearer realm="http://localhost:8080/token"'},
+            401,
+            "localhost is named without TLS: http",
+        ),
     ],
-    ids=["redirect", "token server"],
+    ids=["redirect", "token server", "redirect to this machine", "token server on this machine"],
 )
-def test_nothing_is_asked_without_tls_but_on_this_machine(
+def test_nothing_is_asked_without_tls_but_by_this_machine_of_itself(
     wire: responses.RequestsMock, headers: dict[str, str], status: int, why: str
 ) -> None:
     wire.head(f"{HUB}/manifests/1", status=status, headers=headers)
@@ -274,6 +295,13 @@ def test_a_login_page_is_no_list_of_tags(wire: responses.RequestsMock) -> None:
     wire.head(f"{HUB}/manifests/1", headers={"Docker-Content-Digest": NOTHING})
     wire.get(f"{HUB}/tags/list?n=100", body="<html>Sign in</html>")
     assert look("docker.io/group/tool:1") == Unseen(why="docker.io did not answer with tags")
+
+
+def test_what_is_no_tag_is_passed_over(wire: responses.RequestsMock) -> None:
+    wire.head(f"{HUB}/manifests/1", headers={"Docker-Content-Digest": NOTHING})
+    odd = ["9" * 5000, "2\n", "3/../x", "", 4.5, {"5": 6}]
+    wire.get(f"{HUB}/tags/list?n=100", json={"tags": ["1", *odd]})
+    assert look("docker.io/group/tool:1") == Seen(tagged=NOTHING)
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dtp_action.core import report, secrets
+from dtp_action.core.catalog import SITE_FILE
 from dtp_action.core.markdown import code, fenced, folded, link, name, plain, prose, table
 from dtp_action.core.model import Finding, Note, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
@@ -514,6 +515,8 @@ def preview(preview: Preview, *, cluster: str, run_url: str) -> str:
 
 
 def _foreseen(preview: Preview, rows: Sequence[Foreseen]) -> str:
+    if preview.nothing_starts:
+        return f"⛔ When merged, no job starts until {code(SITE_FILE)} is corrected"
     if not rows:
         return "⛔ A file cannot be used" if preview.rejected else "➖ Merging changes no job"
     counts: list[str] = []

@@ -116,6 +116,14 @@ class Preview:
         return (*self.findings, *(finding for row in self.rows for finding in row.findings))
 
     @property
+    def nothing_starts(self) -> bool:
+        """Tell whether the catalog of the branch cannot be read: then no job starts at all."""
+        return any(
+            (finding.code, finding.severity) == ("catalog", Severity.ERROR)
+            for finding in self.findings
+        )
+
+    @property
     def rejected(self) -> bool:
         """Tell whether any finding is an error."""
         return any(finding.severity is Severity.ERROR for finding in self.all_findings)
@@ -176,7 +184,8 @@ def catalog_after(merge: Merge) -> tuple[Catalog, tuple[Finding, ...]]:
     try:
         after = _extended(builtin, merge.after)
     except UsageError as error:
-        return before, (_about_rows(f"{error.message}: no job starts until that is corrected"),)
+        why = error.message.removeprefix(f"{catalogs.SITE_FILE}: ")  # the finding has the place
+        return before, (_about_rows(f"{why}: no job starts until that is corrected"),)
     changed = {n for n in before.rows | after.rows if before.rows.get(n) != after.rows.get(n)}
     if not changed:
         return after, ()

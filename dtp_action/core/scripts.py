@@ -206,7 +206,11 @@ def _program(shebang: str) -> str | None:
 
 def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
     """Yield the credentials that stand in the text, without their value."""
+    told: set[int] = set()  # what several rules find is told once
     for hit in secrets.find(text):
+        if hit.start in told:
+            continue
+        told.add(hit.start)
         line = text.count("\n", 0, hit.start) + 1
         column = hit.start - text.rfind("\n", 0, hit.start)
         advice = secrets.ADVICE.get(hit.rule.name, secrets.REVOKE).format(protocol=protocol)

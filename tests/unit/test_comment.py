@@ -527,6 +527,22 @@ def test_a_finding_shows_place_and_corrected_line_errors_first() -> None:
 
 def test_a_catalog_that_cannot_be_read_is_a_verdict_too() -> None:
     error = Finding(path="dtp-jobs/catalog.yaml", code="catalog", message="is no YAML")
+    verdict = "### ⛔ When merged, no job starts until `dtp-jobs/catalog.yaml` is corrected"
+    assert previewed(findings=(error,)).startswith(verdict)
+    assert previewed(a_row("dtp-aws/a", Will.RUN), findings=(error,)).startswith(verdict)
+
+
+def test_a_change_of_the_catalog_is_no_verdict() -> None:
+    words = "changes aws: that counts for attempts yet to be recorded"
+    told = Finding(
+        path="dtp-jobs/catalog.yaml", code="catalog", message=words, severity=Severity.WARNING
+    )
+    row = a_row("dtp-aws/a", Will.RUN)
+    assert previewed(row, findings=(told,)).startswith("### ▶️ When merged: 1 job runs")
+
+
+def test_a_file_that_is_no_job_is_a_verdict_where_nothing_else_is() -> None:
+    error = Finding(path="dtp-jobs/aws/a.sh", code="place", message="stands elsewhere")
     assert previewed(findings=(error,)).startswith("### ⛔ A file cannot be used")
 
 

@@ -686,8 +686,9 @@ def test_rows_that_cannot_be_read_are_an_error_and_those_of_before_count() -> No
     told = foresee({SITE: ROWS}, {SITE: b"version: 1\nprotocls:\n", PATH: b.CONTENT})
     assert "3Gi memory" in only(told).limits
     assert told.rejected
-    assert "did you mean `protocols`?: no job starts until that is corrected" in (
-        told.findings[0].message
+    assert told.nothing_starts
+    assert told.findings[0].message == (
+        "unknown key `protocls`; did you mean `protocols`?: no job starts until that is corrected"
     )
 
 

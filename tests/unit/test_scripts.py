@@ -364,6 +364,11 @@ def test_a_folder_named_by_an_alias_is_told_the_secret_of_its_row() -> None:
     assert wanted.findings[0].message.endswith("for the Secret dtp-gcp")
 
 
+def test_what_several_rules_find_is_told_once() -> None:
+    wanted = judge(b"#!/bin/sh\nAWS_SECRET_ACCESS_KEY=" + b"aB3dE5gH7j" * 4 + b"\n")
+    assert [one.code for one in wanted.findings] == ["secret-aws-secret-key"]
+
+
 def test_a_secret_is_not_echoed_by_any_finding_about_its_line() -> None:
     token = "ghp_" + "aB3dE5gH7jK9" * 3
     text = f"#!/usr/bin/{token}\n#DTP secret={token}, token={token}\ncat /root/{token}\n"

@@ -220,6 +220,27 @@ def four() -> str:
     return told(observed, tails={"dtp-aws/genome-index": AWS_LOG, "dtp-rclone/photos": RCLONE_LOG})
 
 
+def what_arrived() -> str:
+    """Return what is told of new files, of a list of them, and of scripts that say how it goes."""
+    listed = succeeded(
+        "dtp-ssh/run-7", 512, 1_523_000_000, new_files=214, new_bytes=1_522_400_000,
+        manifest="7b" * 32,
+    )  # fmt: skip
+    many = succeeded(
+        "dtp-http/survey", 7200, 91_000_000_000, new_files=100_000, new_bytes=88_000_000_000,
+        at_least=True,
+    )  # fmt: skip
+    nothing = succeeded("dtp-rclone/photos", 48, 12_300, new_files=0, new_bytes=0)
+    counted, serving = runs("dtp-globus/telescope"), runs("dtp-globus/endpoint")
+    says = {counted: "17/40 files, PERMISSION_DENIED", serving: "connected"}
+    heard = {
+        one[0].name: Progress(at=b.at(900), received=91_000_000_000, sent=0, said=said)
+        for one, said in says.items()
+    }
+    settled = ((entry, None) for entry in (listed, many, nothing))
+    return told(seen(1000, *settled, counted, serving, progress=heard))
+
+
 def sixty() -> str:
     entries = [succeeded(f"dtp-sra-tools/SRR{n:06}", n * 37 + 20, n * 10**9) for n in range(1, 56)]
     entries += [
@@ -359,6 +380,7 @@ SITUATIONS: dict[str, Callable[[], str]] = {
     "one-runs": one_runs,
     "one-failed": one_failed,
     "ten": ten,
+    "what-arrived": what_arrived,
     "sixty": sixty,
     "long-names": long_names,
     "hostile": hostile,

@@ -182,11 +182,25 @@ def refusals(
     for secret in script.directives.secrets:
         if secret not in settings.grants:
             yield _ungranted(script, secret, "anybody")
-    for secret in settings.grants:
-        if script.ref.protocol.endswith(f"-{secret}"):
-            message = f"the Secret of dtp-{script.ref.protocol} has the name of one that is granted"
-            message += f" as {secret}: rename the protocol, or the grant"
-            yield Finding(path=path, code="protocol", message=message)
+    for secret in ("", *script.directives.secrets):
+        yield from _ambiguous(script, secret, settings)
+
+
+def _ambiguous(script: Script, secret: str, settings: ClusterSettings) -> Iterator[Finding]:
+    """Yield why a Secret ('': the protocol's own) is not this script's: a longer grant has it.
+
+    So each name of a Secret belongs to one grant at most, whatever protocols a branch makes up.
+    """
+    protocol, number = script.ref.protocol, 0
+    whole, message = protocol, f"the Secret of dtp-{protocol}"
+    if secret:
+        number, *_ = directives.stated(script.content.decode(), f"secret={secret}")
+        whole, message = f"{protocol}-{secret}", f"Secret {secret} of dtp-{protocol}"
+    for other in settings.grants:
+        if len(other) > len(secret) and whole.endswith(f"-{other}"):
+            message += f" has the name of one that is granted as {other}: rename the protocol, or"
+            message += " the grant"
+            yield Finding(path=script.ref.path, line=number, code="protocol", message=message)
 
 
 def _over(script: Script, key: str, cap: str) -> Finding:

@@ -73,10 +73,11 @@ c.image.matches(r'^(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9._-]+
 {{- with .Values.settings.images }} && {{ toJson . }}.exists(p, c.image.startsWith(p) && (p.matches(r'[/:@]$') || c.image.substring(p.size()).matches(r'^($|[/:@])'))){{ end }}
 {{- end }}
 
-{{/* Tells whether Secret `s.secret.name` may be read by a job of `variables.protocol`. */}}
+{{/* Tells whether Secret `s.secret.name` may be read by a job of `variables.protocol`; as catalog.refusals
+     has it, a name that ends in several grants belongs to the longest. */}}
 {{- define "dtp.granted" -}}
 {{- $granted := keys .Values.settings.grants | sortAlpha | toJson -}}
-{{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k) || s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)) && !(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
+{{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k && !{{ $granted }}.exists(l, l.endsWith("-" + k) && (variables.protocol + "-" + k).endsWith("-" + l))) || s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)) && !(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
 {{- end }}
 
 {{/* Seconds of a time such as 90m, 24h or 7d. */}}

@@ -53,7 +53,7 @@ ODD: Wire = {
     "settings": {
         "groups": [2**31 - 1],
         "writable": ["a \"b\" 'c' <d> & {{e}} ${f} # g: \u00fc", "-/%s/[h]"],
-        "grants": {"lab.keys": ["ada"]},
+        "grants": {"lab.keys": ["ada"], "odd-lab.keys": ["bob"]},
         "images": ["registry.example/base", "registry.example:5000/"],
         "nodeSelector": {"example.org/disk": "ssd"},
         "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute"}],
@@ -175,6 +175,18 @@ def test_a_secret_with_which_images_are_pulled_is_no_protocols(odd: Namespace) -
     spec = replace(a_spec(settings, IMAGES["base"]), secrets=("dtp-registry",))
     said = odd.refusal("Job", manifests.job(b.an_entry("dtp-registry/own"), spec))
     assert "a Secret is neither" in said
+
+
+@pytest.mark.parametrize(
+    ("ref", "passes"), [("dtp-x/own", True), ("dtp-x-odd/own", False), ("dtp-y/own", False)]
+)
+def test_a_name_that_ends_in_two_grants_belongs_to_the_longer(
+    odd: Namespace, ref: str, passes: bool
+) -> None:
+    settings = odd.connect().settings()
+    spec = replace(a_spec(settings, IMAGES["base"]), secrets=("dtp-x-odd-lab.keys",))
+    said = odd.refusal("Job", manifests.job(b.an_entry(ref), spec))
+    assert ("a Secret is neither" not in said) is passes
 
 
 def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin: Admin) -> None:

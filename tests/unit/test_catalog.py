@@ -358,6 +358,24 @@ def test_a_protocol_whose_secret_would_be_a_granted_one_is_refused() -> None:
     ]
 
 
+def test_a_name_that_ends_in_two_grants_belongs_to_the_longer() -> None:
+    rows = site("  aws-other: {image: 'docker.io/amazon/aws-cli:1'}\n")
+    grants = "grants: {lab: [mallory], other-lab: [ada]}\n"
+    mine = script("#DTP secret=lab", ref="dtp-aws-other/a")
+    assert refused(mine, rows, more=grants, author="mallory") == [
+        (
+            2,
+            "protocol",
+            "Secret lab of dtp-aws-other has the name of one that is granted as other-lab: "
+            "rename the protocol, or the grant",
+        )
+    ]
+    hers = accepted(script("#DTP secret=other-lab"), rows, more=grants, author="ada")
+    assert hers.secrets == ("dtp-aws", "dtp-aws-other-lab")
+    also = accepted(script("#DTP secret=lab"), rows, more=grants, author="mallory")
+    assert also.secrets == ("dtp-aws", "dtp-aws-lab")
+
+
 ENDPOINT = ("dtp-globus/endpoint", "#DTP kind=service")
 SERVICES = "  globus: {serviceImage: 'docker.io/x/connect:1', memory: 1Gi}\n"
 

@@ -104,7 +104,9 @@ def desired(*wanted: Wanted | str, commit: str = COMMIT) -> Desired:
 def a_policy(**changes: Any) -> planner.Policy:
     """Return the bounds of a run; every script resolves to the default settings."""
     defaults: dict[str, Any] = {
-        "resolve": lambda script, author: a_spec(retries=script.directives.retries),
+        "resolve": lambda script, author: a_spec(
+            retries=script.directives.retries, service=script.directives.service
+        ),
         "origins": lambda refs: {ref: an_origin() for ref in refs},
         "stuck_limit": 1800,
         "queue_allowance": 3600,

@@ -479,6 +479,7 @@ WILLS = {  # what needs somebody first: sign, for one, for several
     Will.DEPENDS: ("❔", "depends", "depend"),
     Will.RUN: ("▶️", "runs", "run"),
     Will.CANCEL: ("🚫", "is cancelled", "are cancelled"),
+    Will.END: ("⏹️", "is ended", "are ended"),
     Will.GO_ON: ("🔄", "goes on", "go on"),
     Will.NOTHING: ("➖", "stays as it is", "stay as they are"),
 }

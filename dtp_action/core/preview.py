@@ -56,6 +56,7 @@ class Will(StrEnum):
     HOLD = "does not run"
     REJECT = "cannot run"
     CANCEL = "is cancelled"
+    END = "is ended"
     GO_ON = "goes on"
     NOTHING = "nothing changes"
     DEPENDS = "depends"
@@ -432,6 +433,8 @@ def _meanwhile(job: _Job, steps: list[Action], entry: Entry, phase: Phase) -> _T
     if job.rejected:
         how = f"attempt {number} is cancelled" if ends else f"attempt {number} goes on"
         return _Told(Will.REJECT, f"{REJECTED} Meanwhile {how}.")
+    if job.blob is None and ends and phase is Phase.RUNNING:
+        return _Told(Will.END, f"{state}: a service is ended with its script, and is done then.")
     if job.blob is None and ends:
         return _Told(Will.CANCEL, f"Attempt {number} has not started: it is cancelled.")
     if job.blob is None:
@@ -474,8 +477,9 @@ def _by_rule(jobs: Iterable[_Job], max_new: int) -> Tell:
             case Change.MODE:
                 return _Told(Will.NOTHING, "Only the x bit changes, which never matters.")
             case Change.REMOVED:
-                why = "If it has not started, it is cancelled; what is running goes on, and"
-                return _Told(Will.DEPENDS, f"{why} `/dtp cancel {job.ref}` ends it.")
+                why = "If it has not started, it is cancelled; a service is ended; what else is"
+                why += f" running goes on, and `/dtp cancel {job.ref}` ends it."
+                return _Told(Will.DEPENDS, why)
             case _:
                 assert_never(job.change)
 

@@ -55,6 +55,7 @@ def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
         "job": entry.ref.job,
         "attempt": entry.attempt,
         "name": entry.name,
+        "service": entry.service,
         "phase": status.phase.value,
         "reason": status.reason,
         "exit_code": status.exit_code,

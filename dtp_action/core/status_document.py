@@ -130,6 +130,7 @@ _count_field, _line_field, _time_field = Field(_count), Field(_line), Field(_tim
 ATTEMPT: Mapping[str, Field] = {
     "ref": Field(_ref),
     "attempt": _count_field,
+    "service": Field(lambda value: value is True),
     "phase": choice({one.value: one for one in Phase}),
     "reason": _line_field,
     "exit_code": _count_field,
@@ -209,6 +210,7 @@ def _entry(row: dict[str, Any], now: datetime) -> Entry:
         origin=Origin(**origin),
         notify=Notify.END,
         created=row["created"],
+        service=row.get("service", False),
         waiting=reason if phase is Phase.WAITING else "",
         job_uid=JOB_UID if phase is Phase.RUNNING else None,
         intent=intent,

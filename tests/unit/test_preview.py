@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
@@ -40,7 +40,11 @@ from tests.fakes import FakeCluster, World
 REF = "dtp-aws/genome"
 PATH = f"dtp-jobs/{REF}.sh"
 OTHER = b"#!/bin/sh\necho better\n"
-BUILTIN = catalogs.builtin()
+BUILTIN = catalogs.parse(
+    f"version: 1\nprotocols: {{rclone: {{serviceImage: 'example.org/x@{b.DIGEST}'}}}}",
+    "a row with services",
+    catalogs.builtin(),
+)
 Branch = dict[str, bytes]  # content by path
 
 
@@ -110,6 +114,7 @@ CONTENTS = [
     b"#!/bin/sh\n#DTP attempt=2\necho 2\n",
     b"#!/bin/sh\n#DTP attempt=3\necho 1\n",
     b"#!/bin/sh\n#DTP attempt=zero\n",  # rejected
+    b"#!/bin/sh\n#DTP kind=service\n",  # of REFS the second alone has an image for services
 ]
 NEVER = {"stuck_limit": LARGEST, "queue_allowance": LARGEST}  # limits are not foreseen
 Step = tuple[str, int]
@@ -209,8 +214,15 @@ changes = st.lists(
 )
 
 
+SERVES: list[Step] = [("remove", 1), ("run", 0), ("run", 0), ("pass_time", 0), ("run", 0),
+                      ("write", 11), ("run", 0), ("start", 1)]  # fmt: skip
+GONE: list[Step] = [*SERVES, ("remove", 1), ("run", 0), ("run", 0), ("pass_time", 0), ("run", 0)]
+
+
 @hypothesis(max_examples=3 * hypothesis().max_examples)
 @given(history=steps, change=changes, code=st.integers(0, 1))
+@example(history=SERVES, change=[("remove", 1)], code=1)
+@example(history=GONE, change=[("write", 11)], code=0)
 def test_what_is_foreseen_is_what_the_dispatcher_does_after_the_merge(
     history: list[Step], change: list[Step], code: int
 ) -> None:
@@ -253,6 +265,10 @@ def check(row: Foreseen, known: dict[int, Entry], story: Story, code: int) -> No
                 assert bool(new) == bool(code)
         case _:
             assert not new
+    if row.will is Will.END:
+        assert last
+        assert last.service
+        assert last.outcome
     if row.will is Will.CANCEL:
         assert last
         assert last.outcome
@@ -348,9 +364,22 @@ def test_what_waits_is_cancelled_by_a_removal() -> None:
     assert (row.change, row.will) == (Change.REMOVED, Will.CANCEL)
 
 
-def a_running() -> tuple[Entry, dict[str, Any]]:
-    entry = b.an_entry(job_uid=b.a_job(b.an_entry()).uid)
+def a_running(**changes: Any) -> tuple[Entry, dict[str, Any]]:
+    entry = b.an_entry(job_uid=b.a_job(b.an_entry()).uid, **changes)
     return entry, {"jobs": [b.a_job(entry)], "pods": [b.a_pod(entry, job=b.running())]}
+
+
+def test_a_service_is_ended_by_a_removal() -> None:
+    entry, look = a_running(service=True)
+    row = seen(entry, after=None, **look)
+    assert row.will is Will.END
+    assert row.why == "Attempt 1 is running: a service is ended with its script, and is done then."
+
+
+def test_a_service_that_was_removed_runs_again_when_it_is_added_again() -> None:
+    entry = ended(outcome=b.an_outcome(why=Why.REMOVED), service=True)
+    row = only(foresee({}, {PATH: b.CONTENT}, entry))
+    assert (row.will, row.attempt) == (Will.RUN, 2)
 
 
 def test_what_runs_goes_on_after_a_removal_and_it_is_told_how_to_end_it() -> None:
@@ -466,8 +495,8 @@ def test_without_a_document_a_removal_depends_on_the_start() -> None:
     row = only(foresee({PATH: b.CONTENT}, {}))
     assert (row.change, row.will) == (Change.REMOVED, Will.DEPENDS)
     assert row.why == (
-        "If it has not started, it is cancelled; what is running goes on, and `/dtp cancel"
-        " dtp-aws/genome` ends it."
+        "If it has not started, it is cancelled; a service is ended; what else is running goes on,"
+        " and `/dtp cancel dtp-aws/genome` ends it."
     )
 
 

@@ -50,6 +50,7 @@ def test_a_settled_attempt_as_a_row() -> None:
         "job": "genome",
         "attempt": 1,
         "name": ENTRY.name,
+        "service": False,
         "phase": "FAILED",
         "reason": "done",
         "exit_code": 7,

@@ -219,16 +219,20 @@ def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
 
 
 def _paths(text: str, ref: Ref) -> Iterator[Finding]:
-    """Yield the absolute paths that a job cannot count on."""
-    own = (f"/workspace/{ref.directory}/", "/home/dtp/")
+    """Yield the absolute paths that a job cannot count on; what other jobs fetched it may read."""
+    good = ("/workspace/dtp-jobs/dtp-", "/home/dtp/")
+    told: set[tuple[int, str]] = set()
     for number, line in enumerate(text.split("\n"), 1):
         for match in () if line.lstrip().startswith("#") else ABSOLUTE.finditer(line):
             path = match[1]
-            if not f"{path}/".startswith(own):
-                why = "can be read at most" if path.startswith("/workspace") else "is not there"
-                message = f"`{path[:80]}` is outside the job's directory and {why}: use relative "
-                message += "paths or $HOME; what others keep is under /workspace"
-                yield _finding(ref.path, "path", message, number, match.start(1) + 1)
+            if f"{path}/".startswith(good) or (number, path) in told:
+                continue
+            told.add((number, path))
+            why = "is not there, unless a server is meant: use relative paths or $HOME"
+            if path.startswith("/workspace"):
+                why = "can be read at most: write to relative paths"
+            message = f"`{path[:80]}` is outside the job's directory and {why}"
+            yield _finding(ref.path, "path", message, number, match.start(1) + 1)
 
 
 def _clean(finding: Finding) -> Finding:

@@ -396,6 +396,11 @@ def test_an_absolute_path_outside_the_jobs_directory_is_a_warning(line: str, pat
     assert first.message.startswith(f"`{path}` ")
 
 
+def test_a_path_that_stands_twice_in_a_line_is_told_once() -> None:
+    wanted = judge(b"#!/bin/sh\nmkdir -p /mnt/x && cp y /mnt/x\nls /mnt/x\n")
+    assert [one.line for one in wanted.findings] == [2, 3]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -407,6 +412,7 @@ def test_an_absolute_path_outside_the_jobs_directory_is_a_warning(line: str, pat
         "gocmd get /tempZone/home/ada/x .",
         "cd /workspace/dtp-jobs/dtp-aws/a/part",
         "cd /home/dtp/x",
+        "rclone copy /workspace/dtp-jobs/dtp-aws/other lab:x",
         'cp "$BASE"/data/x .',
         "cp ${BASE}/root/x .",
         "# once under /root",

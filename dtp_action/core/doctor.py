@@ -355,7 +355,8 @@ def _claim(name: str, claim: Claim | Not) -> Diagnosis:
     storage = "docs/how-to/storage.md"
     if claim.phase == "Lost":
         return _problem("claim", f"{told}: its volume is gone", storage)
-    if claim.provisioner is Not.THERE:
+    # A class by name alone is enough for a volume that somebody made by hand.
+    if claim.provisioner is Not.THERE and claim.phase != "Bound":
         return _problem("claim", f"{told}: its storage class is not there", storage)
     if SHARED in claim.modes and OF_ONE_NODE.fullmatch(claim.provisioner):
         cannot = f"{claim.provisioner} makes volumes for one node at a time"

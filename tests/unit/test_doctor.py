@@ -276,6 +276,7 @@ def test_address_that_github_cannot_reach_is_warned_of(server: str, warned: bool
     ("phase", "modes", "provisioner", "state", "words"),
     [
         ("Bound", "ReadWriteMany ReadWriteOnce", "", State.OK, "bound"),
+        ("Bound", "ReadWriteMany", Not.THERE, State.OK, "bound"),
         ("Bound", "ReadWriteOnce", "", State.WARNING, "one node"),
         ("Bound", "ReadOnlyMany", "", State.PROBLEM, "for writing"),
         ("Bound", "ReadWriteOncePod", "", State.PROBLEM, "share"),

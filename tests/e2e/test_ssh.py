@@ -88,7 +88,7 @@ def test_sftp_that_is_cut_half_way_goes_on_at_its_second_start_and_sends_the_fil
 # Each has a row of its own, and so a Secret of its own: an example, and what the log must say.
 REFUSED = {
     "stranger": ("pull", "Permission denied (publickey)"),
-    "stranger-to-sftp": ("sftp", "Permission denied (publickey)"),
+    "sftp-stranger": ("sftp", "Permission denied (publickey)"),
     "changed-server": ("pull", "REMOTE HOST IDENTIFICATION HAS CHANGED"),
     "unknown-server": ("pull", "Host key verification failed"),
 }
@@ -103,7 +103,7 @@ def test_a_login_that_is_refused_is_told_in_plain_words_and_not_tried_again(
     right = _secret(login, login.address)
     secrets = {
         "stranger": right | {"id_ed25519": other.private},
-        "stranger-to-sftp": right | {"id_ed25519": other.private},
+        "sftp-stranger": right | {"id_ed25519": other.private},
         "changed-server": right | {"known_hosts": known_hosts(login.address, other.public)},
         "unknown-server": right | {"known_hosts": ""},
     }

@@ -113,7 +113,9 @@ FIELDS: Mapping[str, Field] = {
     "images": Field(several(_prefix), "list of prefixes", "the images that may run; none: any"),
     "pinned": choice({"true": True, "false": False}, "whether only images with a digest run"),
     "caps": Field(_caps, "mapping", "the most that a script may ask for, see below"),
-    "grants": Field(mapping(name, several(_user)), "Secret: users", "who may name it in `secret=`"),
+    "grants": Field(
+        mapping(name, several(_user)), "NAME: users", "who may use Secrets by `secret=NAME`"
+    ),
     "groups": Field(several(_group), "list of numbers", "supplemental groups of all jobs"),
     "nodeSelector": Field(mapping(_any, _any), "label: value", "the nodes that jobs run on"),
     "tolerations": Field(several(_toleration), "list", "taints of nodes that jobs tolerate"),

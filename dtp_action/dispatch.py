@@ -214,7 +214,9 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
             cluster.stop(entry)
         case Settle(entry=entry, outcome=outcome):
             kept = tail(cluster, entry, observed)
-            _settle(cluster, entry, outcome if kept else _without_log(outcome), kept)
+            # Of what was told to end, the log was kept then.
+            told = outcome if kept or entry.intent else _without_log(outcome)
+            _settle(cluster, entry, told, kept)
         case Retire(entry=entry, ttl=ttl):
             cluster.retire(entry, ttl)
         case _:

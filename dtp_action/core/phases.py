@@ -358,7 +358,7 @@ def intended(intent: Intent) -> tuple[Phase, str]:
 
 
 def _ending(intent: Intent) -> str:
-    when = "as" if intent.started else "before"
+    when = "after" if intent.started else "before"
     match intent.why:
         case Why.CANCEL:
             return _short(f"cancelled by {intent.by}")

@@ -330,6 +330,17 @@ def test_an_end_without_log_is_told_with_a_note() -> None:
     assert "printed nothing" in outcome.warnings[0]
 
 
+def test_the_log_of_what_was_told_to_end_was_kept_then_and_is_not_missed_at_the_end() -> None:
+    world = world_with(REF)
+    cluster = FakeCluster(world)
+    entry = cluster.intend(world.entries[NAME], b.an_intent(), "serving")
+    outcome = b.an_outcome(started=b.at(60))
+    dispatch.apply(cluster, Settle(entry=entry, outcome=outcome, reason="done"), b.observed())
+    settled = world.entries[NAME].outcome
+    assert settled
+    assert settled.warnings == ()
+
+
 def test_of_two_pods_the_log_of_the_one_that_ran_is_kept() -> None:
     world = world_with(REF)
     world.run(NAME, log="the transfer\n")

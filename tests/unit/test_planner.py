@@ -301,7 +301,7 @@ def test_row_09_a_script_that_started_before_it_could_be_ended_is_recorded_so() 
         action = only(changed(), b.observed([entry], [job], pods))
         assert isinstance(action, End)
         assert action.intent == b.an_intent(Why.REPLACED, started=b.at(61))
-        assert action.reason == "replaced: the script changed as it started"
+        assert action.reason == "replaced: the script changed after it started"
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,9 @@ class Supervisor:
             "HOME": os.environ.get("HOME", "/"),
             "TMPDIR": tempfile.gettempdir(),
         }
+        if "DTP_EXPOSED" in told:
+            root, offers = f"{self._root}/", told["DTP_EXPOSED"].split(",")
+            places["DTP_EXPOSED"] = ",".join(offer.replace("/", root, 1) for offer in offers)
         return os.environ | told | places | {"DTP_TOOLS": "", "DTP_SECRETS": "", "DTP_UID": uid}
 
     def _watch(self, process: subprocess.Popen[bytes]) -> bool:

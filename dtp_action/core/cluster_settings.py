@@ -82,6 +82,7 @@ image_reference = text(
 _prefix = text(r"[a-z0-9][\w./:@-]{0,400}", "the beginning of an image reference")
 _user = text(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}", "a GitHub user name")
 _path = text(PATH, "a path below the workspace such as `shared/results`, not `.dtp`")
+_offer = text(f"(?!.*[,*?]){PATH}", "a path below the workspace without `,`, `*` and `?`")
 _any = text(r"[^\x00-\x1f]{0,253}", "one line of text")
 
 CAPS: Mapping[str, Field] = {
@@ -108,7 +109,7 @@ FIELDS: Mapping[str, Field] = {
     "runnerImage": Field(image_reference, "image", "the project's runner, best with its digest"),
     "visible": choice({one.value: one for one in Visible}, "what jobs see of the workspace"),
     "writable": Field(several(_path), "list of paths", "workspace paths all jobs may write to"),
-    "exposed": Field(several(_path), "list of paths", "workspace paths that services may offer"),
+    "exposed": Field(several(_offer), "list of paths", "workspace paths that services may offer"),
     "serviceAccount": Field(name, "name", "the account of all Pods; it needs no permission"),
     "images": Field(several(_prefix), "list of prefixes", "the images that may run; none: any"),
     "pinned": choice({"true": True, "false": False}, "whether only images with a digest run"),

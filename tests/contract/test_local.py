@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dtp_action.core.model import ContainerView, Entry, JobEnd, PodView
+from dtp_action.core.model import ContainerView, Entry, JobEnd, Mount, PodView
 from tests import builders
 from tests.admin import wait_for
 from tests.contract.stages import LocalStage
@@ -69,6 +69,16 @@ def test_exit_code_that_does_not_count_ends_the_job(stage: LocalStage) -> None:
     start(stage, "#!/bin/sh\nexit 3\n", retries=2, transient=(75,))
     assert not ended(stage).succeeded
     assert len(pods(stage)) == 1
+
+
+def test_what_a_service_may_offer_is_named_by_where_it_is_on_this_machine(
+    stage: LocalStage,
+) -> None:
+    offers = Mount(path="dtp-jobs/dtp-local/job", read_only=False), Mount(path="data")
+    start(stage, "#!/bin/sh\necho $DTP_EXPOSED >offers\n", service=True, offers=offers)
+    assert ended(stage).succeeded
+    own = stage.root / "workspace/dtp-jobs/dtp-local/job"
+    assert (own / "offers").read_text() == f"rw{own},r{stage.root}/workspace/data\n"
 
 
 def test_script_over_its_run_limit_is_ended_and_told(stage: LocalStage) -> None:

@@ -177,6 +177,8 @@ REFUSED: list[Wire] = [
     {"visible": "some"},
     {"writable": ["/shared"]},
     {"exposed": ["../shared"]},
+    {"exposed": ["a,rw"]},
+    {"exposed": ["data/*"]},
     {"writable": ["shared/"]},
     {"writable": ["../shared"]},
     {"writable": ["shared/.."]},

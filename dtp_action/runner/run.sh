@@ -561,8 +561,8 @@ run_script() {
     [ -z "$dtp_stopped" ] || pass_term
     await "$dtp_script"
   fi
-  dtp_hurry=$dtp_stopped
   trap hurry TERM INT HUP # from here on all is ending anyway
+  [ -z "$dtp_stopped" ] || dtp_hurry=yes
   keep_code "$dtp_code"
 }
 

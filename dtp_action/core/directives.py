@@ -113,6 +113,10 @@ def _take(line: _Line, taken: dict[str, tuple[int, Any]]) -> Iterator[tuple[int,
     else:
         start = len(line.text) - len(line.body) + 1
         for match in WORD.finditer(line.body):
+            if match[0].startswith("#"):
+                message = "no comment may stand behind directives: give it a line of its own"
+                yield start + match.start(), "directive-form", message
+                return
             for code, message in _set(match[0], line.number, taken):
                 yield start + match.start(), code, message
 
@@ -140,7 +144,8 @@ def _set(word: str, number: int, taken: dict[str, tuple[int, Any]]) -> Iterator[
 
 def _repair(line: _Line) -> str:
     """Return the line as it was probably meant, or '' where that cannot be told."""
-    plain = re.sub(r"\s*[=:]\s*", "=", re.sub(r"[\"'`]", "", line.body))
+    plain = re.sub(r"(?:^|\s)#.*", "", re.sub(r"[\"'`]", "", line.body))
+    plain = re.sub(r"\s*[=:]\s*", "=", plain)
     words = [_repair_word(word) for word in re.split(r"[\s,;]+", plain.strip()) if word]
     fixed = f"#DTP {' '.join(words)}" if words and all(words) else ""
     return fixed if fixed != line.text or not line.leading else ""

@@ -142,6 +142,8 @@ def test_a_directive_after_the_first_command_is_an_error(line: str) -> None:
         ("#DTP", 1, "directive-form", ""),
         ("#DTP now", 6, "directive-form", ""),
         ("#DTP cpu = 2", 6, "directive-form", "#DTP cpu=2"),
+        ("#DTP cpu=2 # big", 12, "directive-form", "#DTP cpu=2"),
+        ("#DTP # big", 6, "directive-form", ""),
         ("#DTP cpu=", 6, "directive-value", ""),
         ("#DTP cpu=2,time=1h", 6, "directive-value", "#DTP cpu=2 time=1h"),
         ("#DTP cpu=$CPUS", 6, "directive-value", ""),

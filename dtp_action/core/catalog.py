@@ -181,7 +181,7 @@ def refusals(
             yield _over(script, key, one.write(cap))
     for secret in script.directives.secrets:
         if secret not in settings.grants:
-            yield _ungranted(script, secret, "anybody")
+            yield _unknown(script, secret)
     for secret in ("", *script.directives.secrets):
         yield from _ambiguous(script, secret, settings)
 
@@ -208,6 +208,17 @@ def _over(script: Script, key: str, cap: str) -> Finding:
     message = f"`{word}` is over this cluster's cap of {cap}"
     fix = line.replace(word, f"{key}={cap}")
     return Finding(path=script.ref.path, line=number, code="cap", message=message, fix=fix)
+
+
+def _unknown(script: Script, secret: str) -> Finding:
+    """Tell of a name that nobody is granted; it may be the Secret's whole name."""
+    found, whole = _ungranted(script, secret, "anybody"), f"dtp-{script.ref.protocol}-"
+    if not secret.startswith(whole):
+        return found
+    _, line, word = directives.stated(script.content.decode(), f"secret={secret}")
+    message = f"`secret=` takes the name that is granted, which is the Secret's without `{whole}`"
+    fix = line.replace(word, f"secret={secret.removeprefix(whole)}")
+    return replace(found, message=message, fix=fix)
 
 
 def _ungranted(script: Script, secret: str, whom: str | None) -> Finding:

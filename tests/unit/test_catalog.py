@@ -427,6 +427,15 @@ def test_whose_script_it_is_has_to_be_known_for_a_secret_that_is_granted() -> No
     )
 
 
+def test_the_whole_name_of_a_secret_is_corrected_to_the_one_that_is_granted() -> None:
+    one = script("#DTP time=1h secret=dtp-aws-lab-key")
+    found = resolve(one, more="grants: {lab-key: [ada]}\n", author="ada")
+    assert not isinstance(found, Spec)
+    fixes = [(finding.line, finding.code, finding.fix) for finding in found]
+    assert fixes == [(2, "secret-grant", "#DTP time=1h secret=lab-key")]
+    assert "without `dtp-aws-`" in found[0].message
+
+
 @pytest.mark.parametrize(
     ("grants", "author", "told"),
     [

@@ -332,12 +332,13 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
     own = f"dtp-{job.ref.protocol}"
     names = ", ".join(f"`{name}`" for name in named)
     granted = f" The cluster's admin has to have granted {names} to the author." if names else ""
+    time = print_time(spec.time) if spec.time < LARGEST else "the cluster's cap of time"
     return replace(
         row,
         why=row.why if grants else row.why + granted,
         image=spec.image,
         limits=f"{print_cpu(spec.cpu_millis)} CPU, {print_memory(spec.memory)} memory,"
-        f" {print_memory(spec.disk)} disk, {print_time(spec.time)}",
+        f" {print_memory(spec.disk)} disk, {time}",
         secrets=(own, *(f"{own}-{name}" for name in named)),
         retries=spec.retries,
         resume=spec.resume,
@@ -348,6 +349,8 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
 def _new(job: _Job, again: int = 2) -> str:
     """Say that a job is new, and how one runs again that goes by another name."""
     if not job.twin:
+        if job.spec and job.spec.service:
+            return "A new service: it starts when this is merged."
         return "A new job: it runs once when this is merged."
     keep = f"keep the name `{job.twin}` and " if job.twin_goes else ""
     how = AGAIN.format(ref=job.twin, next=again)

@@ -652,6 +652,16 @@ def test_limits_are_told_in_the_words_of_the_directives() -> None:
     assert (row.retries, row.resume) == (2, True)
 
 
+def test_a_service_that_asks_for_no_time_has_the_clusters_cap_known_or_not() -> None:
+    service = {"dtp-jobs/dtp-rclone/serve.sh": b"#!/bin/sh\n#DTP kind=service\n"}
+    row = only(foresee({}, service))
+    assert row.limits == "1 CPU, 2Gi memory, 10Gi disk, the cluster's cap of time"
+    assert row.why == "A new service: it starts when this is merged."
+    look = b.observed(now=600)
+    row = only(foresee({}, service, look=look, settings={"caps": Caps(time=7200)}))
+    assert row.limits == "1 CPU, 2Gi memory, 10Gi disk, 2h"
+
+
 def test_defaults_give_way_to_the_caps_that_the_document_tells() -> None:
     look = b.observed(now=600)
     row = only(foresee({}, {PATH: b.CONTENT}, look=look, settings={"caps": Caps(memory=2**30)}))

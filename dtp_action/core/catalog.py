@@ -164,6 +164,10 @@ def refusals(
         number, message = _unusable(script, catalog)
         yield Finding(path=path, line=number, code="protocol", message=message)
         return
+    number, _, word = directives.stated(script.content.decode(), "resume=no")
+    if script.directives.service and word == "resume=no":
+        message = "a service starts again after its node was lost: `resume=no` is for runs"
+        yield Finding(path=path, line=number, code="directive-value", message=message)
     if settings is None:
         return
     if not settings.admits(image):

@@ -233,6 +233,10 @@ def load_spec(text: str) -> Spec:
     if attempt["version"] != VERSION:
         raise ValueError(f"attempt.json has version {attempt['version']}, this is for {VERSION}")
     fields = attempt["spec"]
+    if later := fields.keys() - {one.name for one in dataclasses.fields(Spec)}:
+        raise ValueError(
+            f"attempt.json was made by a later version of dtp: {', '.join(sorted(later))}"
+        )
     lists = ("transient", "secrets", "groups", "tolerations")
     return Spec(
         **fields

@@ -77,7 +77,7 @@ c.image.matches(r'^(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9._-]+
      has it, a name that ends in several grants belongs to the longest. */}}
 {{- define "dtp.granted" -}}
 {{- $granted := keys .Values.settings.grants | sortAlpha | toJson -}}
-{{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k && !{{ $granted }}.exists(l, l.endsWith("-" + k) && (variables.protocol + "-" + k).endsWith("-" + l))) || s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)) && !(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }})
+!(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }}) && ({{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k && !{{ $granted }}.exists(l, l.endsWith("-" + k) && (variables.protocol + "-" + k).endsWith("-" + l))) || s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)))
 {{- end }}
 
 {{/* Seconds of a time such as 90m, 24h or 7d. */}}

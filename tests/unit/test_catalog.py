@@ -387,6 +387,13 @@ def test_a_service_has_an_image_of_its_own_goes_on_to_the_cap_and_resumes() -> N
     assert (spec.time, spec.memory) == (5 * 86_400, 2**30)
 
 
+def test_a_service_that_is_not_to_start_again_is_none() -> None:
+    one = script("#DTP kind=service", "#DTP cpu=1 resume=no", ref=ENDPOINT[0])
+    told = "a service starts again after its node was lost: `resume=no` is for runs"
+    assert refused(one, site(SERVICES)) == [(3, "directive-value", told)]
+    assert accepted(script("#DTP resume=no")).resume is False
+
+
 def test_a_service_may_offer_its_directory_and_what_the_settings_name() -> None:
     one = script(ENDPOINT[1], ref=ENDPOINT[0])
     spec = accepted(one, site(SERVICES), more="exposed: [data, out]\nwritable: [out]\n")

@@ -69,6 +69,15 @@ def test_an_outcome_of_an_earlier_version_reads_back() -> None:
     assert outcome.manifest == ""
 
 
+def test_settings_of_a_later_version_are_not_guessed_at() -> None:
+    text = ledger.entry_manifest(b.a_draft())["data"][ledger.ATTEMPT_KEY]
+    attempt = json.loads(text)
+    assert ledger.load_spec(text) == b.a_spec()
+    attempt["spec"]["colour"] = "green"
+    with pytest.raises(ValueError, match="made by a later version of dtp: colour"):
+        ledger.load_spec(json.dumps(attempt))
+
+
 def test_of_an_outcome_of_a_later_version_what_is_known_is_read() -> None:
     later = '{"exit_code":0,"phase":"SUCCEEDED","colour":"green"}'
     assert ledger.load_outcome(later).exit_code == 0

@@ -42,7 +42,7 @@ _MARKED = (
     r"eyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]{10,2000}",  # JSON Web Tokens
 )
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_NAMED = r"(?:PASSWORD|PASSWD|PASS|SECRET(?:_?ACCESS)?(?:_?KEY)?|TOKEN|API_?KEY)"
+_NAMED = r"(?:PASSWORD|PASSWD|PASS|SECRET(?:_?ACCESS)?(?:_?KEY)?|TOKEN|API_?KEY|IRODS_TICKET)"
 _SHAPES = (
     (
         "aws-key-id",
@@ -97,16 +97,20 @@ _SHAPES = (
         r"(?im)(?:\b(?!(?-i:secret=[a-z0-9]))\w{0,60}?"
         rf"{_NAMED}="
         # With blanks: a line of a tool's settings, such as rclone.conf, in a here-document.
-        rf"|^[ \t]{{0,8}}\w{{0,60}}?{_NAMED}[ \t]{{1,3}}=[ \t]{{1,3}})"
+        rf"|^[ \t]{{0,8}}\w{{0,60}}?{_NAMED}[ \t]{{1,3}}=[ \t]{{1,3}}"
+        # A line of netrc.
+        r"|\bmachine\s{1,9}\S{1,200}\s{1,9}login\s{1,9}\S{1,100}\s{1,9}password\s{1,9})"
         r"('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
     (
         "option",
         "a password in a command line",
         r"(?i)(?:\s--(?:[a-z0-9]{1,20}-){0,3}"
-        r"(?:pass|password|passphrase|secret|secret-key|api-key|token)[= ]"
+        r"(?:pass|password|passphrase|secret|secret-key|api-key|token|ticket)[= ]"
         r"|\bsshpass\s{1,3}-p\s{0,3}"
-        r"|\bcurl\s(?:[^\n]{0,200}\s)?(?:-u|--user)[= ]?[\"']?[^\s:\"'$]{1,100}:)"
+        r"|\blftp\s(?:[^\n]{0,200}\s)?-u\s{0,3}[\"']?(?!anonymous,)[^\s,\"'$]{1,100},"
+        r"|\bcurl\s(?:[^\n]{0,200}\s)?(?:-u|--user)[= ]?[\"']?"
+        r"(?!(?:anonymous|ftp|guest):)[^\s:\"'$]{1,100}:)"
         r"('[^'\n]{6,200}'|\"[^\"\n]{6,200}\"|[^\s'\";&|)]{6,200})",
     ),
     (

@@ -186,7 +186,9 @@ def _present(image: Image, seen: Seen) -> list[Found]:
     fix = _line(image, tag, seen.tagged)
     if not (seen.pinned if reference.digest else seen.tagged):
         rest = f"; the tag {tag} is another image now" if seen.tagged else ""
-        message = f"it is gone: nothing can be started with it{rest}"
+        message = (
+            f"it is gone{rest}: nothing starts with it until the row names an image that is there"
+        )
         return [Found(state=State.GONE, message=message, fix=fix)]
     if not reference.digest:
         message = f"no digest is pinned: the tag {tag} may become another image"

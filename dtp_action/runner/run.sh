@@ -179,6 +179,9 @@ warn_of_secrets() {
     [ "$(secret_kind "$dtp_secret")" != refused ] ||
       warn "the secret ${dtp_secret##*/} is not exported: its name belongs to the system; it is a file"
   done
+  set -- "${DTP_SECRETS:-/nowhere}"/*
+  [ -e "$1" ] || ! grep -q '^[^#]*DTP_SECRETS' "$DTP_SCRIPT" ||
+    warn "the script reads a Secret and was given none: ask the cluster's admin for it"
 }
 
 # --- heartbeat and figures ---

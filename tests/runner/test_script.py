@@ -181,6 +181,21 @@ def test_a_missing_secrets_directory_is_fine(attempt: Attempt) -> None:
     assert attempt.script("#!/bin/sh\n").run(DTP_SECRETS="").code == 0
 
 
+READS = '#!/bin/sh\n[ ! -f "$DTP_SECRETS/key" ] || cat "$DTP_SECRETS/key"\n'
+
+
+def test_a_secret_that_a_script_reads_and_is_not_there_is_warned_of(attempt: Attempt) -> None:
+    ended = attempt.script(READS).run()
+    (told,) = ended.termination["warnings"]
+    assert told == "the script reads a Secret and was given none: ask the cluster's admin for it"
+
+
+def test_a_secret_that_is_there_or_only_in_a_comment_is_not_warned_of(attempt: Attempt) -> None:
+    assert attempt.script("#!/bin/sh\n# $DTP_SECRETS/key\n").run().termination["warnings"] == []
+    attempt.secret("key", b"x")
+    assert attempt.script(READS).run(DTP_ATTEMPT="2").termination["warnings"] == []
+
+
 # --- exit codes ---
 
 

@@ -129,6 +129,7 @@ start() {
 
 launch() {
   read -r dtp_line || exit 143
+  go_first
   export_secrets
   own_secrets
   unset DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
@@ -143,6 +144,14 @@ launch() {
   unset DTP_TOOLS DTP_SCRIPT
   exec $dtp_setsid "$@" </dev/null
 }
+
+# go_first: where memory runs out, the kernel is to take the script and leave us to tell of it.
+go_first() {
+  read -r dtp_line </proc/self/oom_score_adj || return 0
+  dtp_line=$((dtp_line + 100))
+  [ "$dtp_line" -le 1000 ] || dtp_line=1000
+  echo "$dtp_line" >/proc/self/oom_score_adj || :
+} 2>/dev/null
 
 # secret_kind FILE: variable, file, or refused (it would hijack the runner, a shell or the loader).
 secret_kind() {

@@ -28,13 +28,13 @@ class Verb(StrEnum):
 
 
 FORMS = {
-    Verb.STATUS: ("/dtp status", "how the jobs of this pull request stand; also `status REF`"),
+    Verb.STATUS: ("/dtp status", "how the jobs of this pull request stand; also `status JOB`"),
     Verb.LOGS: (
-        "/dtp logs REF [n]",
+        "/dtp logs JOB [n]",
         f"the last n lines that a job printed ({USUAL_LINES} unless given)",
     ),
-    Verb.RETRY: ("/dtp retry REF", "run a job again, with its script as it is on the branch"),
-    Verb.CANCEL: ("/dtp cancel REF", "end a job that waits or runs"),
+    Verb.RETRY: ("/dtp retry JOB", "run a job again, with its script as it is on the branch"),
+    Verb.CANCEL: ("/dtp cancel JOB", "end a job that waits or runs"),
     Verb.HELP: ("/dtp help", "this list"),
 }
 

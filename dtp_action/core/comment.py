@@ -78,11 +78,11 @@ def status(
 
 
 NO_LOGS = "_What jobs print is not shown in this repository._"
-LEFT_OUT = "_The logs of {} more have no room here: `/dtp logs REF` in a comment shows one._"
+LEFT_OUT = "_The logs of {} more have no room here: `/dtp logs JOB` in a comment shows one._"
 IN_BRIEF = (
-    "In a comment here, `/dtp status REF` tells more about a job, `/dtp logs REF` shows the end of"
-    " its log, `/dtp retry REF` runs it again. Its files and its whole log lie on the shared volume"
-    " in `/workspace/dtp-jobs/REF`."
+    "In a comment here, `/dtp status JOB` tells more about a job, `/dtp logs JOB` shows the end of"
+    " its log, `/dtp retry JOB` runs it again. Its files and its whole log lie on the shared volume"
+    " in `/workspace/dtp-jobs/JOB`."
 )
 
 
@@ -320,7 +320,7 @@ def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -
 
 
 def _step(advice: _Advice, refs: list[str]) -> str:
-    ref = refs[0] if len(refs) == 1 else "REF"
+    ref = refs[0] if len(refs) == 1 else "JOB"
     text = advice.text.format(directory=_directory(ref), log=_log_path(ref))
     lines = dict.fromkeys(advice.line.format(ref=one) for one in refs)
     if len(lines) > 1:
@@ -361,7 +361,7 @@ def _log_path(ref: str) -> str:
 def _files(jobs: Sequence[Row]) -> str:
     if not jobs:
         return ""
-    whose, ref = ("Its", jobs[0]["ref"]) if len(jobs) == 1 else ("A job's", "REF")
+    whose, ref = ("Its", jobs[0]["ref"]) if len(jobs) == 1 else ("A job's", "JOB")
     return f"{whose} files and whole log lie on the shared volume: {code(_directory(ref))}"
 
 

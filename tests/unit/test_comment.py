@@ -337,7 +337,7 @@ def test_where_the_files_lie_is_told() -> None:
     one = told(rows_of(Phase.SUCCEEDED))
     assert "shared volume: `/workspace/dtp-jobs/dtp-aws/job-0`" in one
     more = told(rows_of(Phase.SUCCEEDED, Phase.SUCCEEDED))
-    assert "shared volume: `/workspace/dtp-jobs/REF`" in more
+    assert "shared volume: `/workspace/dtp-jobs/JOB`" in more
 
 
 def test_what_ran_who_merged_it_and_when_is_told_folded() -> None:

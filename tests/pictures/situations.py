@@ -207,14 +207,25 @@ def ten() -> str:
 
 def four() -> str:
     """Return what the README shows."""
-    running = runs("dtp-globus/telescope")
-    heard = {running[0].name: Progress(at=b.at(900), received=91_000_000_000, sent=1_000_000)}
+    running = runs("dtp-http/survey")
+    heard = {
+        running[0].name: Progress(
+            at=b.at(900), received=91_000_000_000, sent=1_000_000, said="17/40"
+        )
+    }
+    meaning = catalogs.builtin().meanings(b.a_ref("dtp-aws/genome-index"))[1]
+    reason = f"your script failed (exit 1): {meaning}"
     observed = seen(
         1000,
-        (succeeded("dtp-aws/sequence-index", 512, 1_523_000_000), None),
-        (succeeded("dtp-rclone/photos", 48, 12_300_000), None),
+        (
+            succeeded(
+                "dtp-aws/sequence-index", 512, 1_523_000_000, new_files=214, new_bytes=1_522_400_000
+            ),
+            None,
+        ),
+        (succeeded("dtp-rclone/photos", 48, 12_300_000, new_files=3, new_bytes=12_200_000), None),
         running,
-        (failed("dtp-aws/genome-index", "your script failed (exit 1)", 74, exit_code=1), None),
+        (failed("dtp-aws/genome-index", reason, 74, exit_code=1), None),
         progress=heard,
     )
     return told(observed, tails={"dtp-aws/genome-index": AWS_LOG, "dtp-rclone/photos": RCLONE_LOG})

@@ -91,15 +91,20 @@ def test_a_transfer_is_one_task_and_what_it_comes_to_is_told(
     assert (asked["source_path"], asked["destination_path"]) == ("/data/run-7/", "/run-7/")
 
 
-@pytest.mark.transfer(protocol="globus", tool=f"{CLI}, cancelled", stand_in=STAND_IN)
-def test_a_cancelled_job_cancels_its_task_at_globus(
-    site: Site, running: Running, globus: Service
-) -> None:
+def transfer_held(site: Site, running: Running, globus: Service) -> None:
+    """Have a transfer under way whose task goes on until the service lets it."""
     globus.held = True
     give_secret(site, **globus.credentials())
     ask(site, running, TRANSFER, *WORDS)
     site.dispatch()
     wait_for(lambda: globus.tasks, "the task")
+
+
+@pytest.mark.transfer(protocol="globus", tool=f"{CLI}, cancelled", stand_in=STAND_IN)
+def test_a_cancelled_job_cancels_its_task_at_globus(
+    site: Site, running: Running, globus: Service
+) -> None:
+    transfer_held(site, running, globus)
 
     assert site.dtp("cancel", TRANSFER).code == 0
 
@@ -112,11 +117,7 @@ def test_a_cancelled_job_cancels_its_task_at_globus(
 def test_after_a_drained_node_one_task_is_active_and_no_more(
     site: Site, running: Running, globus: Service
 ) -> None:
-    globus.held = True
-    give_secret(site, **globus.credentials())
-    ask(site, running, TRANSFER, *WORDS)
-    site.dispatch()
-    wait_for(lambda: globus.tasks, "the task")
+    transfer_held(site, running, globus)
 
     site.evict(site.job(TRANSFER)["name"])
 
@@ -191,7 +192,7 @@ def test_an_endpoint_on_a_drained_node_connects_again(
     wait_for(lambda: len(site.starts(name)) == 2, "the second start", 120)
     globus.connected.clear()
     wait_for(lambda: globus.connected, "the connection", 120)
-    assert site.job(ENDPOINT)["phase"] == "RUNNING"
+    site.until(ENDPOINT, "RUNNING")  # the node tells the cluster a moment later
     assert globus.requests.count("POST /relay/register") == 1
 
 

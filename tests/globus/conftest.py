@@ -9,15 +9,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.globus import gridftp, programs
+from tests.globus import gridftp, programs, service
+from tests.globus.service import Running, Service
 
 PINS = programs.IMAGES / "globus-cli" / "requirements.txt"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtp-requests"
 UV = Path(__file__).parents[2] / ".uv" / "bin" / "uv"
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with service.running() as started:
+        yield started
+
+
+@pytest.fixture
+def globus(running: Running) -> Service:
+    return running.service
 
 
 @pytest.fixture(scope="session")

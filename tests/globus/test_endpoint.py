@@ -14,20 +14,9 @@ from pathlib import Path
 import globus_sdk
 import pytest
 
-from tests.globus import connect_personal, gridftp, programs, service
+from tests.globus import connect_personal, gridftp, programs
 from tests.globus.programs import IN_EACH_SHELL, Program, end_all
 from tests.globus.service import Running, Service
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    with service.running() as started:
-        yield started
-
-
-@pytest.fixture
-def globus(running: Running) -> Service:
-    return running.service
 
 
 @pytest.fixture

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import signal
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.globus import programs, service
+from tests.globus import programs
 from tests.globus.programs import IN_EACH_SHELL, Program, end_all
 from tests.globus.service import Running, Service, Task
 
 HERE, THERE = f"{uuid.UUID(int=7)}:/data/run-7/", f"{uuid.UUID(int=8)}:/run-7/"
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    with service.running() as started:
-        yield started
-
-
-@pytest.fixture
-def globus(running: Running) -> Service:
-    return running.service
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import pytest
 
@@ -18,7 +18,7 @@ def pytest_terminal_summary(
 ) -> None:
     if not config.getoption("durations"):
         return
-    spent: dict[str, Counter[str]] = defaultdict(Counter)
+    spent: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(PHASES, 0.0))
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):

@@ -26,8 +26,8 @@ help: ## list the tasks
 setup: .venv/.ready ## make the virtual environment from the lock
 
 .PHONY: demo
-demo: setup ## the whole product on this machine, in under a minute
-	$(RUN)/python tests/demo.py
+demo: $(filter .uv/%,$(UV)) ## the whole product on this machine, in under a minute
+	$(UV) run --locked --no-dev --quiet tests/demo.py
 
 .PHONY: unit
 unit: setup ## unit tests: seconds, needs nothing

@@ -67,17 +67,15 @@ class Admin:
     def call(self, method: str, path: str, body: Wire | None = None) -> Wire:
         """Make one request; raises ApiException."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        answer = self._client.call_api(
-            path,
-            method,
-            body=body,
-            header_params={"Accept": "application/json", "Content-Type": kind},
-            auth_settings=["BearerToken"],
-            response_type="object",
-            _return_http_data_only=True,
-            _request_timeout=20,
+        headers = {"Accept": "application/json", "Content-Type": kind}
+        request = self._client.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        return dict(answer)
+        answer = self._client.call_api(*request, _request_timeout=20)
+        text = answer.read()
+        if answer.status >= 300:
+            raise ApiException(http_resp=answer)
+        return dict(json.loads(text))
 
     def create(self, kind: str, name: str, namespace: str = "", **body: Any) -> Wire:
         """Make an object; `labels` and `annotations` go where they belong."""
@@ -182,7 +180,7 @@ class Namespace:
         try:
             self.dispatcher.call("POST", f"{PATHS[kind].format(self.name)}?dryRun=All", manifest)
         except ApiException as error:
-            return str(json.loads(error.body)["message"])
+            return str(json.loads(str(error.body))["message"])
         return ""
 
     @functools.cached_property

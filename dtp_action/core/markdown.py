@@ -31,8 +31,13 @@ _SHOWN = str.maketrans(
 def inert(text: str) -> str:
     """Return text without what does not print, and with nothing that GitHub's runner obeys."""
     visible = _ESCAPE.sub("", text.replace("\r\n", "\n"))
-    printed = "".join(c if c.isprintable() or c in "\n\t" else " " * c.isspace() for c in visible)
-    return _RUNNER.sub(rf"\g<0>{GAP}", printed)
+    if not visible.isprintable():
+        visible = "".join(map(_printed, visible))
+    return _RUNNER.sub(rf"\g<0>{GAP}", visible)
+
+
+def _printed(char: str) -> str:
+    return char if char.isprintable() or char in "\n\t" else " " * char.isspace()
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin
 JOBS ?= 4
+# Where it is set, as in many containers, every start compiles the whole program and its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 CLUSTER := tests/cluster/cluster
 WORKFLOWS := $(wildcard .github/workflows/*.yml docs/examples/*/*.yml)
 

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import node
-from tests.admin import Admin, Namespace, make_namespace, remove_namespace
 from tests.e2e.told import pytest_terminal_summary  # noqa: F401 (a hook of pytest's)
 from tests.together import pytest_xdist_make_scheduler  # noqa: F401 (a hook of pytest's)
+
+if TYPE_CHECKING:  # most tests need no connection, whose import takes as long as many of them
+    from tests.admin import Admin, Namespace
 
 SCRIPT = Path(__file__).parent / "cluster" / "cluster"
 CANNOT = 3  # the script's exit code where this machine cannot run a cluster
@@ -61,6 +64,8 @@ def images(cluster_facts: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def admin(kubeconfig: str) -> Admin:
     """Return a connection that may do everything."""
+    from tests.admin import Admin
+
     return Admin(kubeconfig)
 
 
@@ -69,6 +74,8 @@ def namespace(
     admin: Admin, images: dict[str, str], cluster_facts: dict[str, str]
 ) -> Iterator[Namespace]:
     """Yield a fresh namespace with the chart in it, as its own admin would have it."""
+    from tests.admin import make_namespace, remove_namespace
+
     name = f"t-{secrets.token_hex(4)}"
     volumes = cluster_facts.get("VOLUMES")
     with node.shared(cluster_facts):

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,19 @@ if TYPE_CHECKING:  # most tests need no connection, whose import takes as long a
 
 SCRIPT = Path(__file__).parent / "cluster" / "cluster"
 CANNOT = 3  # the script's exit code where this machine cannot run a cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_surroundings() -> None:
+    """What tests start finds signals and file modes as a login has them, however we were started.
+
+    A shell cannot trap a signal that it was started to ignore, as behind `nohup` or a script's `&`.
+    We go on ignoring it, by a handler: a handler is not handed down.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    os.umask(0o022)
 
 
 @pytest.fixture(scope="session")

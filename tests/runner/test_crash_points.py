@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.runner.conftest import Attempt, program
+from tests.runner.conftest import Attempt, program, until
 
 COMMANDS = ("awk", "cat", "cut", "date", "find", "head", "ln", "mkdir", "mkfifo", "mv", "rm", "sed",
             "setsid", "sha256sum", "sleep", "stat", "tee", "tr", "xargs")  # fmt: skip
@@ -114,8 +114,7 @@ def test_killed_at_any_moment_it_never_runs_twice_at_once(attempt: Attempt) -> N
 def test_while_the_script_of_a_killed_runner_lives_nobody_takes_over(attempt: Attempt) -> None:
     attempt.script("#!/bin/sh\necho x >>ran; exec >/dev/null 2>&1; sleep 6; echo over >>ran")
     process = attempt.begin(DTP_RESUME="yes", DTP_HEARTBEAT="1")
-    while not attempt.runs():
-        time.sleep(0.02)
+    until(attempt.runs)
     os.kill(process.pid, signal.SIGKILL)
     attempt.end(process)
     assert attempt.run(DTP_RESUME="yes", DTP_HEARTBEAT="1", DTP_MARGIN="6").code == 0

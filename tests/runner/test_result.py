@@ -36,7 +36,7 @@ def test_a_directory_or_a_pipe_in_the_results_place_does_not_hold_it(
     attempt: Attempt, what: str
 ) -> None:
     attempt.script(FORGERY.format(root=attempt.root, state=attempt.state, what=what))
-    ended = attempt.end(attempt.begin(), timeout=20)
+    ended = attempt.run()
     assert (ended.code, ended.result["exit"]) == (7, 7)
 
 

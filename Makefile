@@ -54,6 +54,10 @@ test: lint ## everything, with real Pods on a real Kubernetes (skipped loudly wh
 	kubeconfig=$$($(CLUSTER) up) || { code=$$?; [ $$code = 3 ] || exit $$code; kubeconfig=; }; \
 	DTP_PROPERTIES=full DTP_TEST_KUBECONFIG=$$kubeconfig $(RUN)/python -m pytest tests -n $(JOBS) --dist=loadgroup --durations=15
 
+.PHONY: load
+load: setup ## make test beside busy processes, three a core (DTP_LOAD=… sets how many)
+	$(RUN)/python -m tests.load $(MAKE) test
+
 .PHONY: images-built
 images-built: ## build the images that need no download by hand, and try them (needs root, buildah, debootstrap)
 	images/try.sh

@@ -18,8 +18,9 @@ COMMANDS = ("awk", "cat", "cut", "date", "find", "head", "ln", "mkdir", "mkfifo"
 DEADLY = """#!/bin/bash
 PATH=/usr/bin:/bin
 exec 9>>"${0%/*}/lock"; flock 9
-echo >>"${0%/*}/count"
-if [ "$(wc -l <"${0%/*}/count")" -eq "$DIES_AT" ]; then
+count=$(<"${0%/*}/count")
+echo $((count + 1)) >"${0%/*}/count"
+if [ "$count" -eq "$DIES_AT" ]; then
   kill -9 "$(cat "${0%/*}/pid")"
   sleep 0.1
 fi
@@ -49,6 +50,7 @@ def dies_at(root: Path, command: int) -> Attempt:
     """Run an attempt whose runner dies before its nth command."""
     attempt = Attempt(shell=[program("dash")], root=root).script(GUARDED)
     tools = deadly_tools(root / "tools" / "bin")
+    (tools / "count").write_text("1\n")
     attempt.prefix = [program("bash"), "-c", f'echo $$ >{tools}/pid; exec "$@"', "bash"]
     process = attempt.begin(
         DTP_TOOLS=str(tools.parent), DIES_AT=str(command), DTP_HEARTBEAT="1", DTP_RESUME="yes"

@@ -118,6 +118,23 @@ class Admin:
             if error.status != 404:
                 raise
 
+    def log(self, pod: str, namespace: str) -> str:
+        """Return what a Pod printed so far; '' before it has begun."""
+        try:
+            answer = self._client.call_api(
+                f"{PATHS['Pod'].format(namespace)}/{pod}/log",
+                "GET",
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _preload_content=False,
+                _request_timeout=20,
+            )
+        except ApiException as error:
+            if error.status not in (400, 404):
+                raise
+            return ""
+        return str(answer.data.decode(errors="replace"))
+
     def kubeconfig_for(self, namespace: str, account: str) -> str:
         """Return the text of a kubeconfig for a service account, good for an hour."""
         path = f"{PATHS['ServiceAccount'].format(namespace)}/{account}/token"
@@ -266,7 +283,7 @@ def remove_namespace(admin: Admin, name: str) -> None:
     admin.delete("PersistentVolume", name)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """Return the first true value of `condition`; fail with `what` when it takes too long."""
     end = time.monotonic() + seconds
     while not (value := condition()):

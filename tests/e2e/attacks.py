@@ -340,7 +340,7 @@ exit 7
         {"FAILED .*exit 7": "the container's own exit code counts"},
     ),
     "go on after its time": (
-        "#!/bin/bash\n#DTP time=20s\ntrap '' TERM\nwhile :; do sleep 1; done\n",
+        "#!/bin/bash\n#DTP time=60s\ntrap '' TERM\nwhile :; do sleep 1; done\n",
         {"FAILED .*longer": "kubelet"},
     ),
     "start processes without end": (

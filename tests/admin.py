@@ -179,12 +179,13 @@ class Namespace:
 
     def await_chart(self) -> None:
         """Wait until what the chart says is in force."""
-        wait_for(self._obeys, "the chart's permissions and policies")
+        cluster = self.connect()
+        wait_for(lambda: self._obeys(cluster), "the chart's permissions and policies")
 
-    def _obeys(self) -> bool:
+    def _obeys(self, cluster: kube.KubeCluster) -> bool:
         """Tell whether the dispatcher may make the Job of today's settings, and only that."""
         try:
-            settings = self.connect().settings()
+            settings = cluster.settings()
         except ClusterRefusedError:
             return False
         if self.values["profile"] == "namespace":

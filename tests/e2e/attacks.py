@@ -346,11 +346,11 @@ exit 7
     "start processes without end": (
         # It holds much itself: then it is what is killed, before there are hundreds of others.
         "#!/bin/bash\nx=$(head -c 32M /dev/zero | tr '\\0' x)\n"
-        "for i in $(seq 999); do sleep 90 & done\nwait\n",
+        "for i in $(seq 999); do sleep 300 & done\nwait\n",
         {"FAILED .*memory": "kernel: memory limit"},
     ),
     "fill the disk of the node": (
-        '#!/bin/bash\nhead -c 300M /dev/zero >"$TMPDIR/large"\nsleep 90\n',
+        '#!/bin/bash\nhead -c 300M /dev/zero >"$TMPDIR/large"\nsleep 300\n',
         {"FAILED .*disk": "kubelet"},
     ),
 }

@@ -13,10 +13,13 @@ from typing import Any
 
 import yaml
 
+from dtp_action.core import doctor
+
 Wire = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "helm"
+KUBERNETES = "{}.{}".format(*doctor.OLDEST)  # a Helm without a cluster has one of its own in mind
 RUNNER = "registry.example.org/dtp/runner:1"
 EXISTING: Wire = {"claim": {"existing": "shared"}, "runner": {"image": RUNNER}}
 NEW: Wire = {"claim": {"create": True, "size": "10Ti"}, "runner": {"image": RUNNER}}
@@ -24,7 +27,7 @@ NEW: Wire = {"claim": {"create": True, "size": "10Ti"}, "runner": {"image": RUNN
 
 @functools.cache
 def binaries() -> tuple[Path, ...]:
-    """Return Helm 3 and Helm 4: those of DTP_TEST_HELM (`PATH:PATH`), else built, once."""
+    """Return Helm 3 and Helm 4: those of DTP_TEST_HELM (`PATH:PATH`), else fetched, once."""
     given = os.environ.get("DTP_TEST_HELM")
     script = ROOT / "tests" / "cluster" / "cluster"
     paths = (
@@ -56,7 +59,9 @@ class Helm:
 
     def template(self, values: Mapping[str, Any], *, release: str = "dtp") -> list[Wire]:
         """Return the objects that a release with these values would have, hooks among them."""
-        made = self._call("template", release, CHART, values=values).stdout
+        made = self._call(
+            "template", release, CHART, "--kube-version", KUBERNETES, values=values
+        ).stdout
         return [one for one in yaml.safe_load_all(made) if one]
 
     def _call(

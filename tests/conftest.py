@@ -14,8 +14,12 @@ import pytest
 
 from tests import node
 from tests.admin import Admin, Namespace, make_namespace, remove_namespace
-from tests.e2e.told import pytest_terminal_summary  # noqa: F401 (a hook of pytest's)
-from tests.together import pytest_xdist_make_scheduler  # noqa: F401 (a hook of pytest's)
+from tests.together import (  # noqa: F401 (hooks of pytest's)
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
+
+pytest_plugins = ["tests.e2e.told", "tests.minutes"]
 
 SCRIPT = Path(__file__).parent / "cluster" / "cluster"
 CANNOT = 3  # the script's exit code where this machine cannot run a cluster

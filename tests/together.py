@@ -1,22 +1,46 @@
-"""Which tests go to one worker of pytest-xdist, since they share what is dear to make.
+"""In which order tests run, and which of them go to one worker of pytest-xdist.
 
-`--dist=loadgroup` means to do this by marks, and does not with this release of pytest.
+The tests that take the node away begin, one after the other. Beside them run the tests that need no
+node, and these also while the cluster is still being built; then the tests that share the node.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-WHOLE_FILES = ("tests/e2e/test_outcomes.py", "tests/e2e/test_sra.py")
+# Those of a file share what is expensive to make, or take the node away.
+WHOLE_FILES = ("tests/e2e/test_node.py", "tests/e2e/test_outcomes.py", "tests/e2e/test_sra.py")
 BY_PARAMETER = ("tests/e2e/test_attacks.py",)  # those of one parameter go to one worker
+NEXT = 2  # the test that a worker runs, and the one that follows: it has to know that one
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark what needs the node, before any is deselected, and put in order what is left."""
+    for item in items:
+        if _uses(item, "kubeconfig"):
+            item.add_marker("node")
+    yield
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, bool, bool]:
+    alone = _uses(item, "lonely_site")
+    shared = not alone and item.get_closest_marker("node") is not None
+    return not alone, shared, not _uses(item, "patience")
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Return a scheduler that deals out tests one by one, and some together.
 
-    Only where asked for groups: quick tests are dealt out faster by the handful.
+    Only with `--dist=loadgroup`: quick tests alone are dealt out faster by the handful.
     """
     if config.getvalue("dist") != "loadgroup":
         return None
@@ -28,5 +52,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             if file in BY_PARAMETER:
                 return file + test.partition("[")[2]
             return file if file in WHOLE_FILES else nodeid
+
+        def _reschedule(self, node: Any) -> None:
+            """Hand out no more than is needed: a long test must not wait behind another one."""
+            if not self.workqueue or self._pending_of(self.assigned_work[node]) < NEXT:
+                super()._reschedule(node)
 
     return Together(config, log)

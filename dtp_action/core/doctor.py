@@ -48,7 +48,7 @@ FORBIDDEN = {
 # The admission policies of the chart's profile `cluster`.
 POLICIES = ("dispatcher", "jobs", "ledger", "made-jobs", "pods")
 
-OLDEST = (1, 30)  # Kubernetes releases from here on have all that is used
+OLDEST = (1, 35)  # the oldest Kubernetes that is supported, by its makers and by us
 WEEK = timedelta(days=7)
 SKEW = timedelta(minutes=1)
 ENFORCE = "pod-security.kubernetes.io/enforce"

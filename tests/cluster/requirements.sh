@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by .ci/run: install from Debian what a new machine lacks for `make test` and the cluster.
-# Go 1.25 or newer is needed too, and is not installed here: Debian 12 has only an older one.
+# Go 1.26 or newer is needed too, and is not installed here: Debian 12 has only an older one.
 
 missing=()
 for need in ip:iproute2 nsenter:util-linux flock:util-linux openssl:openssl curl:curl git:git make:make \

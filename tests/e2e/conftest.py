@@ -77,12 +77,3 @@ def patience() -> float:
 def watch(record_property: Record) -> Watch:
     """Return a watch that was started with the test."""
     return Watch(record_property)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits long; end with what needs the node for itself."""
-    items.sort(key=lambda item: (_uses(item, "lonely_site"), not _uses(item, "patience")))
-
-
-def _uses(item: pytest.Item, fixture: str) -> bool:
-    return fixture in getattr(item, "fixturenames", ())

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from dtp_action.core import cluster_settings
+from dtp_action.core import cluster_settings, doctor
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.errors import UsageError
 from tests.chart import CHART, EXISTING, NEW, ROOT, Wire, merged
@@ -255,3 +255,15 @@ def test_the_values_of_the_pages_are_admitted(page: str, block: str) -> None:
 
 def test_the_pages_have_values_to_show() -> None:
     assert {page for page, _ in EXAMPLES} >= {"install.md", "storage.md", "kind.md"}
+
+
+def test_the_oldest_kubernetes_is_the_same_in_chart_doctor_docs_and_tests() -> None:
+    oldest = "{}.{}".format(*doctor.OLDEST)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["kubeVersion"] == f">={oldest}.0-0"
+    table = (ROOT / "tests" / "cluster" / "lib" / "env.sh").read_text()
+    tested = re.search(r"^KUBERNETES=\((.*)\)$", table, re.MULTILINE)
+    assert tested, "no table of versions"
+    assert tested[1].split()[-1].startswith(f"v{oldest}.")
+    for page in ("docs/how-to/install.md", "docs/reference/doctor.md"):
+        assert f"{oldest} or later" in (ROOT / page).read_text(), page

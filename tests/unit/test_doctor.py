@@ -45,7 +45,7 @@ def facts(**changes: Any) -> Facts:
     well: dict[str, Any] = {
         "user": "ada",
         "server": "https://192.0.2.1:6443",
-        "version": "v1.34.4",
+        "version": "v1.37.2",
         "ends": NOON + timedelta(days=90),
         "now": NOON,
         "clock": NOON,
@@ -80,7 +80,7 @@ def test_where_all_is_well_every_line_says_ok() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], State, str, str]] = {
-    "an old server": ({"version": "v1.29.3"}, State.PROBLEM, "server", "1.29.3"),
+    "an old server": ({"version": "v1.34.4"}, State.PROBLEM, "server", "1.34.4"),
     "a clock that is off": (
         {"clock": NOON - timedelta(minutes=3)},
         State.WARNING,

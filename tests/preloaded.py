@@ -17,7 +17,13 @@ from typing import NoReturn
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    [__name__, "dtp_action.cli", "dtp_action.dispatch", "dtp_action.adapters.kube_login"]
+    [
+        __name__,
+        "dtp_action.cli",
+        "dtp_action.tell",
+        "dtp_action.adapters.kube_login",
+        "cryptography.x509",
+    ]
 )
 
 

@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin
 JOBS ?= 4
+# Where it is set, as in many containers, every start compiles the whole program and its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 CLUSTER := tests/cluster/cluster
 WORKFLOWS := $(wildcard .github/workflows/*.yml docs/examples/*/*.yml)
 
@@ -26,8 +28,8 @@ help: ## list the tasks
 setup: .venv/.ready ## make the virtual environment from the lock
 
 .PHONY: demo
-demo: setup ## the whole product on this machine, in under a minute
-	$(RUN)/python tests/demo.py
+demo: $(filter .uv/%,$(UV)) ## the whole product on this machine, in under a minute
+	$(UV) run --locked --no-dev --quiet tests/demo.py
 
 .PHONY: unit
 unit: setup ## unit tests: seconds, needs nothing
@@ -60,6 +62,10 @@ test: lint ## everything, with real Pods on a real Kubernetes (skipped loudly wh
 test-oldest: setup
 	trap "DTP_KUBERNETES=oldest $(CLUSTER) down || true" EXIT; \
 	DTP_KUBERNETES=oldest $(RUN)/python -m pytest $(OLDEST) -m node -n $(JOBS) --dist=loadgroup
+
+.PHONY: load
+load: setup ## make test beside busy processes, three a core (DTP_LOAD=… sets how many)
+	$(RUN)/python -m tests.load $(MAKE) test
 
 .PHONY: images-built
 images-built: ## build the images that need no download by hand, and try them (needs root, buildah, debootstrap)

@@ -1,4 +1,4 @@
-"""How fast it starts: `dtp --help`, `dtp check` of 1,000 scripts, from nothing to ready."""
+"""How fast it starts: `dtp --help`, `check` of 1,000 scripts, a connection, nothing to ready."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ def main() -> None:
             (jobs / f"job-{number}.sh").write_text(script)
         checked = side_by_side(5, check=lambda: run(DTP, "-C", folder, "check").seconds)
         tell("Check", scripts="1000", seconds=checked["check"])
+    connect = (sys.executable, "-c", "import dtp_action.adapters.kube_login")
+    imported = side_by_side(11, cpu=lambda: run(*connect).cpu)
+    tell("Import for a connection", cpu_s=imported["cpu"])
     ready = side_by_side(3, uv=by_uv, pip=by_pip)
     tell("Nothing to ready", uv_s=ready["uv"], pip_s=ready["pip"], ratio=ready["pip"] / ready["uv"])
 

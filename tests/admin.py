@@ -66,18 +66,19 @@ class Admin:
 
     def call(self, method: str, path: str, body: Wire | None = None) -> Wire:
         """Make one request; raises ApiException."""
+        return dict(json.loads(self._ask(method, path, body)))
+
+    def _ask(self, method: str, path: str, body: Wire | None = None) -> bytes:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        answer = self._client.call_api(
-            path,
-            method,
-            body=body,
-            header_params={"Accept": "application/json", "Content-Type": kind},
-            auth_settings=["BearerToken"],
-            response_type="object",
-            _return_http_data_only=True,
-            _request_timeout=20,
+        headers = {"Accept": "application/json", "Content-Type": kind}
+        request = self._client.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        return dict(answer)
+        answer = self._client.call_api(*request, _request_timeout=20)
+        text = answer.read()
+        if answer.status >= 300:
+            raise ApiException(http_resp=answer)
+        return bytes(text)
 
     def create(self, kind: str, name: str, namespace: str = "", **body: Any) -> Wire:
         """Make an object; `labels` and `annotations` go where they belong."""
@@ -121,19 +122,12 @@ class Admin:
     def log(self, pod: str, namespace: str) -> str:
         """Return what a Pod printed so far; '' before it has begun."""
         try:
-            answer = self._client.call_api(
-                f"{PATHS['Pod'].format(namespace)}/{pod}/log",
-                "GET",
-                auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _preload_content=False,
-                _request_timeout=20,
-            )
+            text = self._ask("GET", f"{PATHS['Pod'].format(namespace)}/{pod}/log")
         except ApiException as error:
             if error.status not in (400, 404):
                 raise
             return ""
-        return str(answer.data.decode(errors="replace"))
+        return text.decode(errors="replace")
 
     def kubeconfig_for(self, namespace: str, account: str) -> str:
         """Return the text of a kubeconfig for a service account, good for an hour."""
@@ -200,7 +194,7 @@ class Namespace:
         try:
             self.dispatcher.call("POST", f"{PATHS[kind].format(self.name)}?dryRun=All", manifest)
         except ApiException as error:
-            return str(json.loads(error.body)["message"])
+            return str(json.loads(str(error.body))["message"])
         return ""
 
     @functools.cached_property

@@ -6,14 +6,15 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import node
-from tests.admin import Admin, Namespace, make_namespace, remove_namespace
 from tests.together import (  # noqa: F401 (hooks of pytest's)
     pytest_collection_modifyitems,
     pytest_xdist_make_scheduler,
@@ -21,8 +22,24 @@ from tests.together import (  # noqa: F401 (hooks of pytest's)
 
 pytest_plugins = ["tests.e2e.told", "tests.minutes"]
 
+if TYPE_CHECKING:  # most tests need no connection, whose import takes as long as many of them
+    from tests.admin import Admin, Namespace
+
 SCRIPT = Path(__file__).parent / "cluster" / "cluster"
 CANNOT = 3  # the script's exit code where this machine cannot run a cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_surroundings() -> None:
+    """What tests start finds signals and file modes as a login has them, however we were started.
+
+    A shell cannot trap a signal that it was started to ignore, as behind `nohup` or a script's `&`.
+    We go on ignoring it, by a handler: a handler is not handed down.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    os.umask(0o022)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +82,8 @@ def images(cluster_facts: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def admin(kubeconfig: str) -> Admin:
     """Return a connection that may do everything."""
+    from tests.admin import Admin
+
     return Admin(kubeconfig)
 
 
@@ -73,6 +92,8 @@ def namespace(
     admin: Admin, images: dict[str, str], cluster_facts: dict[str, str]
 ) -> Iterator[Namespace]:
     """Yield a fresh namespace with the chart in it, as its own admin would have it."""
+    from tests.admin import make_namespace, remove_namespace
+
     name = f"t-{secrets.token_hex(4)}"
     volumes = cluster_facts.get("VOLUMES")
     with node.shared(cluster_facts):

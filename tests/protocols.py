@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -25,6 +26,7 @@ LINES = Path("dtp-jobs/README.md")  # a line per protocol, for researchers
 NEVER = ROOT / "tests" / "never_run.yaml"
 OWN_IMAGES = ROOT / "images" / "protocols.yaml"  # which rows use an image of the project
 FIRST = ("copy", "download", "pull", "transfer")  # examples that most begin with
+MARK = "pytest.mark.transfer"
 IMAGE = "IMAGE"  # stands for one that is not published yet
 
 
@@ -42,10 +44,12 @@ class Transfer:
     stand_in: str = ""
 
 
-def transfers(root: Path = ROOT) -> list[Transfer]:
+@cache
+def transfers(root: Path = ROOT) -> tuple[Transfer, ...]:
     """Return the marks of all tests. Raises ValueError for one that cannot be read."""
     files = sorted((root / "tests").rglob("test_*.py"))
-    return [one for path in files for one in marks(path.read_text(), str(path.relative_to(root)))]
+    read = ((path.read_text(), str(path.relative_to(root))) for path in files)
+    return tuple(one for source, file in read if MARK in source for one in marks(source, file))
 
 
 def marks(source: str, file: str) -> Iterator[Transfer]:
@@ -53,7 +57,7 @@ def marks(source: str, file: str) -> Iterator[Transfer]:
     tree = ast.parse(source)
     texts = dict(_texts(tree))
     for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.transfer":
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == MARK:
             yield _transfer(call, texts, file)
 
 
@@ -212,7 +216,7 @@ def exits_table(rows: Iterable[Row]) -> str:
     return table("folder | exit code | meaning | `retries=` tries again", exits(rows))
 
 
-def tried_table(rows: Iterable[Row], tried: list[Transfer], reasons: dict[str, str]) -> str:
+def tried_table(rows: Iterable[Row], tried: Sequence[Transfer], reasons: dict[str, str]) -> str:
     def cell(protocol: str, kind: str) -> str:
         """Tell by server which tools met it, and which tests show it."""
         met: dict[str, list[Transfer]] = {}

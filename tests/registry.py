@@ -152,16 +152,13 @@ def serve(
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log:
-        running = subprocess.Popen(
-            [program, "serve", str(folder / "settings.yaml")],
-            stdout=log, stderr=log, env=environment,
-        )  # fmt: skip
-        try:
-            _wait_for(host, running, folder / "log")
-            yield Registry(host=host, key=key)
-        finally:
-            running.terminate()
-            running.wait(20)
+        argv = [program, "serve", str(folder / "settings.yaml")]
+        with subprocess.Popen(argv, stdout=log, stderr=log, env=environment) as running:
+            try:
+                _wait_for(host, running, folder / "log")
+                yield Registry(host=host, key=key)
+            finally:
+                running.terminate()
 
 
 def _wait_for(host: str, running: subprocess.Popen[bytes], log: Path) -> None:

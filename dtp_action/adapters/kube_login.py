@@ -33,7 +33,8 @@ Mask = Callable[[str], None]
 
 CONNECTIONS = 32  # more than dispatch has threads
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-NO_PROXY = "localhost,127.0.0.0/8"
+LOOPBACK = "localhost,127.0.0.0/8,::1"  # goes through no proxy, as with kubectl
+BEARER = "BearerToken"  # what `kubernetes` calls the credential, whatever its kind
 BAD = (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, KeyError)
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -87,7 +88,7 @@ class Login:
             server=self.server,
             namespace=self.namespace,
             user=self.user,
-            authorization=lambda: self.configuration.get_api_key_with_prefix("authorization"),
+            authorization=lambda: self.configuration.get_api_key_with_prefix(BEARER),
             acting_as=acting_as,
         )
 
@@ -160,9 +161,10 @@ def _from_kubeconfig(
     if end <= datetime.now(UTC):
         raise _expired(name, end)
     user = str(chosen.get("user") or "an unnamed user")
-    if "exec" in (loader._user or ()) and not (configuration.api_key or configuration.cert_file):
+    own = dict(_parts(merged, "user")).get(f"user {user}", {})
+    if "exec" in own and not (configuration.api_key or configuration.cert_file):
         raise _unusable(name, f"its plugin for {user} gave no credential, as the log says")
-    renewed = end == FOREVER or any(key in (loader._user or ()) for key in RENEWED)
+    renewed = end == FOREVER or any(key in own for key in RENEWED)
     return user, chosen.get("namespace"), None if renewed else end
 
 
@@ -238,7 +240,7 @@ def _refuse_unsafe(config: Any) -> None:
 
 def _ends(configuration: Configuration) -> Iterator[datetime]:
     """Yield when each credential ends, as far as it says so itself."""
-    if authorization := configuration.api_key.get("authorization"):
+    if authorization := configuration.api_key.get(BEARER):
         yield _token_end(authorization)
     if configuration.cert_file:
         yield _certificate_end(Path(configuration.cert_file).read_bytes())
@@ -281,14 +283,16 @@ def _from_account(configuration: Configuration, *, strict: bool) -> tuple[str, s
 
 
 def _pool(configuration: Configuration) -> urllib3.PoolManager:
-    """Return kubernetes' own pool, with the proxy exceptions that its release 35 forgets."""
+    """Return kubernetes' own pool."""
     configuration.connection_pool_maxsize = CONNECTIONS
-    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    configuration.no_proxy = ",".join(filter(None, [exempt, NO_PROXY]))
+    configuration.no_proxy = ",".join(filter(None, [configuration.no_proxy, LOOPBACK]))
     if not configuration.verify_ssl:  # asked for in the kubeconfig: no line about it per request
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     try:
         pool: urllib3.PoolManager = RESTClientObject(configuration).pool_manager
+    except ImportError as error:
+        why = "a SOCKS proxy needs the Python package PySocks, an http:// proxy needs nothing"
+        raise _unusable("the proxy settings", why) from error
     except (ValueError, urllib3.exceptions.HTTPError) as error:
         raise _unusable("the proxy settings", error) from error
     return pool

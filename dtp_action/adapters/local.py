@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections import deque
@@ -126,6 +127,8 @@ class LocalApi:
                 (os.POSIX_SPAWN_OPEN, 2, log, append, 0o600),
             ],
             setsid=True,  # it outlives us
+            # A shell cannot trap what it was started to ignore, as by `nohup`; in a Pod it can.
+            setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1),
         )
 
     # --- logs ---

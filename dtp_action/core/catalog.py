@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from importlib import resources
 
 from dtp_action.core import cluster_settings, directives, documents
@@ -110,6 +111,7 @@ _TOP = {
 }
 
 
+@cache
 def builtin() -> Catalog:
     """Return the rows that come with this release: package data, as fixed as code."""
     content = resources.files("dtp_action").joinpath("catalog.yaml").read_bytes()

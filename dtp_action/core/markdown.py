@@ -31,15 +31,24 @@ _SHOWN = str.maketrans(
 def inert(text: str) -> str:
     """Return text without what does not print, and with nothing that GitHub's runner obeys."""
     visible = _ESCAPE.sub("", text.replace("\r\n", "\n"))
-    printed = "".join(c if c.isprintable() or c in "\n\t" else " " * c.isspace() for c in visible)
-    return _RUNNER.sub(rf"\g<0>{GAP}", printed)
+    if not visible.isprintable():
+        visible = "".join(map(_printed, visible))
+    return _RUNNER.sub(_gapped, visible)
+
+
+def _printed(char: str) -> str:
+    return char if char.isprintable() or char in "\n\t" else " " * char.isspace()
+
+
+def _gapped(match: re.Match[str]) -> str:
+    return match[0] + GAP
 
 
 def plain(text: str) -> str:
     """Return text as it stands, on one line."""
     line = " ".join(inert(text).split())
-    line = _LINKED.sub(rf"\g<0>{GAP}", line)
-    line = _LONG.sub(lambda word: _BREAK.sub(rf"\g<0>{GAP}", word[0]), line)
+    line = _LINKED.sub(_gapped, line)
+    line = _LONG.sub(lambda word: _BREAK.sub(_gapped, word[0]), line)
     line = _COMMIT.sub(lambda word: GAP.join(re.findall(".{1,6}", word[0])), line)
     return _OPENING.sub(r"\1\\\2", line.translate(_SHOWN))
 
@@ -73,7 +82,7 @@ def name(text: str) -> str:
 
 def fenced(text: str) -> str:
     """Return text as a block of code that it cannot end."""
-    shown = re.sub("`{99}", rf"\g<0>{GAP}", inert(text).strip("\n"))  # a parser counts to 255
+    shown = re.sub("`{99}", _gapped, inert(text).strip("\n"))  # a parser counts to 255
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence}text\n{shown}\n{fence}"
 

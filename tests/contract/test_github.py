@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -860,3 +861,17 @@ def test_an_answer_that_breaks_githubs_description_is_told() -> None:
     request = description.check_request("POST", path, {}, b'{"body": "hello"}')
     with pytest.raises(AssertionError, match="201"):
         description.check_answer(request, 201, {"id": 1, "body": "hello"})
+
+
+@pytest.mark.parametrize(("key", "broken"), [("created_at", "noon"), ("html_url", "a b")])
+def test_a_date_or_an_address_that_is_none_breaks_githubs_description(
+    github: GitHub, key: str, broken: str
+) -> None:
+    path = "/repos/lab/requests/issues/7/comments"
+    github.pull(7)
+    sent = github.answer("POST", path, f"token {fake.TOKEN}", b'{"body": "hello"}')
+    comment = json.loads(sent.content)
+    request = description.check_request("POST", path, {}, b'{"body": "hello"}')
+    description.check_answer(request, 201, comment)
+    with pytest.raises(AssertionError, match=broken):
+        description.check_answer(request, 201, comment | {key: broken})

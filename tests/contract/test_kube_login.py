@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import ssl
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from kubernetes.config import kube_config
 
 from dtp_action.adapters import kube, kube_http
 from dtp_action.adapters.actions import Runner, runner
@@ -40,7 +38,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("RUNNER_TEMP", raising=False)
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -118,6 +116,27 @@ def test_no_proxy_is_honoured(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(UnavailableError, match=r"resolve|connection") as caught:
         cluster.namespace_uid()
     assert "proxy" not in caught.value.message
+
+
+def test_proxy_of_the_kubeconfig_is_used(stub: Stub) -> None:
+    config = yaml.safe_load(a_kubeconfig("http://cluster.invalid"))
+    config["clusters"][0]["cluster"]["proxy-url"] = stub.url
+    assert asked_namespace(stub, kubeconfig=yaml.safe_dump(config)) == "own"
+    assert stub.seen[0].headers["Host"] == "cluster.invalid"
+
+
+@pytest.mark.filterwarnings("ignore:SOCKS support:urllib3.exceptions.DependencyWarning")
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [("socks5://127.0.0.1:9", "PySocks"), ("ftp://127.0.0.1:9", "ftp"), ("127.0.0.1:9", "scheme")],
+)
+def test_proxy_that_cannot_be_used_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, words: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    text = a_kubeconfig("https://cluster.invalid")
+    with pytest.raises(UsageError, match=f"the proxy settings cannot be used: .*{words}"):
+        kube.connect(kubeconfig=text, context=None, namespace=None)
 
 
 @pytest.mark.parametrize(
@@ -418,36 +437,31 @@ def test_one_credential_that_is_good_is_enough() -> None:
     assert strictly(a_kubeconfig(FAR, **with_certificate(days=-2, token=a_token(exp=1e10))))
 
 
-def test_files_of_certificates_are_private_and_in_the_runners_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_of_certificates_are_private_in_the_runners_folder_and_do_not_stay(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(kube_config, "_temp_files", {})
-    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path / "temp"))
-    strictly(a_kubeconfig(FAR, **with_certificate()))
-    files = list((tmp_path / "temp").iterdir())
-    assert len(files) == 2
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    kube_config._cleanup_temp_files()
-
-
-def test_no_file_of_a_certificate_stays_behind(tmp_path: Path) -> None:
     program = """
-import os, sys
+import os, pathlib, sys
 from dtp_action.adapters import kube
 kube.connect(kubeconfig=sys.stdin.read(), context=None, namespace=None, strict=True)
-assert len(os.listdir(os.environ["RUNNER_TEMP"])) == 2
+for path in pathlib.Path(os.environ["RUNNER_TEMP"]).iterdir():
+    print(oct(path.stat().st_mode))
 sys.exit(2)
 """
+    temporary = tmp_path / "temp"
     done = subprocess.run(
         [sys.executable, "-c", program],
         input=a_kubeconfig(FAR, **with_certificate()),
-        env=os.environ | {"RUNNER_TEMP": str(tmp_path), "TMPDIR": str(tmp_path)},
+        env=os.environ | {"RUNNER_TEMP": str(temporary), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 2
-    assert list(tmp_path.iterdir()) == []
+    assert done.stdout.split() == ["0o100600", "0o100600"]
+    assert list(tmp_path.iterdir()) == [temporary]
+    assert list(temporary.iterdir()) == []
 
 
 class OverTls(BaseHTTPRequestHandler):

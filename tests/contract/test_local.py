@@ -89,6 +89,16 @@ def test_script_over_its_run_limit_is_ended_and_told(stage: LocalStage) -> None:
     assert container(pod).exit_code == 143
 
 
+def test_script_hears_what_whoever_started_it_ignores(stage: LocalStage) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        start(stage, "#!/bin/sh\ntrap 'exit 3' HUP\nkill -HUP $$\n")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    ended(stage)
+    assert container(pods(stage)[0]).exit_code == 3
+
+
 def test_stopped_job_ends_by_its_deadline(stage: LocalStage) -> None:
     entry = start(stage, "#!/bin/sh\nsleep 60\n")
     wait_for(lambda: any(pod.running for pod in pods(stage)), "the script to run")

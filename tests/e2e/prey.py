@@ -147,7 +147,7 @@ class Prey:
         try:
             self.site.namespace.dispatcher.call(*call)
         except ApiException as error:
-            return who(json.loads(error.body)["message"])
+            return who(json.loads(str(error.body))["message"])
         return NOTHING
 
 

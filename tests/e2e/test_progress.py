@@ -52,19 +52,19 @@ def test_elsewhere_each_change_is_one_line(repository: Path) -> None:
 
 def test_on_a_terminal_a_table_is_drawn_anew(repository: Path) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        WAIT, cwd=repository, env=environment(repository), stdout=subprocess.DEVNULL, stderr=theirs
-    )
-    os.close(theirs)
     shown = b""
-    try:
-        while piece := os.read(ours, 4096):
-            shown += piece
-            if b"running" in shown:
-                (repository / "finish").touch()
-    except OSError:  # how Linux says that nobody holds the other end any more
-        pass
-    os.close(ours)
-    assert process.wait(60) == 0
+    with subprocess.Popen(
+        WAIT, cwd=repository, env=environment(repository), stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        try:
+            while piece := os.read(ours, 4096):
+                shown += piece
+                if b"running" in shown:
+                    (repository / "finish").touch()
+        except OSError:  # how Linux says that nobody holds the other end any more
+            pass
+        os.close(ours)
+    assert process.returncode == 0
     assert b"running" in shown
     assert b"\x1b[2K" in shown  # a line is cleared to be drawn again

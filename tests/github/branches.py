@@ -28,7 +28,7 @@ class Branches:
     def __post_init__(self) -> None:
         self.github.git = self
         self.root.mkdir(exist_ok=True)
-        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("init", "--quiet", "--initial-branch=main", "--template=")
         self.commit({"README.md": "requests\n"})
 
     def git(self, *arguments: str, authored: int | None = None) -> str:
@@ -85,9 +85,9 @@ class Branches:
 
         The branch of a fork is not here, only what GitHub keeps of it: `refs/pull/…/head`.
         """
-        self.git("checkout", "--quiet", "--detach", start or base)
+        head = self.head(start or base)
         pull = self.github.pull(
-            number, base=base, branch=f"pull-{number}", author=author, fork=fork, head=self.head()
+            number, base=base, branch=f"pull-{number}", author=author, fork=fork, head=head
         )
         self.push(pull, *commits)
         return pull
@@ -95,9 +95,10 @@ class Branches:
     def push(self, pull: Pull, *commits: dict[str, str | None]) -> str:
         """Add commits to a pull request's branch, and stay there."""
         self.git("checkout", "--quiet", "--detach", pull.head)
+        head = pull.head
         for files in commits:
-            self.commit(files, f"work on {pull.number}")
-        self._headed(pull, self.head())
+            head = self.commit(files, f"work on {pull.number}")
+        self._headed(pull, head)
         if not pull.fork:
             self.git("checkout", "--quiet", "-B", pull.branch)
         return pull.head
@@ -139,5 +140,6 @@ class Branches:
         return brought
 
     def _merged(self, pull: Pull, *brought: str, by: str) -> str:
-        self.github.merge(pull, self.head(), *brought, by=by)
-        return self.head()
+        head = self.head()
+        self.github.merge(pull, head, *brought, by=by)
+        return head

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import responses
 from graphql import GraphQLError, execute_sync
@@ -788,7 +788,8 @@ def _actor(login: str | None) -> Wire | None:
 
 
 def _user(login: str) -> Wire:
-    root = f"https://api.github.com/users/{login}"
+    bot = login.endswith("[bot]")
+    root = f"https://api.github.com/users/{quote(login)}"
     lists = "followers following gists starred subscriptions organizations repos events"
     return {
         "login": login,
@@ -797,9 +798,9 @@ def _user(login: str) -> Wire:
         "avatar_url": "https://avatars.githubusercontent.com/u/1",
         "gravatar_id": "",
         "url": root,
-        "html_url": f"https://github.com/{login}",
+        "html_url": f"https://github.com/{'apps/' * bot}{login.removesuffix('[bot]')}",
         "received_events_url": f"{root}/received_events",
-        "type": "Bot" if login.endswith("[bot]") else "User",
+        "type": "Bot" if bot else "User",
         "site_admin": False,
         **{f"{name}_url": f"{root}/{name}" for name in lists.split()},
     }

@@ -109,7 +109,7 @@ def test_it_registers_connects_and_ends_with_term(
     process = connected(endpoint)
     assert list(globus.connected) == [globus.set_up[key]]
     end_all(process)
-    ended = endpoint.end(process, timeout=40)
+    ended = endpoint.end(process)
     assert ended.code == 143  # not 0: a drained node ends it in the same way
     assert "ended by TERM; the registration is kept" in ended.said
     assert endpoint.progress == "ended"
@@ -120,7 +120,7 @@ def test_it_registers_connects_and_ends_with_term(
 def test_term_to_the_program_alone_ends_globus_connect_personal_too(endpoint: Program) -> None:
     process = connected(endpoint)
     process.terminate()
-    assert endpoint.end(process, timeout=40).code == 143
+    assert endpoint.end(process).code == 143
     status = subprocess.run(
         [endpoint.tools / "globusconnectpersonal", "-status"],
         env={"PATH": programs.PATH, "TMPDIR": str(endpoint.folder / "tmp")},
@@ -258,7 +258,7 @@ def test_term_during_the_setup_ends_it(endpoint: Program, globus: Service) -> No
     endpoint.until(lambda: "POST /relay/register" in globus.requests, "the setup")
     assert endpoint.progress == "setting up"
     process.terminate()
-    assert endpoint.end(process, timeout=40).code == 143
+    assert endpoint.end(process).code == 143
 
 
 @pytest.mark.parametrize(("given", "said"), [("", "there is no GLOBUS_SETUP_KEY"), ("a; b", "36")])

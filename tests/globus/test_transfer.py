@@ -106,7 +106,7 @@ def test_term_cancels_the_task(transfer: Program, globus: Service) -> None:
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     end_all(process)
-    ended = transfer.end(process, timeout=40)
+    ended = transfer.end(process)
     assert ended.code == 143
     assert "was cancelled at Globus (Canceled)" in ended.said
     assert (the_task(globus).fatal_error or {})["code"] == "CANCELED"
@@ -118,7 +118,7 @@ def test_term_to_the_program_alone_cancels_as_well(transfer: Program, globus: Se
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     process.terminate()
-    assert transfer.end(process, timeout=40).code == 143
+    assert transfer.end(process).code == 143
     assert the_task(globus).status == "FAILED"
 
 
@@ -130,7 +130,7 @@ def test_term_in_the_middle_of_a_submission_leaves_no_task_behind(
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: globus.tasks, "the submission")
     end_all(process)
-    assert transfer.end(process, timeout=40).code == 143
+    assert transfer.end(process).code == 143
     assert the_task(globus).status == "FAILED"
 
 
@@ -141,7 +141,7 @@ def test_a_start_after_term_submits_anew_and_never_are_two_tasks_active(
     process = transfer.begin(HERE, THERE)
     transfer.until(lambda: transfer.progress == "0/3", "the task")
     end_all(process)
-    transfer.end(process, timeout=40)
+    transfer.end(process)
     assert [task.status for task in globus.tasks] == ["FAILED"]
     globus.held = False
     assert transfer.run(HERE, THERE).code == 0

@@ -22,6 +22,24 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 AS_PID_1 = ["--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
+BEGUN: list[subprocess.Popen[bytes]] = []
+
+
+def started(argv: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Start a process that is gone when the test is over."""
+    BEGUN.append(subprocess.Popen(argv, **how))
+    return BEGUN[-1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """End what a test that failed has left: a later one in this process would be blamed for it."""
+    yield
+    while BEGUN:
+        with BEGUN.pop() as process:
+            process.kill()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     code: int
@@ -127,7 +145,7 @@ class Attempt:
             (self.root / f"{pod}.out").open("wb") as out,
             (self.root / f"{pod}.err").open("wb") as err,
         ):
-            return subprocess.Popen(
+            return started(
                 [*self.prefix, *self.shell, run_sh],
                 env=values,
                 cwd=self.directory if self.directory.is_dir() else self.root,
@@ -137,7 +155,7 @@ class Attempt:
             )
 
     def end(
-        self, process: subprocess.Popen[bytes], pod: int | None = None, timeout: float = 60
+        self, process: subprocess.Popen[bytes], pod: int | None = None, timeout: float = 300
     ) -> Ended:
         code = process.wait(timeout)
         if process.stdin:
@@ -181,7 +199,7 @@ def program(name: str) -> str:
     return path
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

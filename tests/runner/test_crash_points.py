@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.runner.conftest import Attempt, program
+from tests.runner.conftest import Attempt, program, until
 
 COMMANDS = ("awk", "cat", "cut", "date", "find", "head", "ln", "mkdir", "mkfifo", "mv", "rm", "sed",
             "setsid", "sha256sum", "sleep", "stat", "tee", "tr", "xargs")  # fmt: skip
@@ -18,8 +18,9 @@ COMMANDS = ("awk", "cat", "cut", "date", "find", "head", "ln", "mkdir", "mkfifo"
 DEADLY = """#!/bin/bash
 PATH=/usr/bin:/bin
 exec 9>>"${0%/*}/lock"; flock 9
-echo >>"${0%/*}/count"
-if [ "$(wc -l <"${0%/*}/count")" -eq "$DIES_AT" ]; then
+count=$(<"${0%/*}/count")
+echo $((count + 1)) >"${0%/*}/count"
+if [ "$count" -eq "$DIES_AT" ]; then
   kill -9 "$(cat "${0%/*}/pid")"
   sleep 0.1
 fi
@@ -49,6 +50,7 @@ def dies_at(root: Path, command: int) -> Attempt:
     """Run an attempt whose runner dies before its nth command."""
     attempt = Attempt(shell=[program("dash")], root=root).script(GUARDED)
     tools = deadly_tools(root / "tools" / "bin")
+    (tools / "count").write_text("1\n")
     attempt.prefix = [program("bash"), "-c", f'echo $$ >{tools}/pid; exec "$@"', "bash"]
     process = attempt.begin(
         DTP_TOOLS=str(tools.parent), DIES_AT=str(command), DTP_HEARTBEAT="1", DTP_RESUME="yes"
@@ -114,8 +116,7 @@ def test_killed_at_any_moment_it_never_runs_twice_at_once(attempt: Attempt) -> N
 def test_while_the_script_of_a_killed_runner_lives_nobody_takes_over(attempt: Attempt) -> None:
     attempt.script("#!/bin/sh\necho x >>ran; exec >/dev/null 2>&1; sleep 6; echo over >>ran")
     process = attempt.begin(DTP_RESUME="yes", DTP_HEARTBEAT="1")
-    while not attempt.runs():
-        time.sleep(0.02)
+    until(attempt.runs)
     os.kill(process.pid, signal.SIGKILL)
     attempt.end(process)
     assert attempt.run(DTP_RESUME="yes", DTP_HEARTBEAT="1", DTP_MARGIN="6").code == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.conftest import RUNNER, Attempt, Ended, program, read_json
+from tests.runner.conftest import RUNNER, Attempt, Ended, program, read_json, started
 
 JOB = "dtp-jobs/dtp-aws/foo"
 STATE = ".dtp/state/dtp-aws-foo-abcdefgh-1"
@@ -50,7 +50,7 @@ class Prep:
         )
         out.mkdir()
         out.chmod(0o777)
-        return subprocess.Popen(
+        return started(
             [*self.shell, str(self.root / "dtp" / "prep.sh")],
             user=self.user,
             group=self.user,
@@ -69,7 +69,7 @@ class Prep:
 
     def run(self) -> tuple[int, str]:
         process = self.begin()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         error = read_json(self.root / "claim-termination").get("error", "")
         assert isinstance(error, str)
         return process.returncode, error
@@ -115,7 +115,7 @@ def test_what_exists_is_left_as_it_is(prep: Prep) -> None:
 
 def test_several_may_prepare_at_the_same_moment(prep: Prep) -> None:
     processes = [prep.begin() for _ in range(6)]
-    assert [process.communicate(timeout=60) and process.returncode for process in processes] == [
+    assert [process.communicate(timeout=300) and process.returncode for process in processes] == [
         0
     ] * 6
 

@@ -60,8 +60,8 @@ def test_a_change_is_told_between_two_beats_but_not_each(attempt: Attempt) -> No
     process = attempt.begin(DTP_HEARTBEAT="60")
     began = time.monotonic()
     out = attempt.root / "pod-1.out"
-    until(lambda: b'"progress":"connected"' in out.read_bytes(), 30)
-    assert time.monotonic() - began < 15
+    until(lambda: b'"progress":"connected"' in out.read_bytes())
+    assert time.monotonic() - began < 50  # and not with the next beat
     (attempt.directory / "seen").touch()
     told = said(attempt.end(process))
     assert told[0] == "connected"

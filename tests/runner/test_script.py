@@ -230,9 +230,9 @@ def test_a_script_killed_by_a_signal_is_128_and_the_signal(attempt: Attempt) -> 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("DTP_DIRECTORY", "/nonexistent"),
-        ("DTP_STATE", "/nonexistent"),
-        ("DTP_SCRIPT", "/nonexistent"),
+        ("DTP_DIRECTORY", "/proc/none"),
+        ("DTP_STATE", "/proc/none"),
+        ("DTP_SCRIPT", "/proc/none"),
         ("TMPDIR", "/proc/none"),
         ("HOME", "/proc/none"),
         ("DTP_REF", ""),

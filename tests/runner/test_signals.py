@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.runner.conftest import Attempt, child_of, until
+from tests.runner.conftest import Attempt, child_of, started, until
 
 # A shell also tells that its sleep was terminated: no part of what is asked here.
 TRAPS = 'exec 2>/dev/null; trap "echo told; exit 9" TERM; echo ready; while :; do sleep 0.1; done'
@@ -57,27 +56,25 @@ def test_an_untrapped_term_is_143(attempt: Attempt) -> None:
     process = attempt.script("#!/bin/sh\necho ready; sleep 60; echo no").begin()
     wait_for(attempt, b"ready")
     process.terminate()
-    ended = attempt.end(process, timeout=10)
+    ended = attempt.end(process)
     assert (ended.code, ended.result["script_exit"], ended.lines) == (143, 143, ["ready"])
 
 
 def test_outside_a_pod_only_the_scripts_own_processes_are_signalled(attempt: Attempt) -> None:
-    bystander = subprocess.Popen(["sleep", "60"])
+    bystander = started(["sleep", "60"])
     process = attempt.script("#!/bin/sh\nsleep 60 & echo ready; wait").begin()
     wait_for(attempt, b"ready")
     process.terminate()
     attempt.end(process)
     assert bystander.poll() is None
-    bystander.kill()
-    bystander.wait()
 
 
 def test_nothing_is_left_when_it_has_ended(attempt: Attempt) -> None:
     attempt.script(f"#!/bin/bash\nset -m\nsleep 60.{os.getpid()} >/dev/null 2>&1 &\nexit 4")
     assert attempt.run(DTP_HEARTBEAT="3600").code == 4
-    until(lambda: not alive(f"60.{os.getpid()}"), 5)
-    until(lambda: not alive(str(attempt.root)), 5)
-    until(lambda: not alive("sleep\x003600"), 5)
+    until(lambda: not alive(f"60.{os.getpid()}"), 50)  # before it ends by itself
+    until(lambda: not alive(str(attempt.root)))
+    until(lambda: not alive("sleep\x003600"))
 
 
 def test_children_that_hold_the_log_are_ended(attempt: Attempt) -> None:
@@ -103,7 +100,7 @@ def test_term_before_the_script_started_runs_nothing(attempt: Attempt) -> None:
     process = attempt.script("#!/bin/sh\necho no").begin(DTP_RESUME="yes", DTP_MARGIN="60")
     until(lambda: b"waiting for its end" in (attempt.root / "pod-1.err").read_bytes())
     process.terminate()
-    ended = attempt.end(process, timeout=30)
+    ended = attempt.end(process)
     assert (ended.code, ended.log) == (143, b"")
     assert "before the script started" in ended.termination["error"]
 

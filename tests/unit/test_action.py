@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ every_file = pytest.mark.parametrize(
 )
 
 
+@cache
 def workflow(path: Path) -> dict[Any, Any]:
     return dict(yaml.safe_load(path.read_text()))
 

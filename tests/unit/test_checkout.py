@@ -27,7 +27,7 @@ def git(where: Path, *arguments: str) -> str:
 def repository(tmp_path: Path) -> Path:
     root = tmp_path / "requests"
     root.mkdir()
-    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "init", "--quiet", "--initial-branch=main", "--template=")
     return root
 
 

@@ -287,9 +287,9 @@ def test_a_tail_is_what_a_terminal_would_show(text: str, kept: str) -> None:
 
 
 def test_of_a_huge_log_the_last_whole_lines_are_kept() -> None:
-    tail = logs.tail("".join(f"line {n}\n" for n in range(100_000)))
+    tail = logs.tail("".join(f"line {n}\n" for n in range(20_000)))
     assert len(tail.encode()) <= logs.KEPT
-    assert tail.endswith("line 99999")
+    assert tail.endswith("line 19999")
     assert all(line.startswith("line ") for line in tail.split("\n"))
 
 

@@ -66,6 +66,9 @@ class Admin:
 
     def call(self, method: str, path: str, body: Wire | None = None) -> Wire:
         """Make one request; raises ApiException."""
+        return dict(json.loads(self._ask(method, path, body)))
+
+    def _ask(self, method: str, path: str, body: Wire | None = None) -> bytes:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json", "Content-Type": kind}
         request = self._client.param_serialize(
@@ -75,7 +78,7 @@ class Admin:
         text = answer.read()
         if answer.status >= 300:
             raise ApiException(http_resp=answer)
-        return dict(json.loads(text))
+        return bytes(text)
 
     def create(self, kind: str, name: str, namespace: str = "", **body: Any) -> Wire:
         """Make an object; `labels` and `annotations` go where they belong."""
@@ -115,6 +118,16 @@ class Admin:
         except ApiException as error:
             if error.status != 404:
                 raise
+
+    def log(self, pod: str, namespace: str) -> str:
+        """Return what a Pod printed so far; '' before it has begun."""
+        try:
+            text = self._ask("GET", f"{PATHS['Pod'].format(namespace)}/{pod}/log")
+        except ApiException as error:
+            if error.status not in (400, 404):
+                raise
+            return ""
+        return text.decode(errors="replace")
 
     def kubeconfig_for(self, namespace: str, account: str) -> str:
         """Return the text of a kubeconfig for a service account, good for an hour."""
@@ -160,12 +173,13 @@ class Namespace:
 
     def await_chart(self) -> None:
         """Wait until what the chart says is in force."""
-        wait_for(self._obeys, "the chart's permissions and policies")
+        cluster = self.connect()
+        wait_for(lambda: self._obeys(cluster), "the chart's permissions and policies")
 
-    def _obeys(self) -> bool:
+    def _obeys(self, cluster: kube.KubeCluster) -> bool:
         """Tell whether the dispatcher may make the Job of today's settings, and only that."""
         try:
-            settings = self.connect().settings()
+            settings = cluster.settings()
         except ClusterRefusedError:
             return False
         if self.values["profile"] == "namespace":
@@ -264,7 +278,7 @@ def remove_namespace(admin: Admin, name: str) -> None:
     admin.delete("PersistentVolume", name)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """Return the first true value of `condition`; fail with `what` when it takes too long."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -53,6 +53,7 @@ REQUIRED_VERBS = {
 
 PAGE = 500
 EVENTS = 50
+NO_LOG = b"unable to retrieve container logs for "  # the kubelet's, as if it were the log itself
 LOG_LIMIT = 64 * 1024
 LINE_LIMIT = 17 * 1024  # container runtimes cut longer lines into several
 LOG_PATIENCE = 10.0  # seconds: a log is worth having, not worth waiting for a node that is gone
@@ -153,7 +154,7 @@ class KubeCluster:
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
         request = _log_of(pod, tailLines=lines, limitBytes=lines * LINE_LIMIT)
         try:
-            log = b"".join(self._api.stream(request, LOG_PATIENCE))
+            log = b"".join(_log(self._api.stream(request, LOG_PATIENCE)))
         except (AnswerError, UnavailableError):  # not started, node gone, removed: none to have
             return None
         return log[-LOG_LIMIT:].decode(errors="replace") or None
@@ -161,7 +162,8 @@ class KubeCluster:
     def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
         tail = {} if lines is None else {"tailLines": lines}
         try:
-            yield from self._api.stream(_log_of(pod, follow=str(follow).lower(), **tail), SILENCE)
+            request = _log_of(pod, follow=str(follow).lower(), **tail)
+            yield from _log(self._api.stream(request, SILENCE))
         except AnswerError:
             return
 
@@ -299,6 +301,14 @@ class KubeCluster:
         except AnswerError as error:
             if error.status != GONE and "metadata.uid" not in error.said:
                 raise
+
+
+def _log(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a log; nothing where a node that removes the container says so in place of the log."""
+    first = next(pieces, b"")
+    if not first.startswith(NO_LOG):
+        yield first
+        yield from pieces
 
 
 def _log_of(pod: PodView, **query: str | int) -> Request:

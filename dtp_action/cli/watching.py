@@ -112,14 +112,16 @@ def logs(
         raise UsageError(f"{ref} has no attempt {attempt}", hint=hint)
     name = chosen[-1].name
     live = [p for p in cluster.pods() if p.job_name == name and p.job and p.job.state != "waiting"]
-    if not live:
-        print_kept(cluster.kept_tail(name), chosen[-1], tail)
-        return
-    newest = max(live, key=lambda pod: pod.created)
-    for line in without_heartbeats(cluster.log(newest, lines=tail, follow=follow)):
+    newest = max(live, key=lambda pod: pod.created, default=None)
+    whole = cluster.log(newest, lines=tail, follow=follow) if newest else iter(())
+    printed = False
+    for line in without_heartbeats(whole):
+        printed |= bool(line)
         shown = secrets.redact(line.decode(errors="replace")).encode() if runner else line
         sys.stdout.buffer.write(shown)
         sys.stdout.buffer.flush()
+    if not printed and tail != 0:
+        print_kept(cluster.kept_tail(name), chosen[-1], tail)
 
 
 def print_kept(kept: str | None, entry: Entry, tail: int | None) -> None:

@@ -40,7 +40,7 @@ def test_namespace_uid_is_the_same_for_all(stage: Stage, cluster: Cluster) -> No
 def test_now_is_the_clusters_time(stage: Stage, cluster: Cluster) -> None:
     cluster.namespace_uid()
     expected = stage.world.now if isinstance(stage, FakeStage) else datetime.now(UTC)
-    assert abs((cluster.now() - expected).total_seconds()) < 5
+    assert abs((cluster.now() - expected).total_seconds()) < 60
 
 
 @API

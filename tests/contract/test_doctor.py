@@ -235,7 +235,7 @@ def test_what_was_broken_by_hand_gives_its_line(mended: Namespace, what: str) ->
             if (one.state, one.check) == (state, check) and words in one.message
         ]
 
-    (line,) = wait_for(told, f"the line about {what}", 20)
+    (line,) = wait_for(told, f"the line about {what}")
     assert line.fix
 
 

@@ -504,8 +504,9 @@ POD = builders.a_pod(ENTRY)
         Answer(status=502, text=HTML),
         NoAnswer(),
         Answer(text=""),
+        Answer(text="unable to retrieve container logs for containerd://9fa9cf77"),
     ],
-    ids=["waiting", "gone", "node-lost", "proxy", "cut", "empty"],
+    ids=["waiting", "gone", "node-lost", "proxy", "cut", "empty", "removed"],
 )
 def test_log_that_is_not_there_is_only_none(line: Line, answer: Answer) -> None:
     line.stub.play(answer)
@@ -540,9 +541,12 @@ def test_log_that_breaks_off_is_an_error_after_what_came(line: Line) -> None:
         next(log)
 
 
-def test_log_of_a_pod_that_is_gone_is_empty(line: Line) -> None:
-    line.stub.play(not_found())
-    assert list(line.cluster.log(POD, lines=None, follow=True)) == []
+@pytest.mark.parametrize(
+    "answer", [not_found(), Answer(text="unable to retrieve container logs for containerd://9f\n")]
+)
+def test_log_of_a_pod_that_is_gone_is_empty(line: Line, answer: Answer) -> None:
+    line.stub.play(answer)
+    assert not b"".join(line.cluster.log(POD, lines=None, follow=True))
 
 
 # --- cost, time -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import yaml
 
 from dtp_action.adapters import kube, kube_login
 from dtp_action.adapters.kube_api import Request
+from tests import preloaded
 from tests.admin import Admin, Namespace
 from tests.api_stub import Answer, NoAnswer, Stub, page, serve, status
 from tests.contract.credentials import a_pair, a_token, encoded
@@ -50,9 +51,7 @@ class Place:
 
 def dtp(*arguments: str, kubeconfig: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DTP_KUBECONFIG": kubeconfig}
-    return subprocess.run(
-        [DTP, *arguments], env=clean | environment, capture_output=True, text=True, check=False
-    )
+    return preloaded.run([str(DTP), *arguments], clean | environment)
 
 
 @pytest.fixture

@@ -340,17 +340,17 @@ exit 7
         {"FAILED .*exit 7": "the container's own exit code counts"},
     ),
     "go on after its time": (
-        "#!/bin/bash\n#DTP time=20s\ntrap '' TERM\nwhile :; do sleep 1; done\n",
+        "#!/bin/bash\n#DTP time=60s\ntrap '' TERM\nwhile :; do sleep 1; done\n",
         {"FAILED .*longer": "kubelet"},
     ),
     "start processes without end": (
         # It holds much itself: then it is what is killed, before there are hundreds of others.
         "#!/bin/bash\nx=$(head -c 32M /dev/zero | tr '\\0' x)\n"
-        "for i in $(seq 999); do sleep 90 & done\nwait\n",
+        "for i in $(seq 999); do sleep 300 & done\nwait\n",
         {"FAILED .*memory": "kernel: memory limit"},
     ),
     "fill the disk of the node": (
-        '#!/bin/bash\nhead -c 300M /dev/zero >"$TMPDIR/large"\nsleep 90\n',
+        '#!/bin/bash\nhead -c 300M /dev/zero >"$TMPDIR/large"\nsleep 300\n',
         {"FAILED .*disk": "kubelet"},
     ),
 }

@@ -23,14 +23,18 @@ import pytest
 import yaml
 from kubernetes.client import ApiException
 
+from tests import preloaded
 from tests.admin import PATHS, Admin, Namespace, make_namespace, remove_namespace, wait_for
+from tests.e2e.shown import shown
 
 Row = dict[str, Any]
 Record = Callable[[str, object], None]  # pytest's `record_property`
 
 DTP = Path(sys.executable).with_name("dtp")
 SOURCE = "git.example.org/1#main"
-PATIENCE = 240.0  # seconds until a command counts as hanging; the machine may be busy
+PATIENCE = 420.0  # seconds until a command counts as hanging; the machine may be busy
+WAIT = 400  # seconds that a dispatch waits at most for what it started
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks where Kubernetes shows nothing new
 NOWHERE = "localhost/dtp/base@sha256:" + 64 * "0"  # an image that no node has
 ROOM = {"cpu": "10m", "memory": "64Mi", "disk": "64Mi", "time": "10m"}  # many jobs on a small node
 LEGACY = (
@@ -132,14 +136,10 @@ class Site:
         own = {"DTP_KUBECONFIG": str(self.kubeconfig), "USER": "ada"}
         return [str(DTP), "-C", str(self.directory), *arguments], clean | own | self.environment
 
-    def dtp(self, *arguments: str, timeout: float = PATIENCE) -> Result:
-        """Run the installed `dtp` with the dispatcher's own kubeconfig."""
-        argv, environment = self.command(*arguments)
-        done = subprocess.run(
-            argv, env=environment, capture_output=True, check=False, timeout=timeout
-        )
-        out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-        return Result(code=done.returncode, out=out, err=err)
+    def dtp(self, *arguments: str) -> Result:
+        """Run this checkout's `dtp` with the dispatcher's own kubeconfig."""
+        done = preloaded.run(*self.command(*arguments), PATIENCE)
+        return Result(code=done.returncode, out=done.stdout, err=done.stderr)
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -153,10 +153,11 @@ class Site:
             finally:
                 process.kill()
 
-    def dispatch(self, *arguments: str, wait: int = 0) -> Result:
-        """Dispatch; `wait` seconds at most for the ends. Fails where dispatch itself fails."""
+    def dispatch(self, *arguments: str, wait: bool = False) -> Result:
+        """Dispatch, and wait for the ends if asked to. Fails where dispatch itself fails."""
+        seconds = str(WAIT if wait else 0)
         done = self.dtp(
-            *("dispatch", "--source", SOURCE, "--format", "json", "--wait", str(wait)), *arguments
+            *("dispatch", "--source", SOURCE, "--format", "json", "--wait", seconds), *arguments
         )
         assert done.code in (0, 1), done.err
         return done
@@ -175,13 +176,46 @@ class Site:
 
     # --- waiting and telling ---
 
-    def until(self, ref: str, phase: str, reason: str = "", seconds: float = 180) -> Row:
+    def until(self, ref: str, phase: str, reason: str = "", seconds: float = PATIENCE) -> Row:
         """Wait, looking only, until a job is told to be in this phase, for a reason like this."""
-        return _polled(self.status, ref, phase, reason, seconds)
+        return self._asked(self.status, ref, phase, reason, seconds)
 
-    def dispatch_until(self, ref: str, phase: str, reason: str = "", seconds: float = 180) -> Row:
+    def dispatch_until(
+        self, ref: str, phase: str, reason: str = "", seconds: float = PATIENCE
+    ) -> Row:
         """Dispatch as a schedule would, until a job is told to be in this phase."""
-        return _polled(lambda: self.dispatch().rows, ref, phase, reason, seconds)
+        return self._asked(lambda: self.dispatch().rows, ref, phase, reason, seconds)
+
+    def _asked(
+        self, look: Callable[[], dict[str, Row]], ref: str, phase: str, reason: str, seconds: float
+    ) -> Row:
+        row: Row = {}
+        for _ in self.news(seconds):
+            row = look().get(ref, {})
+            if row.get("phase") == phase and re.search(reason, row["reason"]):
+                return row
+        raise AssertionError(f"waited {seconds} s for {phase} {reason}, still: {row}")
+
+    def news(self, seconds: float) -> Iterator[None]:
+        """Yield at once, and whenever Kubernetes shows something new; rarely where it does not."""
+        end, pause = time.monotonic() + seconds, FIRST_PAUSE
+        while True:
+            before = self._shown()
+            yield
+            if time.monotonic() > end:
+                return
+            changed = self._changes(before, pause)
+            pause = FIRST_PAUSE if changed else min(pause * 1.5, LONGEST_PAUSE)
+
+    def _changes(self, before: list[Any], seconds: float) -> bool:
+        """Wait until Kubernetes shows something else than before; tell whether it does in time."""
+        end = time.monotonic() + seconds
+        while (same := self._shown() == before) and time.monotonic() < end:
+            time.sleep(0.2)
+        return not same
+
+    def _shown(self) -> list[Any]:
+        return shown(self.admin, self.namespace.name)
 
     def has_come_to_rest(self) -> bool:
         """Tell whether, after one more run, there is nothing left to do."""
@@ -217,6 +251,11 @@ class Site:
         found = self.admin.list("Pod", self.namespace.name)
         return [pod for pod in found if pod["metadata"]["labels"].get(label) == name]
 
+    def printed(self, name: str) -> str:
+        """Return what a Job's Pods printed so far, with what the runner tells, without `dtp`."""
+        pods = [pod["metadata"]["name"] for pod in self.pods(name)]
+        return "".join(self.admin.log(pod, self.namespace.name) for pod in pods)
+
     def refuses(self, kind: str, spec: Row) -> bool:
         """Tell whether a policy keeps the admin from making such an object, without making it."""
         path = f"{PATHS[kind].format(self.namespace.name)}?dryRun=All"
@@ -242,19 +281,6 @@ class Site:
         """Delete a Job by hand, and wait until it is gone with its Pods."""
         self.admin.delete("Job", name, self.namespace.name)
         wait_for(lambda: not self.pods(name), f"the Pods of {name} to go")
-
-
-def _polled(
-    look: Callable[[], dict[str, Row]], ref: str, phase: str, reason: str, seconds: float
-) -> Row:
-    """Look until it is so, without wearing out the machine that is to do the work."""
-    end = time.monotonic() + seconds
-    while True:
-        row = look().get(ref, {})
-        if row.get("phase") == phase and re.search(reason, row["reason"]):
-            return row
-        assert time.monotonic() < end, f"waited {seconds} s for {phase} {reason}, still: {row}"
-        time.sleep(1)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.admin import wait_for
 from tests.e2e.conftest import Sites
-from tests.e2e.site import Site, Watch
+from tests.e2e.site import PATIENCE, Site, Watch
 
 REF = "dtp-local/job"
 FAILS = "#!/bin/bash\necho failing; exit 7\n"
@@ -70,8 +71,8 @@ def test_retry_is_refused_while_an_attempt_is_active(site: Site) -> None:
 def test_cancel_ends_a_running_script_and_says_who_asked(site: Site, watch: Watch) -> None:
     site.merge(job=LONG)
     site.dispatch()
-    site.until(REF, "RUNNING")
-    wait_for(lambda: "begun" in site.logs(REF), "the script to have begun")
+    name = site.until(REF, "RUNNING")["name"]
+    wait_for(lambda: "begun" in site.printed(name), "the script to have begun")
 
     watch.start()
     asked = site.dtp("cancel", REF, "--request", "comment-2", "--format", "json")
@@ -107,7 +108,7 @@ def test_what_has_not_started_is_replaced_by_the_changed_script(sites: Sites, wa
         site.merge(job=WORKS)
         watch.start()
 
-        done = site.dispatch(wait=120)
+        done = site.dispatch(wait=True)
 
         watch.told("replaced before it started", done.rows[REF])
         assert (done.rows[REF]["attempt"], done.rows[REF]["phase"]) == (2, "SUCCEEDED")
@@ -146,17 +147,25 @@ def test_what_left_the_branch_while_it_runs_goes_on_and_says_so(site: Site) -> N
 
 
 def test_logs_can_be_followed_to_the_end(site: Site) -> None:
-    site.merge(job="#!/bin/bash\nfor i in 1 2 3 4 5; do echo line $i; sleep 1; done\n")
+    site.merge(
+        job="#!/bin/bash\necho line 1\nuntil [ -e finish ]; do sleep 0.2; done\necho line 2\n"
+    )
     site.dispatch()
     site.until(REF, "RUNNING")
-    followed = site.dtp("logs", REF, "--follow")
-    assert followed.code == 0
-    assert [f"line {n}" for n in range(1, 6)] == [
-        line for line in followed.out.splitlines() if line.startswith("line ")
-    ]
-    assert "dtp-heartbeat" not in followed.out
+    with site.running("logs", REF, "--follow") as followed:
+        assert followed.stdout
+        begun = b""
+        while b"line 1" not in begun:
+            piece = os.read(followed.stdout.fileno(), 4096)
+            assert piece, begun
+            begun += piece
+        (site.place(REF) / "finish").touch()
+        rest, _ = followed.communicate(timeout=PATIENCE)
+    assert followed.returncode == 0
+    assert b"line 1\nline 2\n" in begun + rest
+    assert b"dtp-heartbeat" not in begun + rest
 
 
 def _told(site: Site) -> tuple[int, str]:
-    row = site.dispatch(wait=120).rows[REF]
+    row = site.dispatch(wait=True).rows[REF]
     return row["attempt"], row["phase"]

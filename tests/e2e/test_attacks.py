@@ -165,7 +165,7 @@ def remove(prey: Prey, job: str) -> None:
 def test_an_attempt_cannot_be_run_a_second_time(prey: Prey, told: Told) -> None:
     site = prey.site
     site.merge(once="#!/bin/bash\necho ran >>ran\n")
-    name = site.dispatch(wait=120).rows["dtp-local/once"]["name"]
+    name = site.dispatch(wait=True).rows["dtp-local/once"]["name"]
     kept = site.admin.get("Job", name, prey.namespace)
     site.delete_job(name)  # as Kubernetes does some time after the end
     again = {
@@ -194,7 +194,7 @@ def test_what_a_script_can_do(prey: Prey, told: Told) -> None:
     for number, (text, _) in enumerate(attacks.ENDS.values()):
         site.write(f"dtp-local/end-{number}", text)
     site.commit()
-    rows = site.dispatch(wait=200).rows
+    rows = site.dispatch(wait=True).rows
     found = stopped(prey, "dtp-local/intruder", attacks.SHELL)
     for number, (what, (_, ends)) in enumerate(attacks.ENDS.items()):
         row = rows[f"dtp-local/end-{number}"]
@@ -204,7 +204,7 @@ def test_what_a_script_can_do(prey: Prey, told: Told) -> None:
         found[what] = by[0] if by else NOTHING
     site.namespace.settle_settings(**site.namespace.values["settings"] | {"visible": "own"})
     site.merge(blindfolded=script(attacks.HIDDEN))
-    site.dispatch(wait=120)
+    site.dispatch(wait=True)
     told("shell", found | stopped(prey, "dtp-local/blindfolded", attacks.HIDDEN))
 
 

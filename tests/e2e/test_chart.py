@@ -15,8 +15,6 @@ from urllib.parse import quote
 
 import pytest
 
-from dtp_action.adapters import kube
-from dtp_action.adapters.kube_api import Request
 from dtp_action.core import ledger
 from tests import node
 from tests.admin import PATHS, Admin, Namespace, Wire, remove_namespace, wait_for
@@ -83,9 +81,7 @@ class Place:
         label = f"labelSelector=batch.kubernetes.io/job-name={job}"
         path = PATHS["Pod"].format(self.name)
         (pod,) = self.admin.call("GET", f"{path}?{label}")["items"]
-        log = Request(verb="get", resource="pods/log", name=pod["metadata"]["name"])
-        cluster = kube.connect(kubeconfig=self.admin.kubeconfig, context=None, namespace=self.name)
-        return b"".join(cluster._api.stream(log, 20)).decode()
+        return self.admin.log(pod["metadata"]["name"], self.name)
 
 
 @contextmanager
@@ -187,7 +183,7 @@ def test_the_role_admin_in_the_namespace_is_enough(place: Place, tmp_path: Path)
     assert "a job can write to the claim and read from it" in place.helm.run("test", "transfers")
     assert not list((place.root / "dtp-jobs").iterdir()), "the test leaves nothing"
     site = a_site(place, tmp_path)
-    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+    assert site.dispatch(wait=True).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
     assert (place.root / "dtp-jobs/dtp-local/hello/greeting").read_text() == "hello\n"
 
 
@@ -203,7 +199,7 @@ def test_the_large_profile_is_a_cluster_admins_upgrade_there_and_back(
     assert policies(place)
     assert "a job can write" in place.helm.run("test", "transfers")
     site = a_site(place, tmp_path)
-    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+    assert site.dispatch(wait=True).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
     with pytest.raises(RefusalError, match="forbidden"):
         place.upgrade(**large)
     place.as_clusters_admin.upgrade()
@@ -216,7 +212,7 @@ def test_an_upgrade_changes_what_the_next_attempt_may_and_runs_nothing_again(
 ) -> None:
     place.install()
     site = a_site(place, tmp_path)
-    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+    assert site.dispatch(wait=True).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
     place.upgrade(settings={"caps": {"time": "5m"}})
     assert not site.dispatch().actions
     site.merge(long="#!/bin/bash\n#DTP time=1h\necho\n")
@@ -227,7 +223,7 @@ def test_an_upgrade_changes_what_the_next_attempt_may_and_runs_nothing_again(
 def test_uninstalling_takes_powers_away_and_no_data(place: Place, tmp_path: Path) -> None:
     place.install()
     site = a_site(place, tmp_path)
-    entry = site.dispatch(wait=120).rows["dtp-local/hello"]["name"]
+    entry = site.dispatch(wait=True).rows["dtp-local/hello"]["name"]
     place.helm.run("uninstall", "transfers")
     assert site.dtp("status").code == 4, "the old kubeconfig ended with its account"
     kept = [("PersistentVolumeClaim", "dtp-workspace"), ("ConfigMap", ledger.LEDGER_NAME)]
@@ -253,7 +249,7 @@ def test_a_running_job_outlives_its_release(one_place: Place, tmp_path: Path) ->
     (place.root / "dtp-jobs/dtp-local/hello/go").touch()
     place.install()
     again = place.site(site.directory)
-    assert again.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+    assert again.dispatch(wait=True).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
 
 
 def test_purging_leaves_nothing_of_ours(one_place: Place, tmp_path: Path) -> None:
@@ -315,7 +311,7 @@ def test_with_the_role_edit_one_dispatches_as_oneself(one_place: Place, tmp_path
     one_place.install()
     grace = somebody(one_place.admin, one_place.name, "grace", "edit")
     site = a_site(one_place, tmp_path, config=grace)
-    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+    assert site.dispatch(wait=True).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
 
 
 def test_whom_the_admin_names_is_a_dispatcher(one_place: Place, tmp_path: Path) -> None:
@@ -323,7 +319,7 @@ def test_whom_the_admin_names_is_a_dispatcher(one_place: Place, tmp_path: Path) 
     subject = {"kind": "ServiceAccount", "name": "runner", "namespace": one_place.name}
     one_place.as_clusters_admin.install(profile="cluster", dispatch={"subjects": [subject]})
     site = a_site(one_place, tmp_path, config=runner)
-    assert site.dispatch(wait=120).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
+    assert site.dispatch(wait=True).rows["dtp-local/hello"]["phase"] == "SUCCEEDED"
 
 
 def a_site(place: Place, tmp_path: Path, script: str = HELLO, config: str = "") -> Site:

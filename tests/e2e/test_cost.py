@@ -25,7 +25,7 @@ def test_with_nothing_open_a_run_makes_at_most_four_requests(
     site: Site, proxy: Proxy, watch: Watch
 ) -> None:
     site.merge(a=HELLO, b=HELLO, c="#!/bin/bash\nexit 7\n")
-    site.dispatch(wait=90)
+    site.dispatch(wait=True)
     assert site.dispatch().actions == []
 
     asked = _asked(site, proxy)

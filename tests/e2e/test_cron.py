@@ -52,7 +52,7 @@ def run_once(place: Place, name: str) -> str:
         status = place.admin.call("GET", f"{PATHS['Job'].format(place.name)}/{name}")["status"]
         return "done" if status.get("succeeded") else "failed" if status.get("failed") else ""
 
-    return str(wait_for(ended, f"the end of {name}", seconds=90))
+    return str(wait_for(ended, f"the end of {name}"))
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_a_drained_attempt_starts_once_more_where_its_author_said_that_it_can(
     site.evict(name)
 
     watch.start()
-    ended = site.dispatch_until(REF, "SUCCEEDED", seconds=240)
+    ended = site.dispatch_until(REF, "SUCCEEDED")
     watch.told("drained, resume=yes", ended)
     assert ended["attempt"] == 1
     assert _starts(site) == ["1", "2"]
@@ -85,7 +85,7 @@ def test_a_pod_gone_before_it_was_read_still_has_its_exit_code_told(
         _lose_pod(site, name)
 
     watch.start()
-    rows = site.dispatch(wait=60).rows
+    rows = site.dispatch(wait=True).rows
 
     watch.told("Pod gone after exit 7", rows[REF])
     watch.told("Pod gone after exit 0", rows["dtp-local/fine"])
@@ -138,7 +138,7 @@ def test_a_job_deleted_after_its_end_and_before_it_was_confirmed_has_its_result_
     site.delete_job(name)
 
     watch.start()
-    ended = site.dispatch(wait=90).rows[REF]
+    ended = site.dispatch(wait=True).rows[REF]
     watch.told("Job deleted before it was confirmed, ended", ended)
     assert (ended["phase"], ended["exit_code"]) == ("FAILED", 7)
     assert _starts(site) == ["once"]

@@ -87,8 +87,8 @@ def _run(site: Site, cloud: Cloud, copy: str) -> Row:
     site.write(REF, SCRIPT.format(copy=copy))
     site.commit("a genome of the cloud's")
     name = site.dispatch().rows[REF]["name"]
-    wait_for(cloud.down.is_set, "the line to break", 120)
-    wait_for(lambda: len(site.starts(name)) == 2, "the next start", 120)
+    wait_for(cloud.down.is_set, "the line to break")
+    wait_for(lambda: len(site.starts(name)) == 2, "the next start")
     cloud.mend()
     (site.place(REF) / "mended").touch()
-    return site.dispatch(wait=180).rows[REF]
+    return site.dispatch(wait=True).rows[REF]

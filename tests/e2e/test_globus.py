@@ -5,7 +5,6 @@ The service, and Globus Connect Personal, are stand-ins (tests/globus): both nee
 
 from __future__ import annotations
 
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +78,7 @@ def test_a_transfer_is_one_task_and_what_it_comes_to_is_told(
     ask(site, running, TRANSFER, *WORDS)
     watch.start()
 
-    ended = site.dispatch(wait=120).rows[TRANSFER]
+    ended = site.dispatch(wait=True).rows[TRANSFER]
 
     watch.told("a transfer between Globus collections", ended)
     log = site.logs(TRANSFER)
@@ -121,10 +120,10 @@ def test_after_a_drained_node_one_task_is_active_and_no_more(
 
     site.evict(site.job(TRANSFER)["name"])
 
-    wait_for(lambda: len(globus.tasks) == 2, "the task of the second start", 120)
+    wait_for(lambda: len(globus.tasks) == 2, "the task of the second start")
     assert [task.status for task in globus.tasks] == ["FAILED", "ACTIVE"]
     globus.held = False
-    ended = site.dispatch(wait=120).rows[TRANSFER]
+    ended = site.dispatch(wait=True).rows[TRANSFER]
     assert ended["phase"] == "SUCCEEDED", site.logs(TRANSFER)
     assert [task.status for task in globus.tasks] == ["FAILED", "SUCCEEDED"]
 
@@ -132,24 +131,12 @@ def test_after_a_drained_node_one_task_is_active_and_no_more(
 def serve(site: Site, running: Running) -> None:
     ask(site, running, ENDPOINT, (" secret=lab-endpoint", ""))
     site.dispatch()
-    wait_for(lambda: running.service.connected, "the connection", 120)
-
-
-def heartbeats(site: Site, cluster_facts: dict[str, str]) -> str:
-    """Return the endpoint's log as Kubernetes has it, with what the runner tells."""
-    kubectl = [cluster_facts["KUBECTL"], "--kubeconfig", cluster_facts["KUBECONFIG"], "logs"]
-    job = f"job/{site.job(ENDPOINT)['name']}"
-    command = [*kubectl, "--namespace", site.namespace.name, job]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    wait_for(lambda: running.service.connected, "the connection")
 
 
 @pytest.mark.transfer(protocol="globus", tool=CONNECT, stand_in=STAND_INS)
 def test_an_endpoint_connects_ends_when_asked_and_comes_back_with_its_registration(
-    site: Site,
-    running: Running,
-    globus: Service,
-    watch: Watch,
-    cluster_facts: dict[str, str],
+    site: Site, running: Running, globus: Service, watch: Watch
 ) -> None:
     key = globus.create_endpoint({"display_name": "lab"})["globus_connect_setup_key"]
     give_secret(site, GLOBUS_SETUP_KEY=key)
@@ -157,7 +144,8 @@ def test_an_endpoint_connects_ends_when_asked_and_comes_back_with_its_registrati
     own = f"/workspace/dtp-jobs/{ENDPOINT}"
     (offered,) = globus.connected.values()
     assert offered.startswith(f"rw{own},n{own}/.dtp,")
-    wait_for(lambda: '"progress":"connected"' in heartbeats(site, cluster_facts), "the heartbeat")
+    name = site.job(ENDPOINT)["name"]
+    wait_for(lambda: '"progress":"connected"' in site.printed(name), "the heartbeat")
 
     site.remove(ENDPOINT)
     site.commit("no endpoint")
@@ -189,9 +177,9 @@ def test_an_endpoint_on_a_drained_node_connects_again(
 
     site.evict(name)
 
-    wait_for(lambda: len(site.starts(name)) == 2, "the second start", 120)
+    wait_for(lambda: len(site.starts(name)) == 2, "the second start")
     globus.connected.clear()
-    wait_for(lambda: globus.connected, "the connection", 120)
+    wait_for(lambda: globus.connected, "the connection")
     site.until(ENDPOINT, "RUNNING")  # the node tells the cluster a moment later
     assert globus.requests.count("POST /relay/register") == 1
 
@@ -204,7 +192,7 @@ def test_an_endpoint_whose_key_was_used_up_says_so(
     globus.register({"key": key})
     give_secret(site, GLOBUS_SETUP_KEY=key)
     ask(site, running, ENDPOINT, (" secret=lab-endpoint", ""))
-    ended = site.dispatch(wait=120).rows[ENDPOINT]
+    ended = site.dispatch(wait=True).rows[ENDPOINT]
     assert ended["phase"] == "FAILED"
     assert "exit 4" in ended["reason"]
     assert "each is good for one setup" in site.logs(ENDPOINT)

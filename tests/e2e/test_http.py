@@ -86,7 +86,7 @@ def test_a_file_that_is_not_what_its_publisher_says_fails_the_job_and_is_not_kep
         site.write(ref, _made(ref.removeprefix("dtp-http/"), web.address))
     site.commit()
 
-    rows = site.dispatch(wait=230).rows
+    rows = site.dispatch(wait=True).rows
 
     for ref, (code, words) in WRONG.items():
         ended, log = rows[ref], site.logs(ref)
@@ -142,7 +142,7 @@ def _run(site: Site, script: str) -> Row:
     site.write_catalog(http=servers.row(site))
     site.write(REF, script)
     site.commit()
-    return site.dispatch(wait=230).rows[REF]
+    return site.dispatch(wait=True).rows[REF]
 
 
 def _code_of_the_first_of_two_starts(site: Site, ended: Row) -> str:

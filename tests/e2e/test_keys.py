@@ -78,19 +78,19 @@ def test_variables_come_are_replaced_and_go_as_the_page_says(site: Site, desk: D
 
     desk.receive("keys.env.age", f"AWS_ACCESS_KEY_ID=lab\nAWS_SECRET_ACCESS_KEY={old}\n")
     desk.do("--from-env-file=/dev/stdin\n", "dtp-aws-lab", "dtp-aws")
-    site.dispatch(wait=120)
+    site.dispatch(wait=True)
     assert f"variable {digest(old)}" in site.logs("dtp-aws/told")
 
     desk.receive("keys.env.age", f"AWS_ACCESS_KEY_ID=lab\nAWS_SECRET_ACCESS_KEY={new}\n")
     desk.do("replace --filename -", "dtp-aws-lab", "dtp-aws")
     assert notes_on(site, "dtp-aws") == {}  # no copy of the values
     site.dtp("retry", "dtp-aws/told")
-    site.dispatch(wait=120)
+    site.dispatch(wait=True)
     assert f"variable {digest(new)}" in site.logs("dtp-aws/told")
 
     desk.do("delete secret", "dtp-aws-lab", "dtp-aws")
     site.dtp("retry", "dtp-aws/told")
-    ended = site.dispatch(wait=120).rows["dtp-aws/told"]
+    ended = site.dispatch(wait=True).rows["dtp-aws/told"]
     assert (ended["attempt"], ended["phase"]) == (3, "SUCCEEDED")
     assert f"variable {digest('none')}" in site.logs("dtp-aws/told")
 
@@ -101,7 +101,7 @@ def test_a_key_that_is_a_file_is_one_that_a_script_can_copy(site: Site, desk: De
     desk.receive("known_hosts", "data.example.org ssh-ed25519 …\n")
     desk.do("--from-file=id_ed25519=/dev/stdin", "dtp-ssh-lab", "dtp-local")
     site.merge(told=FILES)
-    ended = site.dispatch(wait=120).rows["dtp-local/told"]
+    ended = site.dispatch(wait=True).rows["dtp-local/told"]
     log = site.logs("dtp-local/told")
     assert ended["phase"] == "SUCCEEDED", log
     for line in ("mode 600", f"key {digest(key)}", "known hosts", "cannot be written"):

@@ -26,7 +26,7 @@ def test_the_same_bytes_under_seven_protocols_are_seven_jobs(site: Site, watch: 
     assert site.dtp("check").code == 0
     watch.start()
 
-    done = site.dispatch(wait=120)
+    done = site.dispatch(wait=True)
 
     assert done.code == 0
     for ref in refs:

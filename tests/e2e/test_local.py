@@ -53,10 +53,10 @@ def _copies(site: Site, *, to: str, at: str, watch: Watch) -> None:
 
     name = _begin(site, script)
     genome = there / "genome"
-    wait_for(lambda: genome.exists() and genome.stat().st_size > SIZE // 4, "half of it", 90)
+    wait_for(lambda: genome.exists() and genome.stat().st_size > SIZE // 4, "half of it")
     site.evict(name)
 
-    ended = site.dispatch_until(REF, "SUCCEEDED", seconds=240)
+    ended = site.dispatch_until(REF, "SUCCEEDED")
     watch.told(f"rsync within the claim, drained half-way, to {to}", ended)
     assert stores.digests(there) == files
     assert site.starts(name) == ["1", "2"]
@@ -80,12 +80,12 @@ def test_an_archive_that_is_drained_half_way_begins_anew_and_half_of_it_never_ha
 
     name = _begin(site, script)
     half = place / "run-7.tar.part"
-    wait_for(lambda: half.exists() and half.stat().st_size > SIZE // 4, "half of it", 90)
+    wait_for(lambda: half.exists() and half.stat().st_size > SIZE // 4, "half of it")
     site.evict(name)
     wait_for(lambda: "start 1, " in _log(site), "the end of the first start")
     assert not (place / "run-7.tar").exists()
 
-    ended = site.dispatch_until(REF, "SUCCEEDED", seconds=240)
+    ended = site.dispatch_until(REF, "SUCCEEDED")
     watch.told("tar within the claim, drained half-way", ended)
     assert site.starts(name) == ["1", "2"]
     assert not half.exists()

@@ -89,7 +89,7 @@ def reached(site: Site, name: str, told: dict[str, str]) -> page.Found:
     make_pod(site, name, f"{REACH} http://{ready.read_text().strip()}:8000")
     wait_for(lambda: _pod(site, name)["phase"] in ("Succeeded", "Failed"), "a Pod's try", 180)
     (site.place(ref) / "done").touch()
-    site.dispatch(wait=60)
+    site.dispatch(wait=True)
     codes = {what: code for what, (code, _) in tried(site, ref, commands).items()}
     codes[attacks.REACHED_FROM] = _pod(site, name)["phase"] == "Failed"
     return {what: "network policy" if code else NOTHING for what, code in codes.items()}

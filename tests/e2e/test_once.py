@@ -13,7 +13,7 @@ import pytest
 
 from dtp_action.core import ledger
 from tests.admin import wait_for
-from tests.e2e.site import SOURCE, Row, Site, Watch
+from tests.e2e.site import SOURCE, WAIT, Row, Site, Watch
 from tests.faults import Cut, Proxy, proxied
 
 REF = "dtp-local/job"
@@ -42,7 +42,7 @@ def test_two_dispatchers_at_once_start_fifty_scripts_once_each(site: Site, watch
     for job in jobs:
         assert job["metadata"]["annotations"][ledger.ENTRY_UID] == uids[job["metadata"]["name"]]
 
-    ended = site.dispatch(wait=200)
+    ended = site.dispatch(wait=True)
 
     watch.told("50 scripts, two dispatchers: all done", ended.rows[refs[-1]])
     assert {row["phase"] for row in ended.rows.values()} == {"SUCCEEDED"}
@@ -61,7 +61,7 @@ def test_a_dispatcher_killed_at_each_of_its_writes_in_turn_leaves_no_second_run(
         site.write(ref, ONCE)
         site.commit(ref)
         kills += _dispatch_killed(site, Cut(at=at, after=after, writes_only=True))
-        row = site.dispatch(wait=60).rows[ref]
+        row = site.dispatch(wait=True).rows[ref]
         assert (row["phase"], row["attempt"]) == ("SUCCEEDED", 1), at
         assert (_ran(site, ref), site.starts(row["name"])) == (1, ["1"]), at
     assert kills == WRITES
@@ -93,7 +93,7 @@ def test_a_cancel_killed_at_each_of_its_writes_in_turn_is_carried_out_by_the_nex
 
 def _dispatch_killed(site: Site, cut: Cut) -> int:
     """Dispatch until it is killed; return 1 if it was."""
-    return _killed(site, cut, "dispatch", "--source", SOURCE, "--wait", "60")
+    return _killed(site, cut, "dispatch", "--source", SOURCE, "--wait", str(WAIT))
 
 
 def _killed(site: Site, cut: Cut, *arguments: str) -> int:
@@ -177,7 +177,7 @@ def test_of_two_pods_at_the_same_moment_one_runs_the_script(site: Site, watch: W
         names = [row["name"] for row in site.dispatch().rows.values()]
         strays = [_second_pod(site, name, waits=True) for name in names]
 
-    ended = site.dispatch(wait=120).rows
+    ended = site.dispatch(wait=True).rows
 
     codes = [_exit_code(site, stray) for stray in strays]
     for ref, code in zip(refs, codes, strict=True):
@@ -224,8 +224,7 @@ def _second_pod(site: Site, name: str, *, waits: bool = False) -> str:
 
 def _exit_code(site: Site, pod: str) -> int:
     """Wait for a Pod's end."""
-
-    ended = wait_for(lambda: _states(site, pod).get("terminated"), f"{pod} to end", 120)
+    ended = wait_for(lambda: _states(site, pod).get("terminated"), f"{pod} to end")
     return int(ended["exitCode"])
 
 

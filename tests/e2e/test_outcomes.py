@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
 from dtp_action.core import ledger
+from tests.admin import wait_for
 from tests.e2e.conftest import Sites
-from tests.e2e.site import PATIENCE, SOURCE, Record, Row, Site
+from tests.e2e.site import PATIENCE, SOURCE, WAIT, Record, Row, Site
 
+WATCHED = "dtp-local/is-watched"  # goes on until it was told to be running
+LIMITED = ("dtp-local/too-long", "dtp-local/deaf-and-too-long")  # their time runs from the start on
 BIG_LINES, BIG_LINE = 2_000_000, 100  # 200 MB of log
 
 EAT = "python3 -c 'x = b\"x\" * 300_000_000'"  # more than the 64Mi that all have
@@ -34,11 +36,13 @@ SCRIPTS = {
         {EAT} || exit 3""",
     "dtp-local/child-eats-memory-and-all-goes-on": f"""
         {EAT}; echo went on""",
+    "dtp-local/is-watched": """
+        until [ -e seen ]; do sleep 0.2; done""",
     "dtp-local/too-long": """
-        #DTP time=20s
+        #DTP time=60s
         trap 'echo got TERM; exit 0' TERM; echo started; while :; do sleep 1; done""",
     "dtp-local/deaf-and-too-long": """
-        #DTP time=20s
+        #DTP time=60s
         trap '' TERM; echo started; while :; do sleep 1; done""",
     "dtp-local/fills-scratch": """
         #DTP disk=8Mi
@@ -107,6 +111,7 @@ ENDS = {
     "dtp-local/eats-memory": ("FAILED", "out of memory (exit 137): raise memory="),
     "dtp-local/child-eats-memory": ("FAILED", "out of memory (exit 3): raise memory="),
     "dtp-local/child-eats-memory-and-all-goes-on": ("SUCCEEDED", "done"),
+    "dtp-local/is-watched": ("SUCCEEDED", "done"),
     "dtp-local/too-long": (
         "FAILED",
         "ran longer than time=: raise it, or transfer less at a time",
@@ -153,22 +158,38 @@ def _script(body: str) -> str:
 def run(sites: Sites) -> Iterator[Run]:
     """Dispatch all scripts at once, and watch with `dtp status` until the last has ended."""
     with sites() as site:
-        for ref, body in SCRIPTS.items():
-            site.write(ref, _script(body))
-        site.commit("a script for each end")
+        # Not in the crowd, which would take of their time before they begin.
+        _merge(site, LIMITED)
+        site.dispatch()
+        wait_for(lambda: all(_has_begun(site, ref) for ref in LIMITED), "both to have begun")
+        _merge(site, SCRIPTS)
         told: dict[str, float] = {}
         running: set[str] = set()
-        arguments = ("--source", SOURCE, "--wait", "200", "--format", "json")
+        arguments = ("--source", SOURCE, "--wait", str(WAIT), "--format", "json")
         with site.running("dispatch", *arguments) as dispatch:
-            while dispatch.poll() is None:
+            for _ in site.news(PATIENCE):
+                if dispatch.poll() is not None:
+                    break
                 _note(site, told, running)
-                time.sleep(1)
+                if WATCHED in running:
+                    (site.place(WATCHED) / "seen").touch()
             _, errors = dispatch.communicate(timeout=PATIENCE)
             assert dispatch.returncode in (0, 1), errors.decode()
         _note(site, told, running)
         yield Run(
             site=site, code=dispatch.returncode, rows=site.status(), told=told, running=running
         )
+
+
+def _merge(site: Site, refs: Iterable[str]) -> None:
+    for ref in refs:
+        site.write(ref, _script(SCRIPTS[ref]))
+    site.commit("a script for each end")
+
+
+def _has_begun(site: Site, ref: str) -> bool:
+    log = site.place(ref) / f"{ref.split('/')[1]}.log"
+    return log.exists() and "started" in log.read_text()
 
 
 def _note(site: Site, told: dict[str, float], running: set[str]) -> None:
@@ -295,5 +316,5 @@ def test_processes_left_behind_end_with_the_script(run: Run) -> None:
     assert row["duration_seconds"] < 60
 
 
-def test_what_ran_for_a_while_was_told_to_be_running(run: Run) -> None:
-    assert "dtp-local/fills-scratch" in run.running
+def test_what_runs_is_told_to_be_running(run: Run) -> None:
+    assert WATCHED in run.running

@@ -52,7 +52,7 @@ def _look_around(site: Site) -> str:
     (site.claim / "private").write_text("of the site\n")
     (site.claim / "private").chmod(0o666)
     site.merge(look=LOOKS)
-    site.dispatch(wait=90)
+    site.dispatch(wait=True)
     return site.logs("dtp-local/look")
 
 

@@ -16,10 +16,10 @@ WAIT = [DTP, "dispatch", "--wait", "60"]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a repository with one job of a few seconds."""
+    """Return a repository with one job, which goes on until there is a file `finish`."""
     script = tmp_path / "dtp-jobs" / "dtp-local" / "slow.sh"
     script.parent.mkdir(parents=True)
-    script.write_text("#!/bin/sh\nsleep 3\n")
+    script.write_text(f"#!/bin/sh\nuntil [ -e '{tmp_path}/finish' ]; do sleep 0.1; done\n")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "dtp-jobs"], [*who, "commit", "-qm", "one"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
@@ -31,17 +31,23 @@ def environment(repository: Path) -> dict[str, str]:
 
 
 def test_elsewhere_each_change_is_one_line(repository: Path) -> None:
-    ended = subprocess.run(
+    told = []
+    with subprocess.Popen(
         WAIT,
         cwd=repository,
         env=environment(repository),
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    told = [line for line in ended.stderr.splitlines() if line.startswith("dtp-local/slow #1 ")]
-    assert told[-2:] == ["dtp-local/slow #1 running", "dtp-local/slow #1 done"]
-    assert "\x1b" not in ended.stderr
+    ) as process:
+        for line in process.stderr or ():
+            told.append(line)
+            if "running" in line:
+                (repository / "finish").touch()
+    assert process.returncode == 0
+    ours = [line for line in told if line.startswith("dtp-local/slow #1 ")]
+    assert ours[-2:] == ["dtp-local/slow #1 running\n", "dtp-local/slow #1 done\n"]
+    assert "\x1b" not in "".join(told)
 
 
 def test_on_a_terminal_a_table_is_drawn_anew(repository: Path) -> None:
@@ -54,6 +60,8 @@ def test_on_a_terminal_a_table_is_drawn_anew(repository: Path) -> None:
         try:
             while piece := os.read(ours, 4096):
                 shown += piece
+                if b"running" in shown:
+                    (repository / "finish").touch()
         except OSError:  # how Linux says that nobody holds the other end any more
             pass
         os.close(ours)

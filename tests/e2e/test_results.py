@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from functools import partial
 
 from tests.admin import wait_for
 from tests.e2e.site import Site
@@ -29,12 +30,11 @@ sleep 600
 
 def test_what_arrives_is_told_while_it_runs_and_when_it_has_ended(site: Site) -> None:
     site.merge(download=DOWNLOAD, endless=ENDLESS)
-    site.dispatch()
+    names = {ref: row["name"] for ref, row in site.dispatch().rows.items()}
     said = {"dtp-local/download": "1/2", "dtp-local/endless": "connected"}
-    wait_for(
-        lambda: {ref: row["progress"] for ref, row in site.status().items()} == said,
-        "both to say how far they are",
-    )
+    for ref, progress in said.items():
+        wait_for(partial(_has_told, site, names[ref], progress), f"{ref} to tell it")
+    assert {ref: row["progress"] for ref, row in site.status().items()} == said
     running = site.dtp("status").out
     assert "1/2" in running
     assert "connected" in running
@@ -59,6 +59,10 @@ def test_what_arrives_is_told_while_it_runs_and_when_it_has_ended(site: Site) ->
         assert "2 files, 4.0 kB arrived" in plain
         assert "receipt" in plain
         assert "verified" not in plain
+
+
+def _has_told(site: Site, name: str, progress: str) -> bool:
+    return f'"progress":"{progress}"' in site.printed(name)
 
 
 def _holds(site: Site, digest: str) -> None:

@@ -160,7 +160,7 @@ def test_a_big_object_comes_and_goes_and_stays_the_same(
     site.commit("fetch the genome, and send another")
     watch.start()
 
-    rows = site.dispatch(wait=200).rows
+    rows = site.dispatch(wait=True).rows
 
     watch.told(f"{tool.protocol}: 128 MiB from S3, and 128 MiB there", rows[fetch])
     assert rows[fetch]["phase"] == "SUCCEEDED", site.logs(fetch)
@@ -181,7 +181,7 @@ def test_rclone_takes_its_remotes_from_a_file_of_the_secret(site: Site, store: S
     send = _write(site, "rclone", "send", RCLONE.send)
     site.commit()
 
-    ended = site.dispatch(wait=200).rows[send]
+    ended = site.dispatch(wait=True).rows[send]
 
     assert ended["phase"] == "SUCCEEDED", site.logs(send)
     assert store.digests("sequence-index") == {"genome": digest}
@@ -211,7 +211,7 @@ def test_what_came_whole_before_the_line_broke_is_not_sent_again(
         near.mend()
         far.mend()
 
-        rows = site.dispatch(wait=200).rows
+        rows = site.dispatch(wait=True).rows
 
     watch.told(f"{tool.protocol}: fetches the rest, once the line is mended", rows[fetch])
     assert rows[fetch]["phase"] == "SUCCEEDED", site.logs(fetch)
@@ -258,7 +258,7 @@ def _await_first_end(site: Site, name: str, line: Outage) -> None:
     """Wait until the line broke, and the first start of an attempt ended by it."""
     assert line.down.wait(120), f"{name} moved too little for the line to break"
     first = site.claim / ".dtp/state" / name / "starts/1/end"
-    wait_for(first.exists, f"the first start of {name} to end", 120)
+    wait_for(first.exists, f"the first start of {name} to end")
 
 
 def _ends(site: Site, ref: str) -> list[str]:
@@ -293,7 +293,7 @@ def test_a_single_object_that_broke_off_begins_anew(site: Site, store: Store) ->
         before = store.served("GetObject", "sequence.")
         line.mend()
 
-        ended = site.dispatch(wait=200).rows[ref]
+        ended = site.dispatch(wait=True).rows[ref]
 
     assert ended["phase"] == "SUCCEEDED", site.logs(ref)
     assert stores.digests(site.place(ref))["sequence.index"] == digest
@@ -356,7 +356,7 @@ def _refused(site: Site, store: Store) -> dict[str, Row]:
         _give(site, tool.protocol, tool.secret(store))
     site.write_catalog(**{tool.protocol: tool.row(site) for tool in ALL})
     site.commit()
-    return site.dispatch(wait=200).rows
+    return site.dispatch(wait=True).rows
 
 
 def _told(row: Row) -> tuple[str, str]:

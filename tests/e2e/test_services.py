@@ -13,19 +13,27 @@ SERVES = """\
 #DTP kind=service
 trap 'echo stopping; exit 0' TERM
 echo "$DTP_EXPOSED" >>offers
-while :; do sleep 0.2; done
+until [ -e fail ]; do sleep 0.2; done
+exit 3
 """
 
 
-def serve(site: Site, script: str = SERVES) -> None:
+def serve(site: Site) -> None:
     """Put the service on the branch of a site whose protocol `local` has services."""
     image = site.namespace.images["base"]
     site.write_catalog(local={"image": image, "serviceImage": image, "memory": "64Mi"})
-    site.write(REF, script)
+    site.write(REF, SERVES)
     site.commit("a service")
+    before = offers(site)
     site.dispatch()
     site.until(REF, "RUNNING")
-    wait_for((site.place(REF) / "offers").exists, "the service to have begun")
+    wait_for(lambda: offers(site) != before, "the service to have begun")
+
+
+def offers(site: Site) -> list[str]:
+    """Return what the service was told that it may offer, a line for each time it began."""
+    path = site.place(REF) / "offers"
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def withdraw(site: Site) -> dict[str, Any]:
@@ -52,8 +60,7 @@ def test_a_service_ends_well_when_its_script_is_removed_and_serves_again_when_it
     serve(site)
     assert site.job(REF)["attempt"] == 2
     own = "rw/workspace/dtp-jobs/dtp-local/serves"
-    offers = (site.place(REF) / "offers").read_text().splitlines()
-    assert offers == [f"{own},r/workspace/data,rw/workspace/out"] * 2
+    assert offers(site) == [f"{own},r/workspace/data,rw/workspace/out"] * 2
 
 
 def test_a_service_that_is_cancelled_or_whose_time_is_over_is_done(site: Site) -> None:
@@ -62,13 +69,14 @@ def test_a_service_that_is_cancelled_or_whose_time_is_over_is_done(site: Site) -
     assert site.dispatch_until(REF, "SUCCEEDED")["reason"] == "ended as asked: cancelled by ada"
     assert site.has_come_to_rest(), "it is not started again by itself"
 
-    site.write(REF, SERVES.replace("kind=service", "kind=service attempt=2 time=5s"))
-    site.commit("for five seconds more")
+    site.write(REF, SERVES.replace("kind=service", "kind=service attempt=2 time=30s"))
+    site.commit("for half a minute more")
     site.dispatch()
     ended = site.dispatch_until(REF, "SUCCEEDED")
     assert (ended["attempt"], ended["reason"]) == (2, "ended as asked: its time= was over")
 
 
 def test_a_service_that_fails_says_so(site: Site) -> None:
-    serve(site, SERVES.replace("while :; do sleep 0.2; done", "exit 3"))
+    serve(site)
+    (site.place(REF) / "fail").touch()
     assert site.dispatch_until(REF, "FAILED")["reason"] == "your script failed (exit 3)"

@@ -94,16 +94,16 @@ def ran(sites: Sites, cluster_facts: dict[str, str]) -> Iterator[Ran]:
         (site.claim / "reads.fastq").write_text(fastq)
         site.write("dtp-sra-tools/load", LOAD)
         site.commit("a run")
-        assert site.dispatch(wait=120).rows["dtp-sra-tools/load"]["phase"] == "SUCCEEDED"
+        assert site.dispatch(wait=True).rows["dtp-sra-tools/load"]["phase"] == "SUCCEEDED"
         run = (site.place("dtp-sra-tools/load") / f"{RUN}.sra").read_bytes()
         with _serving(host, run) as server:
             for ref, script in SCRIPTS.items():
                 site.write(ref, script.format(url=server.url))
             site.commit("what to do with it")
             name = site.dispatch().rows["dtp-sra-tools/fetch"]["name"]
-            wait_for(server.halted.is_set, "the middle of the run", 120)
+            wait_for(server.halted.is_set, "the middle of the run")
             site.evict(name)
-            rows = site.dispatch(wait=200).rows
+            rows = site.dispatch(wait=True).rows
             yield Ran(site=site, rows=rows, reads=reads, asked=server.asked)
 
 

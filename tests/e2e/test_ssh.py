@@ -113,7 +113,7 @@ def test_a_login_that_is_refused_is_told_in_plain_words_and_not_tried_again(
         site.write(f"dtp-{name}/run-7", _made(tool, login.address, ("/data/", f"{HOME}/")))
     site.commit()
 
-    rows = site.dispatch(wait=230).rows
+    rows = site.dispatch(wait=True).rows
 
     for name, (_, words) in REFUSED.items():
         ended, log = rows[f"dtp-{name}/run-7"], site.logs(f"dtp-{name}/run-7")
@@ -146,7 +146,7 @@ def _run(site: Site, script: str, secret: dict[str, str]) -> Row:
     site.write_catalog(ssh=servers.row(site))
     site.write(REF, script)
     site.commit()
-    ended = site.dispatch(wait=230).rows[REF]
+    ended = site.dispatch(wait=True).rows[REF]
     assert secret["id_ed25519"].split("\n")[1] not in site.logs(REF)
     return ended
 

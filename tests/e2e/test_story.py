@@ -17,7 +17,7 @@ def test_merged_scripts_run_once_each_and_their_ends_are_told(site: Site) -> Non
     site.write("dtp-bare/hello", HELLO)
     site.commit("three jobs")
 
-    first = site.dispatch(wait=120)
+    first = site.dispatch(wait=True)
 
     assert first.code == 1, "an attempt that was open in this run ended badly"
     told = {ref: (row["phase"], row["reason"]) for ref, row in first.rows.items()}
@@ -31,7 +31,7 @@ def test_merged_scripts_run_once_each_and_their_ends_are_told(site: Site) -> Non
     assert (site.place("dtp-bare/hello") / "made").is_file()
     assert "before the fall" in (site.place("dtp-local/fail") / "fail.log").read_text()
 
-    second = site.dispatch(wait=120)
+    second = site.dispatch(wait=True)
 
     assert (second.code, second.actions) == (0, [])
     assert second.rows == first.rows

@@ -53,7 +53,7 @@ def test_a_script_that_could_not_start_runs_again_when_it_is_mended(sites: Sites
         site.dispatch_until("dtp-local/huge", "ERRORED")
         site.namespace.settle_settings()
         site.merge(huge=HELLO)
-        ended = site.dispatch(wait=90).rows["dtp-local/huge"]
+        ended = site.dispatch(wait=True).rows["dtp-local/huge"]
         assert (ended["attempt"], ended["phase"]) == (2, "SUCCEEDED")
 
 
@@ -99,7 +99,7 @@ def test_a_full_quota_of_pods_is_waited_for_and_then_it_runs(site: Site, watch: 
     site.admin.patch("ResourceQuota", "full", site.namespace.name, spec={"hard": {"pods": "9"}})
 
     watch.start()
-    watch.told("quota raised", site.dispatch_until("dtp-local/hello", "SUCCEEDED", seconds=180))
+    watch.told("quota raised", site.dispatch_until("dtp-local/hello", "SUCCEEDED"))
 
 
 def test_a_full_quota_of_jobs_is_told_and_the_next_run_starts_it(site: Site, watch: Watch) -> None:

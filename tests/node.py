@@ -28,6 +28,9 @@ def _locked(cluster_facts: dict[str, str], how: int) -> Iterator[None]:
     if not folder:
         yield
         return
+    # Who waits for the node stands in the gate, so that those who come later cannot overtake.
     with (Path(folder) / "node.lock").open("w") as file:
-        fcntl.flock(file, how)
+        with (Path(folder) / "gate.lock").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            fcntl.flock(file, how)
         yield

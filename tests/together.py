@@ -28,9 +28,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def _place(item: pytest.Item) -> tuple[bool, bool, bool]:
+    """Return where it comes: of each kind the long ones first, or workers would wait for them."""
     alone = _uses(item, "lonely_site")
     shared = not alone and item.get_closest_marker("node") is not None
-    return not alone, shared, not _uses(item, "patience")
+    long = _uses(item, "patience") or _file(item.nodeid) in (*WHOLE_FILES, *BY_PARAMETER)
+    return not alone, shared, not long
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def _uses(item: pytest.Item, fixture: str) -> bool:

@@ -266,7 +266,7 @@ def remove_namespace(admin: Admin, name: str) -> None:
     admin.delete("PersistentVolume", name)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """Return the first true value of `condition`; fail with `what` when it takes too long."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -53,6 +53,14 @@ class Stage(Protocol):
         """Make a Job of the entry that no node takes; return its Pod."""
 
 
+def waiting(cluster: Cluster) -> PodView:
+    """Return a Pod that no node takes, once it is said why."""
+    found: PodView = wait_for(
+        lambda: next((pod for pod in cluster.pods() if pod.unscheduled), None), "a Pod to say why"
+    )
+    return found
+
+
 @dataclass
 class FakeStage:
     """The simulated cluster."""
@@ -118,8 +126,7 @@ class LocalStage:
     def strand_job(self, entry: Entry) -> PodView:
         full = local.connect(self.root, slots=0)
         full.start(entry)
-        wait_for(full.pods, "the supervisor to say why")
-        return full.pods()[0]
+        return waiting(full)
 
     def stop_all(self) -> None:
         """Let no process outlive the test."""
@@ -194,11 +201,7 @@ class KubeStage:
 
     def strand_job(self, entry: Entry) -> PodView:
         self._make_job(entry.name, ["true"], entry, nodeSelector={"no": "where"})
-        found: PodView = wait_for(
-            lambda: next((pod for pod in self.connect().pods() if pod.unscheduled), None),
-            "the scheduler to say why",
-        )
-        return found
+        return waiting(self.connect())
 
     def _make_job(
         self, name: str, command: list[str], entry: Entry | None = None, **pod: Any

@@ -14,7 +14,7 @@ import pytest
 from dtp_action.core.model import ContainerView, Entry, JobEnd, Mount, PodView
 from tests import builders
 from tests.admin import wait_for
-from tests.contract.stages import LocalStage
+from tests.contract.stages import LocalStage, waiting
 
 
 @pytest.fixture
@@ -111,16 +111,16 @@ def test_jobs_beyond_the_slots_wait_and_say_why(stage: LocalStage) -> None:
     for number in range(5):
         start(stage, "#!/bin/sh\nsleep 60\n", f"dtp-local/job{number}")
     wait_for(lambda: [pod.running for pod in pods(stage)].count(True) == 4, "four to run")
-    wait_for(lambda: len(pods(stage)) == 5, "the fifth to say why")
-    (waiting,) = [pod for pod in pods(stage) if not pod.running]
-    assert "nodes are available" in waiting.unscheduled
+    assert "nodes are available" in waiting(stage.connect()).unscheduled
+    assert [pod.running for pod in pods(stage)].count(False) == 1
 
 
 def test_job_whose_supervisor_is_killed_runs_on_and_is_told_as_lost(stage: LocalStage) -> None:
-    entry = start(stage, "#!/bin/sh\nsleep 2\necho the end\n")
+    entry = start(stage, "#!/bin/sh\nuntil [ -e go ]; do sleep 0.1; done\necho the end\n")
     wait_for(lambda: any(pod.running for pod in pods(stage)), "the script to run")
     kill_supervisor(stage, entry)
     assert stage.connect().jobs()[0].end is None
+    (stage.root / "workspace/dtp-jobs/dtp-local/job/go").touch()
     assert not ended(stage).succeeded
     (pod,) = pods(stage)
     assert (container(pod).reason, container(pod).exit_code) == ("ContainerStatusUnknown", 137)

@@ -28,9 +28,6 @@ def _locked(cluster_facts: dict[str, str], how: int) -> Iterator[None]:
     if not folder:
         yield
         return
-    # Who waits for the node stands in the gate, so that those who come later cannot overtake.
     with (Path(folder) / "node.lock").open("w") as file:
-        with (Path(folder) / "gate.lock").open("w") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            fcntl.flock(file, how)
+        fcntl.flock(file, how)
         yield

@@ -52,6 +52,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+    config.option.loadscopereorder = False  # in our order, and not the largest group first
+
     class Together(LoadScopeScheduling):  # type: ignore[misc]  # of a base that has no types
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")

@@ -211,7 +211,7 @@ class Site:
         """Wait until Kubernetes shows something else than before; tell whether it does in time."""
         end = time.monotonic() + seconds
         while (same := self._shown() == before) and time.monotonic() < end:
-            time.sleep(0.2)
+            time.sleep(0.5)
         return not same
 
     def _shown(self) -> list[Any]:

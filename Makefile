@@ -6,7 +6,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin
-JOBS ?= 6
+JOBS ?= 8
 # Where it is set, as in many containers, every start compiles the whole program and its tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 CLUSTER := tests/cluster/cluster

@@ -99,10 +99,11 @@ class Endpoint:
 def start(folder: Path, paths: str) -> NoReturn:
     if not (folder / "lta" / "config").exists():
         sys.exit(f"Error: '{folder / 'lta' / 'config'}' does not exist\nPlease run setup")
-    CONTROL.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(CONTROL))
+    own = CONTROL.with_suffix(f".{os.getpid()}")
+    listener.bind(str(own))
     listener.listen(5)
+    own.replace(CONTROL)  # at once: who asks meanwhile leaves a socket of that name
     endpoint = Endpoint((folder / "lta" / "client-id.txt").read_text().strip(), paths)
     threading.Thread(target=endpoint.hold, daemon=True).start()
     endpoint.serve(listener)

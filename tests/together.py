@@ -1,7 +1,7 @@
 """In which order tests run, and which of them go to one worker of pytest-xdist.
 
-The tests that take the node away begin, one after the other. Beside them run the tests that need no
-node, and these also while the cluster is still being built; then the tests that share the node.
+The tests that take the node away begin, one after the other. Beside them run those that need
+nothing of the cluster, and these also while it is built; then those that share the node.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 def _place(item: pytest.Item) -> tuple[bool, bool, bool]:
     """Return where it comes: of each kind the long ones first, or workers would wait for them."""
     alone = _uses(item, "lonely_site")
-    shared = not alone and item.get_closest_marker("node") is not None
+    waits = item.get_closest_marker("node") is not None or _uses(item, "registry_program")
     long = _uses(item, "patience") or _file(item.nodeid) in (*WHOLE_FILES, *BY_PARAMETER)
-    return not alone, shared, not long
+    return not alone, waits and not alone, not long
 
 
 def _file(nodeid: str) -> str:

@@ -197,7 +197,7 @@ go_build() {
   local folder=$1 out=$PWD log=$PWD/build.log total next pid
   shift
   need_go
-  total=$(cd "$folder" && go_ list -deps "$@" | wc -l)
+  total=$(cd "$folder" && go_ list -deps "$@" 2>"$log" | wc -l)
   ( cd "$folder" && nice env "${GO_ENVIRONMENT[@]}" go build -v -o "$out/" "$@" ) >"$log" 2>&1 9>&- &
   pid=$! next=$((SECONDS + 20))
   while sleep 0.5; kill -0 "$pid" 2>/dev/null; do

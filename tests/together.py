@@ -21,7 +21,7 @@ NEXT = 2  # the test that a worker runs, and the one that follows: it has to kno
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark what needs the node, before any is deselected, and put in order what is left."""
     for item in items:
-        if _uses(item, "kubeconfig"):
+        if _uses(item, "kubeconfig") or _stage(item) == "kube":
             item.add_marker("node")
     yield
     items.sort(key=_place)
@@ -33,6 +33,11 @@ def _place(item: pytest.Item) -> tuple[bool, bool, bool]:
     waits = item.get_closest_marker("node") is not None or _uses(item, "registry_program")
     long = _uses(item, "patience") or _file(item.nodeid) in (*WHOLE_FILES, *BY_PARAMETER)
     return not alone, waits and not alone, not long
+
+
+def _stage(item: pytest.Item) -> Any:
+    """Return where a contract test runs, whose fixture asks for the cluster by itself."""
+    return getattr(item, "callspec", None) and item.callspec.params.get("stage")  # type: ignore[attr-defined]
 
 
 def _file(nodeid: str) -> str:

@@ -12,7 +12,7 @@ from tests.admin import Admin, Namespace
 from tests.contract.stages import FakeStage, KubeStage, LocalStage, Stage
 
 
-@pytest.fixture(params=["fake", "local", pytest.param("kube", marks=pytest.mark.node)])
+@pytest.fixture(params=["fake", "local", "kube"])
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """Yield an empty stage."""
     if request.param == "fake":

@@ -203,12 +203,13 @@ def test_what_came_whole_before_the_line_broke_is_not_sent_again(
         fetch, send = _write_both(site, tool, store, near, far)
         names = {ref: row["name"] for ref, row in site.dispatch().rows.items()}
         _await_first_end(site, names[fetch], near)
-        _await_first_end(site, names[send], far)
         came = stores.digests(site.place(fetch) / "run-7").items() & files.items()
+        gets = _gets(store)
+        near.mend()  # at once: the next start finds it so
+        _await_first_end(site, names[send], far)
         went = store.digests("sequence-index").items() & files.items()
-        gets, puts = _gets(store), _puts(store)
+        puts = _puts(store)
         watch.start()
-        near.mend()
         far.mend()
 
         rows = site.dispatch(wait=True).rows
@@ -229,15 +230,12 @@ def test_what_came_whole_before_the_line_broke_is_not_sent_again(
 def _write_both(site: Site, tool: Tool, store: Store, near: Outage, far: Outage) -> tuple[str, str]:
     """Write a script for each way, each with a line of its own; return their refs.
 
-    What is sent has a row of its own: Debian's rclone ends with 1, not 5, after a broken upload.
+    Debian's rclone ends with 1, not 5, after a broken upload, and where no line is up at a start.
     """
-    other = f"{tool.protocol}-send"
+    other = f"{tool.protocol}-send"  # with a line of its own
     transient = {**catalog.builtin().rows[tool.protocol].transient, 1: "often a lost connection"}
-    rows = {
-        tool.protocol: tool.row(site, env=dict(tool.hasty)),
-        other: tool.row(site, env=dict(tool.hasty), transient=transient),
-    }
-    site.write_catalog(**rows)
+    row = tool.row(site, env=dict(tool.hasty), transient=transient)
+    site.write_catalog(**{tool.protocol: row, other: row})
     _give(site, tool.protocol, tool.secret(_through(near, store)))
     _give(site, other, tool.secret(_through(far, store)))
     refs = _write(site, tool.protocol, "fetch", tool.fetch), _write(site, other, "send", tool.send)

@@ -234,8 +234,12 @@ def _write_both(site: Site, tool: Tool, store: Store, near: Outage, far: Outage)
     """
     other = f"{tool.protocol}-send"  # with a line of its own
     transient = {**catalog.builtin().rows[tool.protocol].transient, 1: "often a lost connection"}
-    row = tool.row(site, env=dict(tool.hasty), transient=transient)
-    site.write_catalog(**{tool.protocol: row, other: row})
+    site.write_catalog(
+        **{
+            protocol: tool.row(site, env=dict(tool.hasty), transient=dict(transient))
+            for protocol in (tool.protocol, other)
+        }
+    )
     _give(site, tool.protocol, tool.secret(_through(near, store)))
     _give(site, other, tool.secret(_through(far, store)))
     refs = _write(site, tool.protocol, "fetch", tool.fetch), _write(site, other, "send", tool.send)

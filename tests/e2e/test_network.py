@@ -24,7 +24,7 @@ from tests.e2e.site import Site
 
 COLUMNS = ("policies ignored", "policies enforced")
 LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-REACH = "curl --silent --insecure --max-time 3 --output /dev/null"
+REACH = "curl --silent --insecure --max-time 60 --output /dev/null"
 # The firewall learns of a Pod a moment after it has its address.
 SETTLE = f"until [ $((TRIES--)) -le 0 ] || ! {REACH} $API; do sleep 0.5; done\n"
 STAY = "hostname -i >ready\nuntil [ -e done ]; do sleep 1; done\n"

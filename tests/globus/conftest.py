@@ -34,37 +34,38 @@ def globus(running: Running) -> Service:
 
 
 @pytest.fixture(scope="session")
-def globus_cli() -> Path:
+def globus_cli(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the program `globus`, of the release that the image has.
 
     It cannot stand beside our own packages: it needs another release of the SDK.
     """
     content = PINS.read_bytes() + sys.version.encode()
-    place = CACHE / f"globus-cli-{hashlib.sha256(content).hexdigest()[:16]}"
-    if not place.exists():
+    packages = CACHE / f"globus-packages-{hashlib.sha256(content).hexdigest()[:16]}"
+    if not packages.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             making = Path(folder) / "made"
             _install(making)
             with contextlib.suppress(OSError):  # another worker was faster
-                making.rename(place)
-    return place / "bin"
+                making.rename(packages)
+    return _program(tmp_path_factory.mktemp("globus"), packages)
 
 
-def _install(place: Path) -> None:
-    """Make a folder that may be moved: packages, and a program that finds them beside it."""
+def _install(packages: Path) -> None:
     uv = shutil.which("uv") or str(UV)
-    packages = place / "packages"
     command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target"]
     subprocess.run([*command, packages, "--requirement", PINS], check=True)
-    (place / "bin").mkdir()
-    program = place / "bin" / "globus"
+
+
+def _program(folder: Path, packages: Path) -> Path:
+    """Write the program; not in the cache, which outlives the interpreter that is named here."""
+    program = folder / "globus"
     program.write_text(
-        "#!/bin/sh\n"
-        'export PYTHONPATH="${0%/*}/../packages"\n'
+        f"#!/bin/sh\nexport PYTHONPATH='{packages}'\n"
         f'exec {sys.executable} -c "from globus_cli import main; main()" "$@"\n'
     )
     program.chmod(0o755)
+    return folder
 
 
 @pytest.fixture(scope="session")

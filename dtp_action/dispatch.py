@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
@@ -16,6 +17,7 @@ from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
     Action,
     Adopt,
+    Buried,
     Confirm,
     Desired,
     Draft,
@@ -48,6 +50,7 @@ from dtp_action.errors import DtpError, StaleError, UnavailableError, UsageError
 PARALLEL = 16  # chains of writes at once; one chain per job
 TAIL_LINES = 200
 MOST_READS = 20  # events and tails that one run may ask for beside its lists
+TRIES = 5  # at the card, while others change it
 LIST_LAG = timedelta(minutes=1)  # another run may have made the card since ours was listed
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks while waiting
 
@@ -86,8 +89,14 @@ class Cluster(Protocol):
     def identify(self, identity: Identity) -> Identity:
         """Make the identity card unless there is one; return the one that is there."""
 
+    def card(self) -> Identity | None:
+        """Return the identity card as it is now."""
+
     def rename(self, source: str) -> None:
         """Write another source on the identity card."""
+
+    def rule(self, card: Identity, commit: str) -> Identity:
+        """Write on the card which commit of the branch rules. Raises StaleError."""
 
     def record(self, draft: Draft) -> Entry:
         """Make the entry of a new attempt; return the one of that name that is there."""
@@ -98,7 +107,15 @@ class Cluster(Protocol):
     def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
         """Make the entry's Job from what the entry records. Never a second one.
 
-        `known`: all of the entry, where this run has just recorded it; else it is read."""
+        `known`: all of the entry, where this run has just recorded it; else it is read. Raises
+        StaleError where it was ended.
+        """
+
+    def bury(self, entry: Entry) -> Buried | Started | Refused | Taken:
+        """Take the name of the entry's Job with one that never runs, unless its Job is there.
+
+        Raises StaleError where the entry was settled.
+        """
 
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
         """Write into the entry that its Job was seen. Raises StaleError."""
@@ -137,7 +154,8 @@ class Cluster(Protocol):
 def look(cluster: Cluster) -> Observed:
     """Return one look at the cluster. Entries first: what is made between the lists is seen twice.
 
-    Pods are asked for only while an attempt is open, events only where one waits unexplained.
+    Pods are asked for only while an attempt is open (`with_pods` asks for them before another one
+    begins), events only where one waits unexplained.
     """
     ledger = cluster.ledger()
     jobs = {job.name: job for job in cluster.jobs()}
@@ -146,18 +164,40 @@ def look(cluster: Cluster) -> Observed:
     entries = ledger.entries + tuple(recorded.entry for recorded in late if recorded)
     _distrust(cluster, entries, jobs)
     observed = Observed(now=cluster.now(), identity=ledger.identity, entries=entries, jobs=jobs)
-    if not any(entry.outcome is None and entry.name in jobs for entry in entries):
+    if all(entry.outcome for entry in entries):
         return observed
-    observed = replace(observed, pods=_by_job(cluster.pods()))
+    observed = with_pods(cluster, observed)
     suspects = phases.suspects(observed, MOST_READS)
     return replace(observed, events={name: cluster.events(uid) for name, uid in suspects.items()})
+
+
+def with_pods(cluster: Cluster, observed: Observed) -> Observed:
+    """Return the look with the Pods of our Jobs, and of Jobs that are gone."""
+    if observed.all_pods:
+        return observed
+    return replace(observed, pods=_by_job(cluster.pods()), all_pods=True)
+
+
+def plan(
+    cluster: Cluster, desired: Desired, observed: Observed, policy: planner.Policy
+) -> tuple[planner.Plan, Observed]:
+    """Return what to do, and the look that says so.
+
+    No attempt follows another whose Pods may run: these are looked at before.
+    """
+    planned = planner.plan(desired, observed, policy)
+    known = {entry.ref for entry in observed.entries}
+    if any(isinstance(a, Open) and a.draft.ref in known for a in planned.actions):
+        observed = with_pods(cluster, observed)
+        planned = planner.plan(desired, observed, policy)
+    return planned, observed
 
 
 def _distrust(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> None:
     """Read by name what a list of Jobs misses: nothing is told as lost on an untrue list."""
     missed = [e.name for e in entries if not e.outcome and e.job_uid and e.name not in jobs]
     for name in missed[:MOST_READS]:
-        if cluster.job(name):
+        if (job := cluster.job(name)) and not job.tombstone:
             raise UnavailableError(
                 f"the list of Jobs misses {name}, which is there",
                 hint="nothing was decided on an untrue list: run again",
@@ -201,22 +241,27 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
         case Hold():
             return [action]
         case Open():
-            return _open(cluster, action)
+            return _open(cluster, action, observed)
         case Adopt():
             return _adopt(cluster, action)
         case Start(entry=entry):
-            return [action, *_start(cluster, entry)]
+            return [action, *_start(cluster, entry, observed)]
         case Confirm(entry=entry, job_uid=uid):
             cluster.confirm(entry, uid)
         case End(entry=entry, intent=intent):
+            if intent and intent.why in planner.FOR_THE_BRANCH:
+                _still_ruling(cluster, observed)
             if intent and intent != entry.intent:
-                cluster.intend(entry, intent, tail(cluster, entry, observed))
+                entry = cluster.intend(entry, intent, tail(cluster, entry, observed))
+            if intent and entry.name not in observed.jobs:
+                outcome = phases.ended_by(intent)
+                return [action, *_end(cluster, entry, outcome, "", observed)]
             cluster.stop(entry)
         case Settle(entry=entry, outcome=outcome):
             kept = tail(cluster, entry, observed)
             # Of what was told to end, the log was kept then.
             told = outcome if kept or entry.intent else _without_log(outcome)
-            _settle(cluster, entry, told, kept)
+            return _end(cluster, entry, told, kept, observed)
         case Retire(entry=entry, ttl=ttl):
             cluster.retire(entry, ttl)
         case _:
@@ -224,12 +269,49 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
     return [action]
 
 
-def _open(cluster: Cluster, action: Open) -> list[Action]:
+def _still_ruling(cluster: Cluster, observed: Observed) -> None:
+    """Raise StaleError where another commit rules by now than the one that this was planned for."""
+    card, planned = cluster.card(), observed.identity
+    if card and planned and card.commit != planned.commit:
+        raise StaleError(f"commit {card.commit[:12]} rules by now")
+
+
+def _end(
+    cluster: Cluster, entry: Entry, outcome: Outcome, kept: str, observed: Observed
+) -> list[Action]:
+    """Settle an attempt, unless its Job may still come."""
+    if held := _take_name(cluster, entry, observed):
+        return [held]
+    _settle(cluster, entry, outcome, kept)
+    return [Settle(entry=entry, outcome=outcome, reason=outcome.reason)]
+
+
+def _take_name(cluster: Cluster, entry: Entry, observed: Observed) -> Hold | None:
+    """Take the name of an attempt that has no Job before it is settled; return why it cannot be.
+
+    A request to make its Job may still be on its way, for minutes: after this it comes to nothing.
+    """
+    if entry.adopted or entry.name in observed.jobs:
+        return None
+    match cluster.bury(entry):
+        case Buried() | Refused(for_good=True):  # what is refused for good is refused to all
+            return None
+        case Started():
+            reason = "its Job came after all: the next look decides"
+        case Refused(reason=why) | Taken(reason=why):
+            reason = f"it cannot be settled while its Job may still come: {why}"
+    return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
+
+
+def _open(cluster: Cluster, action: Open, observed: Observed) -> list[Action]:
     """Record the attempt and start it, unless another run has put something else there."""
     entry = cluster.record(action.draft)
+    if entry.ref != action.draft.ref:
+        reason = planner.meeting(entry)
+        return [Hold(ref=action.draft.ref, attempt=action.draft.attempt, reason=reason)]
     if entry.outcome or entry.adopted or entry.blob != action.draft.blob:
         return [_overtaken(entry)]
-    return [action, *_start(cluster, entry, action.draft)]
+    return [action, *_start(cluster, entry, observed, action.draft)]
 
 
 def _adopt(cluster: Cluster, action: Adopt) -> list[Action]:
@@ -247,20 +329,25 @@ def _overtaken(entry: Entry) -> Hold:
     return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
 
 
-def _start(cluster: Cluster, entry: Entry, draft: Draft | None = None) -> list[Action]:
+def _start(
+    cluster: Cluster, entry: Entry, observed: Observed, draft: Draft | None = None
+) -> list[Action]:
     """Create the Job; a refusal for good is an outcome, one for now is told."""
+    _still_ruling(cluster, observed)
     known = None
     if draft and draft.run and draft.run == entry.run:
         known = Recorded(entry=entry, script=draft.script, spec=draft.spec)
     answer = cluster.start(entry, known)
     match answer:
-        case Started():
+        case Started(job_uid=uid):
+            if entry.job_uid != uid:
+                with suppress(StaleError):  # another run was faster
+                    cluster.confirm(entry, uid)
             return []
         case Refused(reason=reason, for_good=True):
             intent = Intent(why=Why.REFUSED, by="the cluster", at=cluster.now(), reason=reason)
-            outcome = phases.ended_by(intent)
-            _settle(cluster, cluster.intend(entry, intent, ""), outcome, "")
-            return [Settle(entry=entry, outcome=outcome, reason=outcome.reason)]
+            entry = cluster.intend(entry, intent, "")
+            return _end(cluster, entry, phases.ended_by(intent), "", observed)
         case Refused(reason=reason) | Taken(reason=reason):
             if entry.waiting != reason:
                 cluster.hold_back(entry, reason)
@@ -347,7 +434,9 @@ class Patience:
     watch: Callable[[Observed], None] = field(default=lambda _observed: None)
 
 
-def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool = False) -> None:
+def identify(
+    cluster: Cluster, observed: Observed, source: str, commit: str, *, rename: bool = False
+) -> Identity:
     """Make sure that the ledger is this source's, making or renaming its card where asked.
 
     Raises UsageError where it belongs to another source or another namespace.
@@ -357,10 +446,11 @@ def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool 
         namespace_uid=cluster.namespace_uid(),
         scheme=naming.SCHEME,
         created=cluster.now(),
+        commit=commit,
     )
     found = observed.identity
     if found is None and observed.entries:  # gone, or made since by the run that made the entries
-        found = cluster.ledger().identity
+        found = cluster.card()
         if found is None:
             raise UsageError(
                 "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone",
@@ -375,8 +465,39 @@ def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool 
             )
     elif rename and found.source != source:
         cluster.rename(source)
-        found = replace(found, source=source)
+        found = cluster.card() or found
     planner.same_ledger(found, identity)
+    return found
+
+
+def ruling(cluster: Cluster, card: Identity, commit: str, line: planner.Line) -> Identity:
+    """Return the card as it is after this commit took the branch over, where it may."""
+    for _ in range(TRIES):
+        if card.commit == commit or not planner.may_rule(card, commit, line):
+            return card
+        try:
+            return cluster.rule(card, commit)
+        except StaleError:
+            card = cluster.card() or card
+    raise UnavailableError("the ledger's card changed at each try", hint="run again")
+
+
+def enter(
+    cluster: Cluster,
+    observed: Observed,
+    commit: str,
+    *,
+    line: planner.Line,
+    source: str,
+    rename: bool = False,
+) -> Observed:
+    """Return a run's first look with the card as it is now: this commit's, if it may rule.
+
+    What the look shows is older than the card: whoever ruled until then may have gone on. Each
+    write notices, since it names what it changes as it was seen, or a name that is taken.
+    """
+    card = identify(cluster, observed, source, commit, rename=rename)
+    return replace(observed, identity=ruling(cluster, card, commit, line))
 
 
 def run(
@@ -384,14 +505,16 @@ def run(
     desired: Desired,
     policy: planner.Policy,
     *,
+    line: planner.Line,
     patience: Patience,
     source: Callable[[Observed], str],
     rename: bool = False,
 ) -> Report:
     """Do what is to do, then wait for what is open as long as patience lasts."""
     observed = look(cluster)
-    identify(cluster, observed, source(observed), rename=rename)
-    planned = planner.plan(desired, observed, policy)
+    whose = source(observed)
+    observed = enter(cluster, observed, desired.commit, line=line, source=whose, rename=rename)
+    planned, observed = plan(cluster, desired, observed, policy)
     done = apply_all(cluster, planned.actions, observed)
     mine = {entry.name for entry in observed.entries if entry.outcome is None}
     mine &= mine if patience.of is None else patience.of
@@ -419,7 +542,8 @@ def _wait(
 ) -> tuple[Observed, list[Action]]:
     """Look and settle until none of `mine` is open or time is up; at least one look.
 
-    What is opened on the way is added to `mine`.
+    What is opened on the way is added to `mine`. As soon as a look shows that a newer commit rules,
+    this run only follows.
     """
     end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
     later: list[Action] = []
@@ -430,8 +554,8 @@ def _wait(
         )
         if patience.monotonic() >= end or not _any_open(observed, mine):
             return observed, later
-        planned = planner.plan(desired, observed, policy).actions
-        work = [action for action in planned if not isinstance(action, Hold | Start)]
+        planned, observed = plan(cluster, desired, observed, policy)
+        work = [action for action in planned.actions if not isinstance(action, Hold | Start)]
         done = apply_all(cluster, work, observed)
         mine |= _opened(done)
         later += done
@@ -442,7 +566,7 @@ def _wait(
 
 
 def _opened(done: Iterable[Action]) -> set[str]:
-    return {naming.attempt_name(*subject(action)) for action in done if isinstance(action, Open)}
+    return {action.draft.name for action in done if isinstance(action, Open)}
 
 
 def _any_open(observed: Observed, names: set[str]) -> bool:

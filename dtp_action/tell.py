@@ -193,13 +193,17 @@ class Work:
     settings: ClusterSettings
     desired: Desired
     policy: planner.Policy
+    line: planner.Line
     origins: Origins
     audience: Audience | None = None  # None: nobody is told
 
 
 def everybody(work: Work, observed: Observed) -> Told:
-    """Tell all that is to be told of one look: how jobs stand, and what does not run."""
-    if work.audience is None:
+    """Tell all that is to be told of one look: how jobs stand, and what does not run.
+
+    Where a newer commit rules, its runs tell: what this one knows of the branch is not true now.
+    """
+    if work.audience is None or not planner.rules(observed, work.desired.commit):
         return Told()
     try:
         seen = dispatch.with_progress(work.cluster, observed)
@@ -429,6 +433,7 @@ class _Answering:
             case Verb.LOGS, Ref() as ref:
                 return self._log(work.cluster, seen, ref, command.lines)
             case Verb.RETRY, Ref() as ref:
+                seen = dispatch.with_pods(work.cluster, seen)
                 opening = planner.retry(ref, work.desired, seen, work.policy, request)
                 return self._apply(work, seen, ref, opening)
             case Verb.CANCEL, Ref() as ref:

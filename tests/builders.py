@@ -154,6 +154,7 @@ def a_draft(
     **changes: Any,
 ) -> Draft:
     defaults: dict[str, Any] = {
+        "name": naming.attempt_name(a_ref(ref), attempt),
         "blob": a_blob(content),
         "origin": an_origin(),
         "notify": Notify.END,
@@ -188,7 +189,18 @@ def an_entry(
 
 
 def an_identity(source: str = SOURCE, namespace_uid: str = NAMESPACE_UID) -> Identity:
-    return Identity(source=source, namespace_uid=namespace_uid, scheme=naming.SCHEME, created=NOON)
+    return Identity(
+        source=source,
+        namespace_uid=namespace_uid,
+        scheme=naming.SCHEME,
+        created=NOON,
+        commit=COMMIT,
+        version="1",
+    )
+
+
+# A branch of one commit, about which nothing else can be asked.
+LINE = planner.Line(follows=lambda _old, _new: False, place=lambda: None)
 
 
 def an_intent(why: Why = Why.CANCEL, by: str = "ada", when: float = 60, **changes: Any) -> Intent:

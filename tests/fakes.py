@@ -5,19 +5,22 @@ Requests are counted as the real adapter makes them; tests/contract holds the tw
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from dtp_action.core import ledger, manifests, naming
+from dtp_action.core import ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
+    Buried,
     Draft,
     Entry,
     Identity,
     Intent,
+    JobEnd,
     JobView,
     Ledger,
     Outcome,
@@ -56,7 +59,9 @@ class Fault:
 class FakeCluster:
     """One dispatcher's view of a World; satisfies `dispatch.Cluster`.
 
-    `before` is called before each request, with its text: tests let others act there.
+    `before` is called before each request, with its text: tests let others act there. `late`: a
+    request to make a Job is given up and takes effect when the world delivers it. `commit`: whose
+    run this is, for the world's history. `skew`: how far the clock of its API server is off.
     """
 
     def __init__(
@@ -65,8 +70,14 @@ class FakeCluster:
         *,
         fault: Fault | None = None,
         before: Callable[[str], object] = lambda request: None,
+        late: bool = False,
+        commit: str = "",
+        skew: timedelta = timedelta(0),
     ) -> None:
         self.world = world
+        self._late = late
+        self._commit = commit
+        self._skew = skew
         self.requests: list[str] = []
         self._fault = fault
         self._before = before
@@ -78,6 +89,9 @@ class FakeCluster:
         self._before(request)
         with self.world.lock:
             self.requests.append(request)
+            if self._late and request.startswith("create jobs"):
+                self.world.late.append(act)
+                raise UnavailableError("no answer within the time that there was")
             fault = self._fault if self._is_hit(request) else None
             if fault and not fault.after:
                 raise fault.error
@@ -106,7 +120,7 @@ class FakeCluster:
         return self._ask("get namespaces", lambda: self.world.namespace_uid)
 
     def now(self) -> datetime:
-        return self.world.now
+        return self.world.now + self._skew
 
     def ledger(self) -> Ledger:
         world = self.world
@@ -177,74 +191,112 @@ class FakeCluster:
         def act() -> bool:
             if self.world.card:
                 return False
-            self.world.card = identity
+            self.world.card = made
             return True
 
+        made = replace(identity, version=self.world.serial())
         if self._ask(f"create configmaps {ledger.LEDGER_NAME}", act):
-            return identity
-        return self._card()
-
-    def rename(self, source: str) -> None:
-        def act() -> None:
-            if not self.world.card:
-                raise StaleError("there is no identity card")
-            self.world.card = replace(self.world.card, source=source)
-
-        self._ask(f"patch configmaps {ledger.LEDGER_NAME}", act)
-
-    def _card(self) -> Identity:
-        card = self._ask(f"get configmaps {ledger.LEDGER_NAME}", lambda: self.world.card)
+            return made
+        card = self.card()
         if not card:
             raise StaleError("there is no identity card")
         return card
 
+    def card(self) -> Identity | None:
+        return self._ask(f"get configmaps {ledger.LEDGER_NAME}", lambda: self.world.card)
+
+    def rename(self, source: str) -> None:
+        self._amend_card(source=source)
+
+    def rule(self, card: Identity, commit: str) -> Identity:
+        return self._amend_card(card.version, commit=commit)
+
+    def _amend_card(self, version: str | None = None, **changes: Any) -> Identity:
+        def act() -> Identity:
+            card = self.world.card
+            if not card or version not in (None, card.version):
+                raise StaleError("the card changed since it was read")
+            self.world.card = replace(card, version=self.world.serial(), **changes)
+            return self.world.card
+
+        return self._ask(f"patch configmaps {ledger.LEDGER_NAME}", act)
+
     def record(self, draft: Draft) -> Entry:
-        name = naming.attempt_name(draft.ref, draft.attempt)
+        name = draft.name
         marks = {"uid": self.world.serial("entry-"), "resourceVersion": self.world.serial()}
         entry = ledger.load_entry(ledger.entry_manifest(draft)["metadata"] | marks)
 
         def act() -> bool:
             self.world.drafts.setdefault(name, draft)
-            return self.world.entries.setdefault(name, entry) is entry
+            made = self.world.entries.setdefault(name, entry) is entry
+            if made:
+                self.world.note("recorded", name, commit=self._commit)
+            return made
 
         if self._ask(f"create configmaps {name}", act):
             return entry
         return self._ask(f"get configmaps {name}", lambda: self.world.entries[name])
 
     def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
-        recorded = known or self.read(entry.name)
+        recorded = known or self._as_read(entry)
+        if recorded.entry.intent:
+            raise StaleError(f"{entry.name} was ended since it was read")
+        made = self._made(recorded, tombstone=False)
+        if isinstance(made, Buried):
+            raise StaleError(f"{entry.name} was ended since it was read")
+        return made
+
+    def bury(self, entry: Entry) -> Buried | Started | Refused | Taken:
+        return self._made(self._as_read(entry), tombstone=True)
+
+    def _as_read(self, entry: Entry) -> Recorded:
+        recorded = self.read(entry.name)
         if not recorded or recorded.entry.uid != entry.uid:
             raise StaleError(f"{entry.name} is not the entry that was read")
-        if recorded.entry.outcome or recorded.entry.intent:
-            raise StaleError(f"{entry.name} was ended since it was read")
-        made = self._ask(f"create jobs {entry.name}", lambda: self._make_job(recorded))
-        if isinstance(made, Started):
+        if recorded.entry.outcome:
+            raise StaleError(f"{entry.name} was settled since it was read")
+        return recorded
+
+    def _made(self, recorded: Recorded, *, tombstone: bool) -> Buried | Started | Refused | Taken:
+        entry = recorded.entry
+        act = functools.partial(self._make_job, recorded, tombstone=tombstone)
+        made = self._ask(f"create jobs {entry.name}", act)
+        if isinstance(made, Started | Buried):
             return made
         there = self._ask(f"get jobs {entry.name}", lambda: self.world.jobs.get(entry.name))
         if there and there.entry_uid == entry.uid:
-            return Started(job_uid=there.uid)
+            return Buried() if there.tombstone else Started(job_uid=there.uid)
         if there:
             return Taken(reason=f"a Job named {entry.name} is there that is not of this ledger")
         if not made:
             raise StaleError(f"Job {entry.name} vanished")
         return made
 
-    def _make_job(self, recorded: Recorded) -> Started | Refused | None:
+    def _make_job(
+        self, recorded: Recorded, *, tombstone: bool
+    ) -> Started | Buried | Refused | None:
         """Make the Job; None where there is one. As in Kubernetes, a refusal comes first."""
         entry, world = recorded.entry, self.world
         refused = world.refusals.get(entry.name) or world.refusals.get("*")
         if refused or entry.name in world.jobs:
             return refused
-        world.jobs_made[entry.name] += 1
-        world.jobs[entry.name] = JobView(
+        job = JobView(
             name=entry.name,
             uid=world.serial("job-"),
             entry_uid=entry.uid,
             created=world.now,
             deadline=manifests.deadline(recorded.spec),
             ttl=manifests.BORN_TTL,
+            tombstone=tombstone,
         )
-        return Started(job_uid=world.jobs[entry.name].uid)
+        if tombstone:
+            done = JobEnd(succeeded=True, reason="", message="", at=world.now)
+            world.jobs[entry.name] = replace(job, end=done)
+            return Buried()
+        world.jobs_made[entry.name] += 1
+        world.note("made", entry.name, commit=self._commit)
+        world.jobs[entry.name] = job
+        return Started(job_uid=job.uid)
 
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
         return self._patch(entry, job_uid=job_uid)
@@ -255,12 +307,16 @@ class FakeCluster:
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:
             self._keep(self.world.tails, entry, "tail", tail)
-        return self._patch(entry, intent=ledger.load_intent(ledger.dump_intent(intent)))
+        kept = self._patch(entry, intent=ledger.load_intent(ledger.dump_intent(intent)))
+        self.world.note("intent", entry.name, why=intent.why, commit=self._commit)
+        return kept
 
     def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
         written = ledger.load_outcome(ledger.dump_outcome(outcome))
         counts, _ = self._keep(self.world.ends, entry, "end", (written, tail))
-        return self._patch(entry, outcome=counts)
+        kept = self._patch(entry, outcome=counts)
+        self.world.told[self.world.namespace_uid, entry.name] = counts
+        return kept
 
     def _patch(self, entry: Entry, **changes: Any) -> Entry:
         """Change an entry, unless it has changed since it was read."""

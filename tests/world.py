@@ -6,10 +6,12 @@ see it through `tests.fakes.FakeCluster`, several of them at once if need be.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,11 +26,31 @@ from dtp_action.core.model import (
     JobView,
     Outcome,
     PodView,
+    Ref,
     Refused,
+    Why,
 )
 from tests import builders
 
 ENDED = ("Succeeded", "Failed")
+
+
+IN_ETCD = ("card", "entries", "drafts", "tails", "ends", "jobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened, as a checker of histories needs it."""
+
+    kind: str  # recorded, made, intent, started, finished; settled, remade
+    namespace: str
+    name: str = ""  # of the attempt
+    ref: Ref | None = None
+    blob: str = ""
+    why: Why | None = None
+    code: int | None = None
+    commit: str = ""
+    era: int = 0  # how often the branch had changed
 
 
 class World:
@@ -52,12 +74,29 @@ class World:
         self.runs: Counter[str] = Counter()  # how often each attempt's script really started
         self.jobs_made: Counter[str] = Counter()
         self.claim: dict[str, int | None] = {}  # the fence: last exit code, None while unfinished
+        self.owners: dict[str, str] = {}  # the fence: UID of the entry whose state it is
         self.unlabelled: set[str] = set()  # Jobs that no list of ours shows
+        self.history: list[Event] = []
+        self.era = 0
+        self.told: dict[tuple[str, str], Outcome] = {}  # by namespace and attempt
+        self.late: list[Callable[[], object]] = []  # requests that take effect when delivered
+        self.kept: dict[str, Ref] = {}  # whose job a Pod's attempt is, also of an earlier ledger
         self._serial = itertools.count(1)
 
     def serial(self, prefix: str = "") -> str:
         """Return what was never returned before."""
         return f"{prefix}{next(self._serial)}"
+
+    def note(self, kind: str, name: str = "", **more: Any) -> None:
+        """Remember that something happened; of an attempt, with its job and bytes."""
+        if draft := self.drafts.get(name):
+            more = {"ref": draft.ref, "blob": draft.blob} | more
+        more |= {"namespace": self.namespace_uid, "era": self.era}
+        self.history.append(Event(kind=kind, name=name, **more))
+
+    def ref_of(self, name: str) -> Ref:
+        """Return the job of an attempt, of whichever ledger."""
+        return self.kept[name]
 
     # --- what happens in a cluster ---
 
@@ -69,9 +108,14 @@ class World:
         pod = self._put(self._fresh_pod(name), phase="Running", unscheduled="", node="node-1")
         pod = self._put(pod, prep=self._terminated(0))
         self.logs[pod.name] = log
+        entry = self.jobs[name].entry_uid
+        if self.owners.setdefault(name, entry) != entry:  # the state of another ledger's attempt
+            return self._end_pod(pod, 195)
         if self._fence_opens(name):
             self.runs[name] += 1
             self.claim[name] = None
+            self.kept[name] = self.drafts[name].ref
+            self.note("started", name)
             started = ContainerView(state="running", started=self.now)
             return self._put(pod, job=started)
         told = self.claim[name]
@@ -81,6 +125,7 @@ class World:
         """The script that runs ends with this exit code; the runner leaves `message`."""
         pod = next(p for p in reversed(self.pods[name]) if p.job and p.job.state == "running")
         self.claim[name] = exit_code
+        self.note("finished", name, code=exit_code)
         self._end_pod(pod, exit_code, message)
 
     def make_wait(self, name: str, reason: str, message: str = "") -> None:
@@ -106,6 +151,37 @@ class World:
         """The Job and its Pods vanish, by TTL or by hand."""
         del self.jobs[name]
         self.pods.pop(name, None)
+
+    def orphan(self, name: str) -> None:
+        """The Job is deleted and its Pods go on (`--cascade=orphan`, or within their grace)."""
+        del self.jobs[name]
+        self.pods[name] = [pod for pod in self.pods.get(name, ()) if pod.node]
+
+    def deliver(self) -> None:
+        """Requests whose senders have given up take effect."""
+        waiting, self.late = self.late, []
+        for act in waiting:
+            act()
+
+    def saved(self) -> dict[str, Any]:
+        """Return what etcd holds, to be restored later."""
+        return {key: copy.copy(getattr(self, key)) for key in IN_ETCD}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """The cluster's objects are as they were; nodes end what they do not know any more."""
+        for key, value in saved.items():
+            setattr(self, key, copy.copy(value))
+        self.pods.clear()
+
+    def remake(self) -> None:
+        """The namespace is deleted and made again; the claim keeps what is on it."""
+        self.namespace_uid = self.serial("namespace-")
+        self.card = None
+        for kept in (self.entries, self.drafts, self.tails, self.ends, self.jobs, self.pods):
+            kept.clear()
+        self.runs.clear()
+        self.jobs_made.clear()
+        self.note("remade")
 
     def add_foreign_job(self, name: str, *, labelled: bool = False) -> JobView:
         """Somebody else makes a Job of that name; `labelled` as if it were ours."""
@@ -176,7 +252,7 @@ class World:
         pod = self._put(pod, phase=phase, job=self._terminated(code, message, since))
         spec = self.drafts[name].spec
         failures = sum(other.phase == "Failed" for other in self.pods[name])
-        if code in spec.transient and failures <= spec.retries:
+        if name not in self.jobs or (code in spec.transient and failures <= spec.retries):
             return pod
         why = f"Container job for pod dtp/{pod.name} failed with exit code {code} matching"
         self._end_job(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dtp_action.core.preview import Merge
 
 SUBMODULE = 0o160000
+COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
 TIMEOUT = 120  # seconds; reading a commit takes milliseconds
 # No program, hook, network or replaced object comes in through the repository's configuration.
 HARDENED = (
@@ -116,6 +118,16 @@ def tip(directory: Path, branch: str) -> str:
         f"this clone has no branch {branch!r}",
         hint="Correct --branch, or fetch all branches (actions/checkout: `fetch-depth: 0`).",
     )
+
+
+def follows(directory: Path, old: str, new: str) -> bool:
+    """Tell whether a commit is known to come after another; False where the clone cannot say."""
+    if not COMMIT.fullmatch(old):
+        return False
+    with suppress(UsageError):
+        _git(directory, "merge-base", "--is-ancestor", old, new)
+        return True
+    return False
 
 
 def read_file(directory: Path, revision: str, path: str) -> bytes | None:

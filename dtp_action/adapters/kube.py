@@ -26,6 +26,7 @@ from dtp_action.adapters.kube_api import (
 from dtp_action.core import cluster_settings, ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
+    Buried,
     Draft,
     Entry,
     Identity,
@@ -179,20 +180,45 @@ class KubeCluster:
     def identify(self, identity: Identity) -> Identity:
         return _identity(self._create("configmaps", ledger.identity_manifest(identity)))
 
+    def card(self) -> Identity | None:
+        found = self._get("configmaps", ledger.LEDGER_NAME)
+        return _identity(found) if found else None
+
     def rename(self, source: str) -> None:
         self._amend(ledger.LEDGER_NAME, {"annotations": {ledger.SOURCE: source}})
+
+    def rule(self, card: Identity, commit: str) -> Identity:
+        change = {"annotations": {ledger.COMMIT: commit}, "resourceVersion": card.version}
+        return _identity(self._amend(ledger.LEDGER_NAME, change))
 
     def record(self, draft: Draft) -> Entry:
         return _entry(self._create("configmaps", ledger.entry_manifest(draft)))
 
     def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
-        recorded = known or self.read(entry.name)
+        recorded = known or self._as_read(entry)
+        job = manifests.job(recorded.entry, recorded.spec)
+        made = Buried() if recorded.entry.intent else self._made(job, entry)
+        if isinstance(made, Buried):
+            raise StaleError(f"{entry.name} was ended since it was read")
+        return made
+
+    def bury(self, entry: Entry) -> Buried | Started | Refused | Taken:
+        recorded = self._as_read(entry)
+        return self._made(manifests.tombstone(recorded.entry, recorded.spec), entry)
+
+    def _as_read(self, entry: Entry) -> Recorded:
+        """Return all of an entry that has not been settled; StaleError where it is another."""
+        recorded = self.read(entry.name)
         if not recorded or recorded.entry.uid != entry.uid:
             raise StaleError(f"{entry.name} is not the entry that was read")
-        if recorded.entry.outcome or recorded.entry.intent:
-            raise StaleError(f"{entry.name} was ended since it was read")
+        if recorded.entry.outcome:
+            raise StaleError(f"{entry.name} was settled since it was read")
+        return recorded
+
+    def _made(self, job: Wire, entry: Entry) -> Buried | Started | Refused | Taken:
+        """Make a Job unless there is one of that name; return whose it is that is there."""
         try:
-            return _whose(self._create("jobs", manifests.job(recorded.entry, recorded.spec)), entry)
+            return _whose(self._create("jobs", job), entry)
         except AnswerError as error:
             refused = _refused(error)
             if not refused:
@@ -320,10 +346,10 @@ def _log_of(pod: PodView, **query: str | int) -> Request:
 # --- what an answer means -------------------------------------------------------------------------
 
 
-def _whose(job: Wire, entry: Entry) -> Started | Taken:
+def _whose(job: Wire, entry: Entry) -> Buried | Started | Taken:
     view = kube_views.job_view(job)
     if view.entry_uid == entry.uid:
-        return Started(job_uid=view.uid)
+        return Buried() if view.tombstone else Started(job_uid=view.uid)
     return Taken(reason=f"a Job named {entry.name} is there that is not of this ledger")
 
 

@@ -24,6 +24,7 @@ def job_view(job: Wire) -> JobView:
         deadline=spec.get("activeDeadlineSeconds"),
         ttl=spec.get("ttlSecondsAfterFinished"),
         end=_job_end(job.get("status", {})),
+        tombstone=spec.get("completions") == 0,
     )
 
 

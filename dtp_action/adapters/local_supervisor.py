@@ -54,6 +54,9 @@ class Supervisor:
 
     def run(self, slots: int) -> None:
         """Start the script, unless one before us did; write how the Job ended."""
+        if self._job["spec"]["completions"] == 0:
+            self._end(0)
+            return
         pods = sorted((self._root / "pods").glob(f"{self._name}-*.json"))
         begun = [(pod, state) for pod in pods if (state := _state(pod))]
         self._end(self._left(*begun[-1]) if begun else self._start(slots))

@@ -27,6 +27,7 @@ import requests
 
 from dtp_action import __version__
 from dtp_action.core.issues import Close, Issue, Open, Rewrite, Step
+from dtp_action.core.model import Place
 from dtp_action.core.pulls import (
     Asked,
     Candidate,
@@ -53,6 +54,7 @@ TRIES = 5
 FIRST_PAUSE = 1.0
 SECONDARY_PAUSE = 60.0  # what GitHub asks for where a secondary limit names no time
 COMMITS, PULLS = 50, 50  # in one query
+PLACES = {"IDENTICAL": Place.NEWEST, "BEHIND": Place.BEHIND}
 DONE = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 PACKED_LIMIT, LIMIT = 16 * 2**20, 64 * 2**20  # bytes of a status document, and of its artifact
 
@@ -190,6 +192,16 @@ class GitHubPulls:
             base=pull.get("baseRefName"),
             merged=bool(pull.get("merged")),
         )
+
+    def place(self, commit: str, branch: str) -> Place:
+        data = self._read(
+            f"tell where {commit} is on {branch}",
+            ["ref(qualifiedName: $ref) { compare(headRef: $commit) { status } }"],
+            ref=f"refs/heads/{branch}",
+            commit=commit,
+        )
+        compared = (data["ref"] or {}).get("compare") or {}
+        return PLACES.get(str(compared.get("status")), Place.OFF)
 
     def open_pulls(self, head: str, branch: str) -> tuple[OpenPull, ...]:
         does = "look for the open pull request"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,12 @@ def plan(
     work = begin(directory, site, branch, hub, bounds)
     observed = loop.look(work.cluster)
     if observed.identity:
-        loop.identify(work.cluster, observed, branch.ledger(site, observed))
-    planned = planner.plan(work.desired, observed, work.policy)
+        commit = work.desired.commit
+        card = loop.identify(work.cluster, observed, branch.ledger(site, observed), commit)
+        if planner.may_rule(card, commit, work.line):  # as dispatch would, which writes it
+            observed = replace(observed, identity=replace(card, commit=commit))
+    planned, observed = loop.plan(work.cluster, work.desired, observed, work.policy)
+    tell_who_rules(work, observed)
     end(work, hub, observed, form, done=planned.actions, rejected=planned.rejected)
 
 
@@ -101,6 +106,7 @@ def dispatch(
                 work.cluster,
                 work.desired,
                 work.policy,
+                line=work.line,
                 patience=loop.Patience(
                     seconds=seconds,
                     of=follow,
@@ -117,8 +123,30 @@ def dispatch(
             follow = result.open
             if not follow:
                 break
+    tell_who_rules(work, result.observed)
     end(work, hub, result.observed, form, done=done, rejected=result.rejected, told=told)
     return Exit.BAD_OUTCOME if wait and bad else Exit.DONE
+
+
+def enter(work: Work, observed: Observed, branch: Branch, site: Site) -> Observed:
+    """Return the look with the ledger's card, which names this commit if it may rule."""
+    from dtp_action import dispatch as loop
+
+    source = branch.ledger(site, observed)
+    return loop.enter(work.cluster, observed, work.desired.commit, line=work.line, source=source)
+
+
+def tell_who_rules(work: Work, observed: Observed) -> None:
+    """Say where a run did nothing for the branch's sake, since a newer commit rules."""
+    from dtp_action.core import planner
+
+    if observed.identity and not planner.rules(observed, work.desired.commit):
+        ours, rules = work.desired.commit[:12], observed.identity.commit[:12]
+        click.echo(
+            f"commit {rules} rules the branch, not {ours}: this run only followed what is recorded"
+            " (if the branch was rewritten: --rewritten)",
+            err=True,
+        )
 
 
 def turns(wait: int, audience: Audience | None) -> tuple[int, ...]:
@@ -145,8 +173,8 @@ def retry(
 
     job = read_ref(ref)
     work = begin(directory, site, branch, hub)
-    observed = loop.look(work.cluster)
-    loop.identify(work.cluster, observed, branch.ledger(site, observed))
+    observed = enter(work, loop.look(work.cluster), branch, site)
+    observed = loop.with_pods(work.cluster, observed)
     action = planner.retry(job, work.desired, observed, work.policy, request)
     done = loop.apply(work.cluster, action, observed) if action else []
     observed = loop.look(work.cluster)
@@ -203,7 +231,7 @@ def answer(directory: Path, /, site: Site, branch: Branch, hub: Hub) -> None:
         work = begin(directory, site, branch, hub)
         observed = loop.look(work.cluster)
         if observed.identity:
-            loop.identify(work.cluster, observed, branch.ledger(site, observed))
+            observed = enter(work, observed, branch, site)
         return work, observed
 
     node = actions.comment_node(runner.payload)

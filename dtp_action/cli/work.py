@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dtp_action.cli.options import Bounds, Branch, Hub, Site, warn, workflow
-from dtp_action.errors import UsageError
+from dtp_action.errors import DtpError, UsageError
 
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.core.catalog import Catalog
-    from dtp_action.core.model import Action, Entry, Finding, Observed, Ref
+    from dtp_action.core.model import Action, Entry, Finding, Observed, Place, Ref
+    from dtp_action.core.pulls import Pulls
     from dtp_action.tell import Told, Work
 
 Rows = list[dict[str, Any]]
@@ -61,6 +62,7 @@ def begin(
     """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
     from dtp_action.adapters import checkout, shells
     from dtp_action.core import catalog, planner, scripts
+    from dtp_action.core.model import Place
     from dtp_action.tell import Origins, Work
 
     cluster = site.open()
@@ -98,9 +100,23 @@ def begin(
         settings=settings,
         desired=scripts.reject(desired, shells.syntax_findings(desired)),
         policy=policy,
+        line=planner.Line(
+            follows=functools.partial(checkout.follows, directory),
+            place=lambda: Place.NEWEST if branch.rewritten else place(pulls, commit, branch.name),
+        ),
         origins=origins,
         audience=hub.audience(branch.name, pulls),
     )
+
+
+def place(pulls: Pulls | None, commit: str, branch: str | None) -> Place | None:
+    """Return where a commit is on GitHub's branch; None where that cannot be asked now."""
+    if not pulls or not branch:
+        return None
+    try:
+        return pulls.place(commit, branch)
+    except DtpError:  # no job waits for GitHub: what the clone knows decides
+        return None
 
 
 def read_ref(text: str) -> Ref:

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from dtp_action.core import naming, planner
+from dtp_action.core import planner
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.ledger import stamp
 from dtp_action.core.model import Ledger
@@ -393,7 +393,7 @@ def ledger(found: Ledger | DtpError, *, source: str | None, uid: str) -> Diagnos
         return _ok("ledger", "it is empty: the first dispatch begins it")
     mine = replace(card, source=source or card.source, namespace_uid=uid or card.namespace_uid)
     try:
-        planner.same_ledger(card, replace(mine, scheme=naming.SCHEME))
+        planner.same_ledger(card, mine)
     except UsageError as error:
         return stopped("ledger", error)
     return _ok("ledger", f"it belongs to {card.source}, and holds {len(found.entries)} attempts")

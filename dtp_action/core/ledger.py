@@ -13,7 +13,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from dtp_action.core import naming
 from dtp_action.core.model import (
     Draft,
     Entry,
@@ -45,6 +44,7 @@ SOURCE = PREFIX + "source"  # on dtp-ledger
 NAMESPACE_UID = PREFIX + "namespace-uid"
 SCHEME = PREFIX + "scheme"
 CREATED = PREFIX + "created"
+COMMIT = PREFIX + "commit"
 
 # key: (where it stands, kind of key, who writes it, what it means)
 KEYS = {
@@ -68,6 +68,7 @@ KEYS = {
     NAMESPACE_UID: ("dtp-ledger", "annotation", "at creation", "UID of its namespace"),
     SCHEME: ("dtp-ledger", "annotation", "at creation", "the naming rule's number"),
     CREATED: ("dtp-ledger", "annotation", "at creation", "when it was made"),
+    COMMIT: ("dtp-ledger", "annotation", "each run", "the commit of the branch that rules"),
 }
 
 LEDGER_NAME = "dtp-ledger"
@@ -150,7 +151,7 @@ def entry_manifest(draft: Draft) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": naming.attempt_name(draft.ref, draft.attempt),
+            "name": draft.name,
             "labels": {
                 **dict([OUR_LABEL]),
                 KIND: "entry",
@@ -287,6 +288,7 @@ def identity_manifest(identity: Identity) -> dict[str, Any]:
                 NAMESPACE_UID: identity.namespace_uid,
                 SCHEME: str(identity.scheme),
                 CREATED: stamp(identity.created),
+                COMMIT: identity.commit,
             },
         },
     }
@@ -300,4 +302,6 @@ def load_identity(metadata: dict[str, Any]) -> Identity:
         namespace_uid=notes[NAMESPACE_UID],
         scheme=int(notes[SCHEME]),
         created=instant(notes[CREATED]),
+        commit=notes.get(COMMIT, ""),
+        version=metadata["resourceVersion"],
     )

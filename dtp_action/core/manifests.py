@@ -59,6 +59,12 @@ def job(entry: Entry, spec: Spec) -> dict[str, Any]:
     }
 
 
+def tombstone(entry: Entry, spec: Spec) -> dict[str, Any]:
+    """Return the attempt's Job made so that it never has a Pod: it is there to take the name."""
+    made = job(entry, spec)
+    return made | {"spec": made["spec"] | {"completions": 0, "parallelism": 0}}
+
+
 def deadline(spec: Spec) -> int:
     """Return the Job's own deadline, seconds: only the backstop behind the Pod's."""
     starts = spec.retries + 1 + (RESUMES if spec.resume else 0)

@@ -159,6 +159,14 @@ class Note:
     fix: str = ""
 
 
+class Place(StrEnum):
+    """Where a commit is on its branch."""
+
+    NEWEST = "newest"
+    BEHIND = "behind"
+    OFF = "off"  # it is not on the branch any more, or not yet
+
+
 # --- the ledger ----------------------------------------------------------------------------------
 
 
@@ -272,8 +280,9 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """An attempt about to be recorded."""
+    """An attempt about to be recorded, under the name that is its lock."""
 
+    name: str
     ref: Ref
     attempt: int
     blob: str
@@ -315,12 +324,17 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The ledger's card: whose it is and where it was made."""
+    """The ledger's card: whose it is, where it was made, and which commit of the branch rules.
+
+    `version` is as an entry's: the card is changed only as it was read.
+    """
 
     source: str
     namespace_uid: str
     scheme: int
     created: datetime
+    commit: str = ""  # '' in the ledger of a release that had no ruling commit
+    version: str = ""
 
 
 # --- what the cluster shows ----------------------------------------------------------------------
@@ -347,6 +361,7 @@ class JobView:
     deadline: int | None = None
     ttl: int | None = None
     end: JobEnd | None = None
+    tombstone: bool = False  # it never runs anything: it keeps the name of an attempt taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -384,6 +399,11 @@ class PodView:
         """True while the script runs."""
         return self.job is not None and self.job.state == "running"
 
+    @property
+    def over(self) -> bool:
+        """True once nothing of it runs or can start any more."""
+        return self.phase in ("Succeeded", "Failed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -404,6 +424,7 @@ class Observed:
     entries: tuple[Entry, ...]
     jobs: dict[str, JobView]
     pods: dict[str, tuple[PodView, ...]] = field(default_factory=dict)  # by Job name, newest last
+    all_pods: bool = False  # Pods were asked for: a job that shows none has none
     events: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by Job name, newest last
     progress: dict[str, Progress] = field(default_factory=dict)  # by Job name, while running
 
@@ -437,6 +458,11 @@ class Taken:
     """The Job's name belongs to something that is not ours."""
 
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buried:
+    """The name is taken by a tombstone: this attempt never runs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Derives the one name of an attempt, which is its lock. Frozen: tests/unit/golden/names.tsv.
+"""Derives the one name of an attempt, which is its lock. Frozen: tests/unit/golden/names-*.tsv.
 
 The same ref and number give the same name for ever, on every machine.
 """
@@ -11,13 +11,19 @@ import re
 
 from dtp_action.core.model import Ref
 
-SCHEME = 1  # part of the hash, and of the ledger's identity: another rule is another ledger
+SCHEME = 2  # of a new ledger; part of the hash, and written on the ledger's card
+SCHEMES = {1: (22, 5), 2: (14, 10)}  # how much of the job is readable; bytes of the hash
 MAX_LENGTH = 52  # leaves room for what Kubernetes appends to Pod names
 
 
-def attempt_name(ref: Ref, attempt: int) -> str:
-    """Return the name of the entry and the Job: a DNS label of at most 52 characters."""
-    name = f"dtp-{_slug(ref.protocol, 8)}-{_slug(ref.job, 22)}-{_digest(ref)}-{attempt}"
+def attempt_name(ref: Ref, attempt: int, scheme: int = SCHEME) -> str:
+    """Return the name of the entry and the Job: a DNS label of at most 52 characters.
+
+    A ledger keeps the scheme that it was begun with: two names for one attempt would be two locks.
+    """
+    length, strength = SCHEMES[scheme]
+    stem = f"dtp-{_slug(ref.protocol, 8)}-{_slug(ref.job, length)}"
+    name = f"{stem}-{_digest(ref, scheme, strength)}-{attempt}"
     if len(name) > MAX_LENGTH:
         raise ValueError(f"attempt {attempt} of {ref} has no name: the number is too long")
     return name
@@ -28,7 +34,7 @@ def _slug(text: str, length: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:length].strip("-")
 
 
-def _digest(ref: Ref) -> str:
-    """Return 8 characters that tell apart refs of the same slug (40 bits)."""
-    digest = hashlib.sha256(f"{SCHEME}\0{ref}".encode()).digest()
-    return base64.b32encode(digest[:5]).decode().lower()
+def _digest(ref: Ref, scheme: int, strength: int) -> str:
+    """Return what tells apart refs of the same slug; refs that meet are held by name."""
+    digest = hashlib.sha256(f"{scheme}\0{ref}".encode()).digest()
+    return base64.b32encode(digest[:strength]).decode().lower()

@@ -36,6 +36,8 @@ RUNNER_REFUSALS = {
     193: (Phase.FAILED, "the image has no such interpreter: write the script for sh or bash"),
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
 }  # fmt: skip
+# Stands for the end of a Job that was deleted while its Pods went on.
+DELETED = JobEnd(succeeded=False, reason="", message="its Job was deleted", at=None)
 NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN}
 TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
@@ -63,10 +65,9 @@ def judge(entry: Entry, observed: Observed) -> Status:
     """Return where the attempt stands, from the ledger where it is settled, else from evidence."""
     if entry.outcome:
         return entry.outcome
-    job = observed.jobs.get(entry.name)
-    if job is None or job.entry_uid != entry.uid:
-        return without_job(entry)
-    pods = observed.pods.get(entry.name, ())
+    job, pods = observed.jobs.get(entry.name), observed.pods.get(entry.name, ())
+    if job is None or job.entry_uid != entry.uid or job.tombstone:
+        return without_job(entry, pods)
     if job.end:
         return _as_asked(entry, _ended(entry, job.end, telling(pods)))
     events = observed.events.get(entry.name, ())
@@ -119,8 +120,15 @@ def telling(pods: tuple[PodView, ...]) -> PodView | None:
 # --- while it is active --------------------------------------------------------------------------
 
 
-def without_job(entry: Entry) -> Status:
-    """Judge an open attempt by the ledger alone."""
+def without_job(entry: Entry, pods: tuple[PodView, ...]) -> Status:
+    """Judge an open attempt by the ledger, and by Pods that its Job has left."""
+    if alive := [pod for pod in pods if not pod.over]:
+        reason = f"its Job was deleted, and its Pod {alive[-1].name} may still run"
+        since = started(pods)
+        phase = Phase.RUNNING if since else Phase.WAITING
+        return Status(phase=phase, reason=reason, started=since, starts=len(pods))
+    if pods and (pod := telling(pods)) and pod.job and _is_evidence(pod.job):
+        return _as_asked(entry, _ended(entry, DELETED, pod))
     if entry.job_uid and entry.intent:
         gone = ("the cluster removed it before its end was read",)
         status = replace(ended_by(entry.intent), before_start=False, warnings=gone)

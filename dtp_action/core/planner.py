@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 from dtp_action.core import naming, phases
 from dtp_action.core.manifests import BORN_TTL
@@ -31,6 +32,8 @@ from dtp_action.core.model import (
     Origin,
     Outcome,
     Phase,
+    Place,
+    PodView,
     Ref,
     Retire,
     Script,
@@ -45,7 +48,7 @@ from dtp_action.core.model import (
 from dtp_action.errors import ConflictError, UsageError
 
 MAX_NEW = 25
-START_LAG = timedelta(minutes=1)  # another run may be making the Job of what it has recorded
+FOR_THE_BRANCH = (Why.REMOVED, Why.REPLACED)  # ended since the branch asks for it no more
 HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in the script"
 
 
@@ -73,6 +76,15 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Line:
+    """What can be asked about a run's commit: does it follow another, as far as the clone knows;
+    where is it on the branch as that is now, or None where nobody can say."""
+
+    follows: Callable[[str, str], bool]  # the older, the newer
+    place: Callable[[], Place | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The actions, and the findings that keep scripts from running."""
 
@@ -81,7 +93,12 @@ class Plan:
 
 
 def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
-    """Return what to do now, for every job that the branch or the ledger knows."""
+    """Return what to do now, for every job that the branch or the ledger knows.
+
+    Where another commit rules, nothing is opened, started or ended for the branch's sake.
+    """
+    if not rules(observed, desired.commit):
+        return Plan(actions=tuple(_follow(observed, policy)), rejected=())
     steps: list[_Step] = []
     by_ref = _by_ref(observed.entries)
     for ref in sorted({*desired.wanted, *by_ref} if policy.only is None else {policy.only}):
@@ -93,6 +110,27 @@ def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
         actions=_guard(opened, desired, observed, policy),
         rejected=tuple(sorted({*desired.findings, *findings, *rejected})),
     )
+
+
+def rules(observed: Observed, commit: str) -> bool:
+    """Tell whether what this commit asks for is what counts."""
+    card = observed.identity
+    return card is None or card.commit in ("", commit)
+
+
+def _follow(observed: Observed, policy: Policy) -> Iterable[Action]:
+    """Yield what can be done without knowing what the branch asks for now."""
+    for entry in observed.entries:
+        if policy.only not in (None, entry.ref):
+            continue
+        for step in _for_entry(entry, _asked_as_recorded(entry), observed, policy):
+            if not isinstance(step, Start | _Opening):
+                yield step
+
+
+def _asked_as_recorded(entry: Entry) -> Wanted:
+    """Return that the branch asks for just what is recorded, which gives no reason to end it."""
+    return Wanted(ref=entry.ref, path=entry.ref.path, blob=entry.blob, script=None)
 
 
 def _by_ref(entries: tuple[Entry, ...]) -> dict[Ref, tuple[Entry, ...]]:
@@ -107,6 +145,7 @@ def _by_ref(entries: tuple[Entry, ...]) -> dict[Ref, tuple[Entry, ...]]:
 class _Opening:
     """A new attempt before its settings are resolved."""
 
+    name: str
     ref: Ref
     script: Script
     attempt: int
@@ -131,16 +170,31 @@ def _for_job(
         return steps
     last = _as_settled(entries[-1], steps) if entries else None
     more = _next(ref, wanted, last, observed)
-    if last and _busy(entries, observed) and any(isinstance(step, _Opening) for step in more):
-        reason = f"attempt {last.attempt} is settled, but its Job has not ended yet"
-        more = [Hold(ref=ref, attempt=last.attempt, reason=reason)]
+    if any(isinstance(step, _Opening) for step in more):
+        more = _busy(ref, entries, observed) or more
     return steps + more
 
 
-def _busy(entries: tuple[Entry, ...], observed: Observed) -> bool:
-    """Tell whether a Job of this job is active, whatever its entry says: never two at a time."""
-    jobs = (observed.jobs.get(entry.name) for entry in entries)
-    return any(job is not None and job.end is None for job in jobs)
+def _busy(ref: Ref, entries: tuple[Entry, ...], observed: Observed) -> list[_Step]:
+    """Return why no attempt of this job may begin: what an earlier one has left may still run."""
+    for entry in entries:
+        job = observed.jobs.get(entry.name)
+        if job and job.end is None and not job.tombstone:
+            reason = f"attempt {entry.attempt} is settled, but its Job has not ended yet"
+            return [Hold(ref=ref, attempt=entry.attempt, reason=reason)]
+        for pod in observed.pods.get(entry.name, ()):
+            if not pod.over:
+                return [Hold(ref=ref, attempt=entry.attempt, reason=_still_there(entry, pod))]
+    return []
+
+
+def _still_there(entry: Entry, pod: PodView) -> str:
+    """Say that a Pod may still run, and what can be done about it."""
+    where = f" on node {pod.node}" if pod.node else ""
+    return (
+        f"a Pod of attempt {entry.attempt} may still run{where}: {pod.name}; nothing is started"
+        " beside it (if the node is gone for good, its admin deletes the node)"
+    )
 
 
 def _as_settled(entry: Entry, steps: list[_Step]) -> Entry:
@@ -159,9 +213,9 @@ def _for_entry(
     ours = job is not None and job.entry_uid == entry.uid
     if entry.outcome:
         return _retire(entry, entry.outcome, job, observed.now, policy) if ours and job else []
-    if job is None:
+    if job is None or (ours and job.tombstone):
         return [_without_job(entry, wanted, observed, policy)]
-    if not ours or entry.job_uid not in (None, job.uid):
+    if not ours:
         reason = f"the Job {entry.name} belongs to something else: ask the cluster's admin"
         return [Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)]
     return _with_job(entry, job, wanted, observed, policy)
@@ -169,19 +223,23 @@ def _for_entry(
 
 def _without_job(entry: Entry, wanted: Wanted | None, observed: Observed, policy: Policy) -> Action:
     """Rows of an open entry whose Job is not there: it was never made, or it is lost."""
-    if entry.job_uid:
-        return _settle(entry, phases.without_job(entry))
     if entry.adopted:
         return _settle(entry, adopted())
-    if observed.now - entry.created > timedelta(seconds=BORN_TTL):
+    status = phases.judge(entry, observed)
+    if status.phase.ended:
+        return _settle(entry, phases.explained(status, policy.meanings(entry.ref)))
+    if any(not pod.over for pod in observed.pods.get(entry.name, ())):
+        return Hold(ref=entry.ref, attempt=entry.attempt, reason=status.reason)
+    age = (observed.now - entry.created).total_seconds()
+    if age > BORN_TTL:
         return _settle(entry, phases.lost())
-    if entry.intent and observed.now - entry.intent.at >= START_LAG:
-        return _settle(entry, phases.ended_by(entry.intent))
     if entry.intent:
-        reason = "being ended: in a minute it is certain that no other run is starting it"
-        return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
-    if intent := _unwanted(entry, wanted, observed.now, policy):
+        return _settle(entry, phases.ended_by(entry.intent))
+    if entry.waiting and age > policy.queue_allowance:
+        intent = _intent(Why.STUCK, observed.now, policy, reason=entry.waiting)
         return End(entry=entry, intent=intent, reason=phases.intended(intent)[1])
+    if unwanted := _unwanted(entry, wanted, observed.now, policy):
+        return End(entry=entry, intent=unwanted, reason=phases.intended(unwanted)[1])
     return Start(entry=entry, reason="recorded, not handed to the cluster yet")
 
 
@@ -203,7 +261,7 @@ def _with_job(
     ):  # to be confirmed by the next run: one write at a time
         return [End(entry=entry, intent=intent, reason=phases.intended(intent)[1])]
     steps: list[_Step] = []
-    if entry.job_uid is None:
+    if entry.job_uid != job.uid:  # made a second time, where the first was deleted: one fence
         steps.append(Confirm(entry=entry, job_uid=job.uid, reason="its Job is there"))
     if not intent and wanted is None:
         reason = f"removed from the branch, yet goes on; to end it: dtp cancel {entry.ref}"
@@ -226,24 +284,28 @@ def _end_now(
 ) -> Intent | None:
     """Return the intent to end an active attempt, where there is a reason to."""
     if entry.service and wanted is None and status.phase is Phase.RUNNING:
-        return Intent(why=Why.REMOVED, by=policy.by, at=observed.now, started=status.started)
+        return _intent(Why.REMOVED, observed.now, policy, started=status.started)
     if status.phase is not Phase.WAITING:
         return None
     now, pods = observed.now, observed.pods.get(entry.name)
     since = pods[-1].created if pods else job.created  # a Pod may be the second, long after
     limit = policy.stuck_limit if status.hopeless else policy.queue_allowance
     if (now - since).total_seconds() > limit:
-        return Intent(why=Why.STUCK, by=policy.by, at=now, reason=status.reason)
+        return _intent(Why.STUCK, now, policy, reason=status.reason)
     return _unwanted(entry, wanted, now, policy)
 
 
 def _unwanted(entry: Entry, wanted: Wanted | None, now: datetime, policy: Policy) -> Intent | None:
     """Return the intent to end what has not started and is not asked for any more."""
     if wanted is None:
-        return Intent(why=Why.REMOVED, by=policy.by, at=now)
+        return _intent(Why.REMOVED, now, policy)
     if wanted.blob != entry.blob:
-        return Intent(why=Why.REPLACED, by=policy.by, at=now)
+        return _intent(Why.REPLACED, now, policy)
     return None
+
+
+def _intent(why: Why, at: datetime, policy: Policy, **more: Any) -> Intent:
+    return Intent(why=why, by=policy.by, at=at, **more)
 
 
 def _settle(entry: Entry, outcome: Outcome) -> Settle:
@@ -307,10 +369,8 @@ def _while_open(wanted: Wanted, last: Entry) -> list[_Step]:
 
 
 def _is_withdrawn(last: Entry) -> bool:
-    """Tell whether the branch took the attempt back before it started, or a service at any time."""
-    why = last.outcome.why if last.outcome else None
-    before_start = bool(last.outcome and last.outcome.before_start)
-    return (before_start or last.service) and why in (Why.REPLACED, Why.REMOVED)
+    """Tell whether the branch took the attempt back, which asks for the job now."""
+    return last.outcome is not None and last.outcome.why in FOR_THE_BRANCH
 
 
 def _is_fix(outcome: Outcome) -> bool:
@@ -323,10 +383,24 @@ def _is_fix(outcome: Outcome) -> bool:
 def _opening(
     script: Script, attempt: int, reason: str, observed: Observed, *, new: bool = False
 ) -> Hold | _Opening:
-    if naming.attempt_name(script.ref, attempt) in observed.jobs:
+    scheme = observed.identity.scheme if observed.identity else naming.SCHEME
+    name = naming.attempt_name(script.ref, attempt, scheme)
+    if met := next((entry for entry in observed.entries if entry.name == name), None):
+        return Hold(ref=script.ref, attempt=attempt, reason=meeting(met))
+    if name in observed.jobs:
         reason = "a Job of that name is there without an entry: ask the cluster's admin"
         return Hold(ref=script.ref, attempt=attempt, reason=reason)
-    return _Opening(ref=script.ref, script=script, attempt=attempt, reason=reason, new=new)
+    return _Opening(
+        name=name, ref=script.ref, script=script, attempt=attempt, reason=reason, new=new
+    )
+
+
+def meeting(other: Entry) -> str:
+    """Say that two jobs have one name: only the first of them can be recorded."""
+    return (
+        f"its name, {other.name}, is that of attempt {other.attempt} of {other.ref}: give the"
+        " script another name"
+    )
 
 
 def _resolve(
@@ -363,6 +437,7 @@ def _draft(
     request: str = "",
 ) -> Draft:
     return Draft(
+        name=opening.name,
         ref=opening.ref,
         attempt=opening.attempt,
         blob=opening.script.blob,
@@ -414,6 +489,11 @@ def retry(
     Raises UsageError for a job that nobody knows, ConflictError where the state does not allow it.
     """
     entries, wanted = observed.of(ref), desired.wanted.get(ref)
+    if not rules(observed, desired.commit):
+        raise ConflictError(
+            f"commit {desired.commit[:12]} is not the branch's newest that the cluster knows",
+            hint="fetch the branch as it is now (git pull), then ask again",
+        )
     if not entries and not wanted:
         raise UsageError(
             f"no job {ref} on the branch or in the ledger", hint="see dtp status --all"
@@ -430,8 +510,8 @@ def retry(
     if last.outcome is None:
         hint = f"wait for its end, or dtp cancel {ref}"
         raise ConflictError(f"attempt {last.attempt} of {ref} has not ended", hint=hint)
-    if _busy(entries, observed):
-        raise ConflictError(f"the Job of {ref} has not ended yet", hint="try again in a minute")
+    for step in _busy(ref, entries, observed):
+        raise ConflictError(f"{ref} cannot run: {step.reason}", hint="try again in a minute")
     origin = policy.origins([ref])[ref]
     spec = policy.resolve(wanted.script, origin.author)
     if isinstance(spec, tuple):
@@ -477,6 +557,21 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
 # --- whose ledger it is --------------------------------------------------------------------------
 
 
+def may_rule(card: Identity, commit: str, line: Line) -> bool:
+    """Tell whether a commit may take the branch over from the one that rules.
+
+    The newest may; and one behind it that comes after the one that rules, since no run may come for
+    the newest (a workflow may pass over commits that bring no job). What is not on the branch may
+    not. Where nobody can say how the branch is, the order of the two commits decides.
+    """
+    if card.commit in ("", commit):
+        return True
+    place = line.place()
+    if place in (Place.NEWEST, Place.OFF):
+        return place is Place.NEWEST
+    return line.follows(card.commit, commit)
+
+
 def same_ledger(found: Identity, mine: Identity) -> None:
     """Raise UsageError unless the ledger found is the one that this run may write."""
     if found.source != mine.source:
@@ -491,7 +586,7 @@ def same_ledger(found: Identity, mine: Identity) -> None:
             hint="restore the namespace it came from, or delete its ConfigMaps and record what"
             " has run already with dtp dispatch --adopt",
         )
-    if found.scheme != mine.scheme:
+    if found.scheme not in naming.SCHEMES:
         raise UsageError(
             f"the ledger uses naming scheme {found.scheme}, this version of dtp {mine.scheme}",
             hint="use the version of dtp that made it; see CHANGELOG.md",

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 from urllib.parse import quote
 
-from dtp_action.core.model import Origin
+from dtp_action.core.model import Origin, Place
 
 # --- which pull request? -------------------------------------------------------------------------
 
@@ -301,6 +301,9 @@ class Pulls(Protocol):
 
         The branch may lie in any fork, and may be proposed to several branches of ours.
         """
+
+    def place(self, commit: str, branch: str) -> Place:
+        """Return where a commit is on a branch as that is now."""
 
     def status_document(self, artifact: str) -> bytes | None:
         """Return `status.json` of the newest artifact of this name; None where there is none.

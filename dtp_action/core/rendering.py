@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests
+from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests, naming
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Desired, Draft, Finding, Origin, Spec, Wanted
@@ -38,9 +38,11 @@ def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple
     if script is None or isinstance(spec, tuple):
         why = "; ".join(finding.message for finding in (*wanted.findings, *_findings(spec)))
         raise UsageError(f"{wanted.path} is rejected: {why}", hint=f"dtp check {wanted.path}")
+    attempt = script.directives.attempt or 1
     draft = Draft(
+        name=naming.attempt_name(wanted.ref, attempt),
         ref=wanted.ref,
-        attempt=script.directives.attempt or 1,
+        attempt=attempt,
         blob=wanted.blob,
         origin=Origin(commit="0" * 40),
         notify=script.directives.notify,

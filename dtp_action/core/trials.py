@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from dtp_action.core import catalog, ledger, rendering
+from dtp_action.core import catalog, ledger, naming, rendering
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Directives, Draft, Notify, Origin, Ref, Script, Spec
 
@@ -112,6 +112,7 @@ def _spec(settings: ClusterSettings, directives: Directives) -> Spec:
 
 def _draft(spec: Spec) -> Draft:
     return Draft(
+        name=naming.attempt_name(REF, ATTEMPT),
         ref=REF,
         attempt=ATTEMPT,
         blob=40 * "0",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from dtp_action.core import manifests
-from dtp_action.core.model import Mount, Phase, Refused, Started, Taken
+from dtp_action.core.model import Buried, Mount, Phase, Refused, Started, Taken
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import StaleError
 from tests import builders
@@ -60,16 +61,46 @@ def test_fresh_ledger_has_neither_card_nor_entries(cluster: Cluster) -> None:
 
 
 def test_first_card_counts(stage: Stage, cluster: Cluster) -> None:
-    first = builders.an_identity("first")
-    assert cluster.identify(first) == first
+    asked = builders.an_identity("first")
+    first = cluster.identify(asked)
+    assert replace(first, version=asked.version) == asked
     assert stage.connect().identify(builders.an_identity("second")) == first
-    assert cluster.ledger().identity == first
+    assert cluster.ledger().identity == cluster.card() == first
+
+
+def test_a_fresh_ledger_has_no_card(cluster: Cluster) -> None:
+    assert cluster.card() is None
+
+
+def test_a_commit_takes_over_only_from_the_one_that_was_read(cluster: Cluster) -> None:
+    read = cluster.identify(builders.an_identity())
+    ruled = cluster.rule(read, "a" * 40)
+    assert replace(ruled, version=read.version) == replace(read, commit="a" * 40)
+    with pytest.raises(StaleError):
+        cluster.rule(read, "b" * 40)
+    assert cluster.card() == ruled
+
+
+def test_of_many_that_take_over_at_once_one_does(stage: Stage, cluster: Cluster) -> None:
+    card = cluster.identify(builders.an_identity())
+
+    def takes(number: int) -> bool:
+        try:
+            stage.connect().rule(card, f"{number:040x}")
+        except StaleError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(takes, range(8))) == 1
 
 
 def test_rename_changes_the_source_alone(cluster: Cluster) -> None:
     card = cluster.identify(builders.an_identity("old"))
     cluster.rename("new")
-    assert cluster.ledger().identity == replace(card, source="new")
+    renamed = cluster.ledger().identity
+    assert renamed
+    assert replace(renamed, version=card.version) == replace(card, source="new")
 
 
 def test_rename_without_card_is_stale(cluster: Cluster) -> None:
@@ -237,6 +268,57 @@ def test_ended_attempt_is_never_started(cluster: Cluster) -> None:
         with pytest.raises(StaleError):
             cluster.start(entry)
     assert cluster.jobs() == ()
+
+
+def test_a_buried_attempt_never_has_a_pod_and_can_be_started_by_nobody(
+    stage: Stage, cluster: Cluster
+) -> None:
+    entry = cluster.record(builders.a_draft())
+    assert cluster.bury(entry) == Buried()
+    assert stage.connect().bury(entry) == Buried()
+    with pytest.raises(StaleError):
+        cluster.start(entry)
+    (job,) = cluster.jobs()
+    assert (job.name, job.tombstone, job.entry_uid) == (entry.name, True, entry.uid)
+    assert cluster.pods() == ()
+
+
+def test_an_attempt_that_has_its_job_is_not_buried(cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    started = cluster.start(entry)
+    assert cluster.bury(entry) == started
+    assert [job.tombstone for job in cluster.jobs()] == [False]
+
+
+def test_of_burying_and_starting_at_once_one_happens(stage: Stage) -> None:
+    drafts = [builders.a_draft(f"dtp-aws/job{number}") for number in range(8)]
+    entries = [stage.connect().record(draft) for draft in drafts]
+
+    def both(number: int) -> None:
+        cluster, entry = stage.connect(), entries[number // 2]
+        with suppress(StaleError):
+            cluster.bury(entry) if number % 2 else cluster.start(entry)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(both, range(16)))
+    assert len(stage.connect().jobs()) == 8
+
+
+def test_what_was_settled_is_not_buried(cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    cluster.settle(entry, builders.an_outcome(), "")
+    with pytest.raises(StaleError):
+        cluster.bury(entry)
+    assert cluster.jobs() == ()
+
+
+@API
+def test_a_name_cannot_be_taken_while_the_quota_is_full(stage: Stage, cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.fill_quota()
+    answer = cluster.bury(entry)
+    assert isinstance(answer, Refused)
+    assert not answer.for_good
 
 
 @API

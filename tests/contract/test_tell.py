@@ -14,7 +14,7 @@ import pytest
 from dtp_action import dispatch, tell
 from dtp_action.adapters import checkout
 from dtp_action.adapters.pulls import GitHubPulls
-from dtp_action.core import catalog, naming, pulls, scripts
+from dtp_action.core import catalog, naming, planner, pulls, scripts
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Phase, Ref, Why
 from dtp_action.errors import UnavailableError
@@ -89,6 +89,10 @@ class Site:
             settings=self.settings,
             desired=desired,
             policy=b.a_policy(resolve=resolve, origins=origins, max_new=self.max_new),
+            line=planner.Line(
+                follows=functools.partial(checkout.follows, self.branches.root),
+                place=lambda: us.place(desired.commit, "main"),
+            ),
             origins=origins,
             audience=Audience(
                 pulls=us,
@@ -109,6 +113,7 @@ class Site:
             work.cluster,
             work.desired,
             work.policy,
+            line=work.line,
             patience=Clock().patience(0),
             source=lambda observed: b.SOURCE,
         )

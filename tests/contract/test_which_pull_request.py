@@ -13,7 +13,7 @@ import pytest
 from dtp_action.adapters import checkout
 from dtp_action.adapters.pulls import GitHubPulls
 from dtp_action.core import pulls
-from dtp_action.core.model import Origin
+from dtp_action.core.model import Origin, Place
 from tests.github import fake
 from tests.github.branches import Branches
 
@@ -33,14 +33,18 @@ def origins(there: Branches, *paths: str, branch: str = "main") -> dict[str, int
     return found
 
 
-def whole(there: Branches, branch: str, *paths: str) -> dict[str, Origin]:
-    us = GitHubPulls(
+def api(there: Branches) -> GitHubPulls:
+    return GitHubPulls(
         repository=fake.REPOSITORY,
         token=fake.TOKEN,
         api_url=there.github.url,
         between_requests=0,
         between_writes=0,
     )
+
+
+def whole(there: Branches, branch: str, *paths: str) -> dict[str, Origin]:
+    us = api(there)
     history = checkout.brought_by(there.root, branch, paths)
     commits = {path: history.commits[path] or "" for path in paths}
     candidates = us.candidates(commits.values())
@@ -196,3 +200,28 @@ def test_many_scripts_are_one_query(there: Branches) -> None:
     paths = [f"dtp-jobs/dtp-{protocol}/{i}.sh" for protocol in ("aws", "gcp") for i in range(20)]
     assert set(origins(there, *paths).values()) == {7, 8}
     assert there.github.count() == {"queries": 1}
+
+
+# --- where a commit is on its branch -------------------------------------------------------------
+
+
+def place(there: Branches, commit: str, branch: str = "main") -> Place:
+    return api(there).place(commit, branch)
+
+
+def test_the_last_commit_of_a_branch_is_told_from_those_before_it(there: Branches) -> None:
+    older = there.head()
+    newest = there.commit({A: "1"})
+    assert place(there, newest) is Place.NEWEST
+    assert place(there, older) is Place.BEHIND
+
+
+def test_what_a_branch_left_or_never_had_is_not_on_it(there: Branches) -> None:
+    kept = there.head()
+    left = there.commit({A: "1"})
+    there.git("reset", "--quiet", "--hard", kept)
+    assert place(there, left) is Place.OFF
+    there.commit({B: "1"})
+    assert place(there, left) is Place.OFF
+    assert place(there, "0" * 40) is Place.OFF
+    assert place(there, kept, "nothing") is Place.OFF

@@ -107,6 +107,16 @@ class Branches:
         """Take up the commits of a pull request whose branch somebody pushed."""
         self._headed(pull, self.head(f"refs/heads/{pull.branch}"))
 
+    def compare(self, ref: str, commit: str) -> str | None:
+        """Return how a commit is to a branch, in GitHub's words; None where there is no such."""
+        try:
+            tip, head = self.head(f"{ref}^{{commit}}"), self.head(f"{commit}^{{commit}}")
+            parted = self.git("merge-base", tip, head)
+        except subprocess.CalledProcessError:
+            return None
+        words = {(True, True): "IDENTICAL", (True, False): "AHEAD", (False, True): "BEHIND"}
+        return words.get((parted == tip, parted == head), "DIVERGED")
+
     def _headed(self, pull: Pull, head: str) -> None:
         listed = self.git("log", "--reverse", "--format=%at", f"{pull.base}..{head}").split()
         pull.head, pull.authored = head, tuple(int(seconds) for seconds in listed)

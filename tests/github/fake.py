@@ -221,6 +221,9 @@ class Git(Protocol):
     def squash(self, pull: Pull, by: str) -> str:
         """Merge as one new commit; return it."""
 
+    def compare(self, ref: str, commit: str) -> str | None:
+        """Return how a commit is to a branch, in GitHub's words; None where there is no such."""
+
 
 # --- the stand-in --------------------------------------------------------------------------------
 
@@ -615,10 +618,19 @@ class GitHub:
             "visibility": self.visibility.upper(),
             "pullRequests": self._pull_requests,
             "object": lambda _info, oid: self._commit(oid),
+            "ref": self._ref,
             "pullRequest": self._pull_request,
             "issues": self._issues,
             "issue": self._one_issue,
         }
+
+    def _ref(self, _info: Any, *, qualifiedName: str) -> Wire:  # noqa: N803 (GitHub's name for it)
+        def compare(_info: Any, *, headRef: str) -> Wire | None:  # noqa: N803
+            # Without git, every commit that is asked about is the branch's last.
+            status = self.git.compare(qualifiedName, headRef) if self.git else "IDENTICAL"
+            return {"id": "CMP_1", "status": status} if status else None
+
+        return {"id": "REF_1", "compare": compare}
 
     def _issues(self, info: Any, *, first: int, **given: Any) -> Wire:
         self._may("issues")

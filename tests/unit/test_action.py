@@ -31,6 +31,7 @@ ARGV, SETUP = {"command", "directory"}, "setup-uv"
 # Options that the Action leaves out: of a person at a terminal, or of the embedded cluster.
 AT_HOME = {
     "all", "cluster", "dry-run", "follow", "format", "github-repository", "rename-source",
+    "rewritten",
 }  # fmt: skip
 
 every_file = pytest.mark.parametrize(

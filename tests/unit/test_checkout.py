@@ -54,6 +54,26 @@ def refusal(directory: Path, revision: str = "HEAD") -> UsageError:
     return caught.value
 
 
+# --- which of two is newer -----------------------------------------------------------------------
+
+
+def test_a_commit_follows_those_before_it_and_no_other(repository: Path) -> None:
+    first, second = commit(repository), commit(repository)
+    git(repository, "checkout", "--quiet", "-b", "other", first)
+    other = commit(repository)
+    assert checkout.follows(repository, first, second)
+    assert checkout.follows(repository, first, first)
+    assert not checkout.follows(repository, second, first)
+    assert not checkout.follows(repository, second, other)
+
+
+@pytest.mark.parametrize("old", ["0" * 40, "main", "--help", "", "HEAD~1"])
+def test_nothing_follows_what_the_clone_does_not_know(repository: Path, old: str) -> None:
+    """The ledger's card may name a commit of another clone, or anything."""
+    commit(repository)
+    assert not checkout.follows(repository, old, commit(repository))
+
+
 # --- a commit ------------------------------------------------------------------------------------
 
 

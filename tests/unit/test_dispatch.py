@@ -21,6 +21,7 @@ from dtp_action.core.model import (
     Observed,
     Open,
     Phase,
+    Place,
     Refused,
     Retire,
     Settle,
@@ -61,6 +62,7 @@ def run(
         cluster,
         desired,
         b.a_policy(**bounds),
+        line=b.LINE,
         patience=patience or Clock().patience(0),
         source=lambda observed: b.SOURCE,
         **more,
@@ -156,17 +158,23 @@ def test_a_new_job_is_recorded_and_started_and_looked_at_once_more() -> None:
         f"create configmaps {NAME}",
         f"create jobs {NAME}",
     ]
-    assert len(requests) <= 12
+    assert len(requests) <= 14
 
 
 def test_what_a_run_has_just_recorded_it_starts_without_reading_it_again() -> None:
     world = empty_world()
     cluster = FakeCluster(world)
     dispatch.apply(cluster, opening(run="this run"), b.observed())
-    assert cluster.requests == [f"create configmaps {NAME}", f"create jobs {NAME}"]
+    assert cluster.requests == [
+        f"create configmaps {NAME}",
+        f"get configmaps {LEDGER_NAME}",
+        f"create jobs {NAME}",
+        f"patch configmaps {NAME}",
+    ]
     other = FakeCluster(world)
     dispatch.apply(other, opening(run="another run"), b.observed())
-    assert other.requests[:3] == [f"create configmaps {NAME}", *[f"get configmaps {NAME}"] * 2]
+    names = [NAME, NAME, LEDGER_NAME, NAME]
+    assert [request.split()[-1] for request in other.requests[:4]] == names
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -301,7 +309,8 @@ def test_end_of_what_is_being_ended_only_sets_the_deadline() -> None:
     cluster = FakeCluster(world)
     entry = cluster.intend(world.entries[NAME], b.an_intent(), "")
     cluster.requests.clear()
-    dispatch.apply(cluster, End(entry=entry, intent=entry.intent, reason=""), b.observed())
+    seen = b.observed(jobs=world.jobs.values())
+    dispatch.apply(cluster, End(entry=entry, intent=entry.intent, reason=""), seen)
     assert cluster.requests == [f"patch jobs {NAME}"]
 
 
@@ -335,7 +344,8 @@ def test_the_log_of_what_was_told_to_end_was_kept_then_and_is_not_missed_at_the_
     cluster = FakeCluster(world)
     entry = cluster.intend(world.entries[NAME], b.an_intent(), "serving")
     outcome = b.an_outcome(started=b.at(60))
-    dispatch.apply(cluster, Settle(entry=entry, outcome=outcome, reason="done"), b.observed())
+    seen = b.observed(jobs=world.jobs.values())
+    dispatch.apply(cluster, Settle(entry=entry, outcome=outcome, reason="done"), seen)
     settled = world.entries[NAME].outcome
     assert settled
     assert settled.warnings == ()
@@ -434,7 +444,7 @@ def test_it_waits_for_the_end_settles_it_and_tells_a_bad_one(
     clock = Clock(during)
     report = run(FakeCluster(world), patience=clock.patience(300))
     assert [entry.name for entry in report.bad] == bad
-    assert [type(a).__name__ for a in report.actions] == ["Open", "Confirm", "Settle", "Retire"]
+    assert [type(a).__name__ for a in report.actions] == ["Open", "Settle", "Retire"]
     assert clock.time < 10, "it leaves as soon as all has ended"
     assert report.observed.entries[0].outcome
 
@@ -504,6 +514,110 @@ def test_who_watches_sees_this_runs_attempts_alone() -> None:
     assert {str(entry.ref) for look in seen for entry in look.entries} == {"dtp-irods/new"}
 
 
+# --- which commit rules, and what an attempt without a Job comes to -------------------------------
+
+
+def test_a_run_follows_from_the_moment_that_a_newer_commit_rules() -> None:
+    world = World()
+    newer = b.desired("dtp-irods/new", commit="f" * 40)
+
+    def during(turn: int) -> None:
+        if turn == 1:
+            line = replace(b.LINE, place=lambda: Place.NEWEST)
+            dispatch.run(
+                FakeCluster(world),
+                newer,
+                b.a_policy(),
+                line=line,
+                patience=Clock().patience(0),
+                source=lambda observed: b.SOURCE,
+            )
+
+    report = run(FakeCluster(world), patience=Clock(during).patience(60))
+    assert [type(action) for action in report.actions] == [Open]
+    assert report.observed.identity
+    assert report.observed.identity.commit == newer.commit
+    assert {str(entry.ref) for entry in world.entries.values()} == {str(REF), "dtp-irods/new"}
+
+
+def test_an_older_commit_does_not_take_the_branch_back() -> None:
+    world = world_with(REF)
+    report = run(FakeCluster(world), b.desired("dtp-irods/new", commit="e" * 40))
+    assert report.actions == ()
+    assert world.card
+    assert world.card.commit == b.COMMIT
+
+
+@pytest.mark.parametrize("request_", ["create configmaps dtp-aws", "get configmaps dtp-ledger"])
+def test_what_an_older_commit_recorded_as_a_newer_took_over_is_not_started(request_: str) -> None:
+    world = empty_world()
+
+    def other(request: str) -> None:
+        if request.startswith(request_) and world.card:
+            world.card = replace(world.card, commit="f" * 40)
+
+    (hold,) = dispatch.apply(FakeCluster(world, before=other), opening(), b.observed())
+    assert isinstance(hold, Hold)
+    assert not world.jobs
+
+
+def test_a_job_that_comes_after_its_attempt_was_ended_comes_to_nothing() -> None:
+    """The request to make it was on its way for minutes."""
+    world = empty_world()
+    with pytest.raises(UnavailableError):
+        dispatch.apply(FakeCluster(world, late=True), opening(), b.observed())
+    run(FakeCluster(world), b.desired())
+    outcome = world.entries[NAME].outcome
+    assert outcome
+    assert (outcome.phase, outcome.before_start) == (Phase.CANCELLED, True)
+    world.deliver()
+    assert [job.tombstone for job in world.jobs.values()] == [True]
+
+
+def test_an_attempt_whose_name_cannot_be_taken_now_is_not_settled_yet() -> None:
+    world = empty_world()
+    world.refusals["*"] = Refused(reason="the namespace's quota is full", for_good=False)
+    run(FakeCluster(world))
+    report = run(FakeCluster(world), b.desired())
+    assert any(isinstance(a, Hold) and "quota" in a.reason for a in report.actions)
+    assert world.entries[NAME].intent
+    assert world.entries[NAME].outcome is None
+    world.refusals.clear()
+    run(FakeCluster(world), b.desired())
+    assert world.entries[NAME].outcome
+
+
+def test_a_job_that_came_after_all_is_judged_by_the_next_look() -> None:
+    world = world_with(REF)
+    entry = FakeCluster(world).intend(world.entries[NAME], b.an_intent(), "")
+    settle = Settle(entry=entry, outcome=b.an_outcome(Phase.CANCELLED), reason="")
+    (hold,) = dispatch.apply(FakeCluster(world), settle, b.observed())
+    assert isinstance(hold, Hold)
+    assert "came after all" in hold.reason
+    assert world.entries[NAME].outcome is None
+
+
+def test_two_jobs_of_one_name_in_one_run_are_not_both_told_as_opened() -> None:
+    world = empty_world()
+    taken = b.a_draft("dtp-irods/b", name=NAME)
+    FakeCluster(world).record(taken)
+    (hold,) = dispatch.apply(FakeCluster(world), opening(), b.observed())
+    assert isinstance(hold, Hold)
+    assert "dtp-irods/b" in hold.reason
+
+
+def test_pods_are_asked_for_before_an_attempt_follows_another() -> None:
+    world = world_with(REF)
+    world.run(NAME)
+    world.finish(NAME)
+    run(FakeCluster(world))
+    world.pods[NAME] = [b.a_pod(world.entries[NAME], node="node-7", job=b.running())]
+    cluster = FakeCluster(world)
+    report = run(cluster, b.desired(b.a_wanted(REF, attempt=2)))
+    assert cluster.requests.count("list pods") == 1
+    assert [type(action) for action in report.actions] == [Hold]
+
+
 # --- whose ledger it is --------------------------------------------------------------------------
 
 
@@ -515,6 +629,7 @@ def refused_by(world: World, words: str, source: str = b.SOURCE, **more: Any) ->
             FakeCluster(world),
             b.desired("dtp-irods/new"),
             b.a_policy(),
+            line=b.LINE,
             patience=Clock().patience(0),
             source=lambda observed: source,
             **more,
@@ -540,11 +655,15 @@ def test_a_renamed_source_is_written_on_the_card() -> None:
         FakeCluster(world),
         SAME,
         b.a_policy(),
+        line=b.LINE,
         patience=Clock().patience(0),
         source=lambda observed: "github.com/1#trunk",
         rename=True,
     )
-    assert world.card == b.an_identity(source="github.com/1#trunk")
+    assert world.card
+    assert world.card == replace(
+        b.an_identity(source="github.com/1#trunk"), version=world.card.version
+    )
 
 
 def test_a_ledger_copied_from_another_namespace_starts_nothing() -> None:

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 from dtp_action.core import naming
 from dtp_action.core.model import Ref
 
-LINES = (Path(__file__).parent / "golden" / "names.tsv").read_text().splitlines()
-FROZEN = [(ref, int(attempt), name) for ref, attempt, name in (x.split("\t") for x in LINES)]
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def frozen(scheme: int) -> dict[tuple[str, int], str]:
+    """Return the names of a scheme: of a job, its attempt."""
+    lines = (GOLDEN / f"names-{scheme}.tsv").read_text().splitlines()
+    split = (line.split("\t") for line in lines)
+    return {(ref, int(attempt)): name for ref, attempt, name in split}
+
+
+# Found by trying in three seconds: 40 bits are few.
+MEET = ("genomes-of-all-species-run-523994", "genomes-of-all-species-run-1915631")
 
 first = st.sampled_from("aZ09")
 protocols = st.text("ab0-", min_size=1, max_size=31).filter(
@@ -26,16 +36,19 @@ refs = st.builds(Ref, protocols, jobs)
 attempts = st.integers(1, 9999)
 
 
-def test_names_are_frozen() -> None:
+@pytest.mark.parametrize("scheme", sorted(naming.SCHEMES))
+def test_names_are_frozen(scheme: int) -> None:
     """Never refreshed: another name for a recorded attempt would run it a second time."""
-    assert len(FROZEN) == 200
-    assert {(ref, n): naming.attempt_name(Ref.parse(ref), n) for ref, n, _ in FROZEN} == {
-        (ref, n): name for ref, n, name in FROZEN
-    }
+    names = frozen(scheme)
+    assert len(set(names.values())) == len(names) == 200
+    for (ref, attempt), name in names.items():
+        assert naming.attempt_name(Ref.parse(ref), attempt, scheme) == name
 
 
-def test_frozen_names_are_all_different() -> None:
-    assert len({name for _, _, name in FROZEN}) == len({(ref, n) for ref, n, _ in FROZEN}) == 200
+def test_two_jobs_that_met_under_the_first_scheme_are_told_apart() -> None:
+    one, other = Ref("aws", MEET[0]), Ref("aws", MEET[1])
+    assert naming.attempt_name(one, 1, 1) == naming.attempt_name(other, 1, 1)
+    assert naming.attempt_name(one, 1, 2) != naming.attempt_name(other, 1, 2)
 
 
 @given(refs, attempts)
@@ -43,7 +56,7 @@ def test_a_name_is_a_dns_label_of_at_most_52_characters(ref: Ref, attempt: int) 
     name = naming.attempt_name(ref, attempt)
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
     assert len(name) <= 52
-    assert re.fullmatch(rf"dtp-.*-[a-z2-7]{{8}}-{attempt}", name)
+    assert re.fullmatch(rf"dtp-.*-[a-z2-7]{{16}}-{attempt}", name)
 
 
 @given(refs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from dtp_action.core.model import (
     Observed,
     Open,
     Phase,
+    Place,
     Retire,
     Settle,
     Start,
@@ -112,18 +114,13 @@ def test_rows_04_05_entry_without_job_is_first_kept_from_being_started(
     assert (action.intent.why, action.intent.at) == (why, b.at(9))
 
 
-@pytest.mark.parametrize("desired", [SAME, GONE, changed()], ids=["same", "gone", "changed"])
-def test_row_04_for_a_minute_nobody_knows_whether_a_job_will_show(desired: Desired) -> None:
-    entry = b.an_entry(intent=b.an_intent(when=60))
-    action = only(desired, b.observed([entry], now=119))
-    assert isinstance(action, Hold)
-    assert "being ended" in action.reason
-
-
+@pytest.mark.parametrize("tombstone", [False, True])
 @pytest.mark.parametrize("desired", [SAME, GONE], ids=["same", "gone"])
-def test_row_04_entry_without_job_is_cancelled(desired: Desired) -> None:
+def test_row_04_entry_without_job_is_cancelled(desired: Desired, tombstone: bool) -> None:
+    """At once: no time makes it certain that no Job comes, a name that is taken does."""
     entry = b.an_entry(intent=b.an_intent(when=60))
-    action = only(desired, b.observed([entry], now=120))
+    jobs = [b.a_job(entry, tombstone=True, end=b.an_end())] if tombstone else []
+    action = only(desired, b.observed([entry], jobs, now=61))
     assert isinstance(action, Settle)
     assert action.outcome.phase is Phase.CANCELLED
     assert action.outcome.reason == "cancelled by ada"
@@ -227,9 +224,13 @@ def test_a_service_that_ended_otherwise_is_not_started_again_by_itself(why: Why 
     assert plan(SAME, settled_service(why)) == []
 
 
-def test_a_run_that_was_removed_while_it_ran_and_then_added_again_is_none() -> None:
-    done = replace(SERVICE, service=False, outcome=b.an_outcome(why=Why.REMOVED))
-    assert plan(SAME, b.observed([done])) == []
+@pytest.mark.parametrize("why", [Why.REMOVED, Why.REPLACED])
+def test_what_was_ended_for_the_branchs_sake_runs_again_if_the_branch_asks_for_it(why: Why) -> None:
+    """Also where it had started by the time that it was ended: nobody else wanted it to end."""
+    ended = b.an_outcome(Phase.CANCELLED, why=why, started=b.at(60))
+    (action,) = plan(SAME, b.observed([b.an_entry(outcome=ended)]))
+    assert isinstance(action, Open)
+    assert action.draft.attempt == 2
 
 
 # --- exit codes and authors ----------------------------------------------------------------------
@@ -272,14 +273,22 @@ def test_row_07_a_job_that_is_seen_is_confirmed_and_then_left_alone() -> None:
     assert plan(SAME, b.observed([confirmed], [job], pods)) == []
 
 
-@pytest.mark.parametrize("change", [{"entry_uid": "other"}, {"uid": "another"}])
-def test_row_08_a_job_that_is_not_ours_is_left_alone(change: dict[str, str]) -> None:
+def test_row_08_a_job_that_is_not_ours_is_left_alone() -> None:
     entry = b.an_entry(job_uid="j")
-    job = b.a_job(entry, **{"uid": "j"} | change)
+    job = b.a_job(entry, uid="j", entry_uid="other")
     action = only(changed(), b.observed([entry], [job]))
     assert isinstance(action, Hold)
     assert entry.name in action.reason
     assert "something else" in action.reason
+
+
+def test_row_08_a_job_made_once_more_after_somebody_deleted_it_is_the_attempts_job() -> None:
+    """Two runs had asked for it; the fence on the claim is one."""
+    entry = b.an_entry(job_uid="deleted")
+    job = b.a_job(entry, uid="j")
+    pods = [b.a_pod(entry, job=b.running())]
+    action = only(SAME, b.observed([entry], [job], pods))
+    assert action == Confirm(entry=entry, job_uid="j", reason="its Job is there")
 
 
 def test_row_09_cancel_that_was_asked_for_is_carried_through() -> None:
@@ -720,10 +729,154 @@ def test_the_same_source_and_namespace_may_write() -> None:
     [
         (b.an_identity(source="other#main"), ("other#main", b.SOURCE, "--rename-source")),
         (b.an_identity(namespace_uid="copy"), ("copied from another namespace", "--adopt")),
-        (replace(b.an_identity(), scheme=naming.SCHEME + 1), ("scheme 2", "CHANGELOG.md")),
+        (replace(b.an_identity(), scheme=naming.SCHEME + 1), ("scheme 3", "CHANGELOG.md")),
     ],
     ids=["other-source", "other-namespace", "other-scheme"],
 )
 def test_another_ledger_stops_the_run(found: Identity, words: tuple[str, ...]) -> None:
     with refused(UsageError, Exit.USAGE, *words):
         planner.same_ledger(found, b.an_identity())
+
+
+# --- which commit rules --------------------------------------------------------------------------
+
+OLDER, NEWER = "a" * 40, "b" * 40
+RULED = replace(b.an_identity(), commit=NEWER)
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        pytest.param(b.observed(identity=RULED), id="a-new-job"),
+        pytest.param(b.observed([b.an_entry()], identity=RULED), id="no-job-yet"),
+        pytest.param(
+            b.observed([b.an_entry("dtp-aws/gone", job_uid="j")],
+                       [b.a_job(b.an_entry("dtp-aws/gone"), uid="j")], identity=RULED),
+            id="not-on-the-branch",
+        ),
+        pytest.param(
+            b.observed([b.an_entry(content=b"#!/bin/sh\nother\n", job_uid="j")],
+                       [b.a_job(b.an_entry(), uid="j")], identity=RULED),
+            id="other-bytes",
+        ),
+    ],
+)  # fmt: skip
+def test_where_a_newer_commit_rules_nothing_is_done_for_the_branchs_sake(looks: Observed) -> None:
+    older = replace(SAME, commit=OLDER)
+    assert planner.plan(older, looks, b.a_policy()) == planner.Plan(actions=(), rejected=())
+    assert planner.plan(replace(SAME, commit=NEWER), looks, b.a_policy()).actions
+
+
+def test_where_a_newer_commit_rules_ends_are_told_and_carried_out() -> None:
+    ended, asked = b.an_entry(job_uid="j"), b.an_entry("dtp-aws/two", intent=b.an_intent())
+    jobs = [b.a_job(ended, uid="j", end=b.an_end())]
+    pods = [b.a_pod(ended, phase="Succeeded", job=b.ended(0))]
+    looks = b.observed([ended, asked], jobs, pods, identity=RULED)
+    older = b.desired(commit=OLDER)
+    assert [type(step) for step in planner.plan(older, looks, b.a_policy()).actions] == [
+        Settle,
+        Retire,
+        Settle,
+    ]
+
+
+def test_a_ledger_without_a_ruling_commit_is_anybodys() -> None:
+    earlier = replace(b.an_identity(), commit="")
+    assert plan(SAME, b.observed(identity=earlier))
+
+
+@pytest.mark.parametrize(
+    ("follows", "place", "may"),
+    [
+        (True, Place.NEWEST, True),
+        (False, Place.NEWEST, True),  # the branch was rewritten
+        (True, Place.BEHIND, True),  # no run may come for what is newer
+        (False, Place.BEHIND, False),
+        (True, Place.OFF, False),  # the branch was taken back to before it
+        (True, None, True),
+        (False, None, False),
+    ],
+)
+def test_which_commit_may_take_the_branch_over(
+    follows: bool, place: Place | None, may: bool
+) -> None:
+    line = planner.Line(follows=lambda old, new: follows, place=lambda: place)
+    assert planner.may_rule(RULED, OLDER, line) is may
+    assert planner.may_rule(RULED, NEWER, line)
+
+
+def test_an_older_clone_retries_nothing() -> None:
+    looks = b.observed([b.an_entry(outcome=b.an_outcome())], identity=RULED)
+    with refused(ConflictError, Exit.CONFLICT, OLDER[:12], "git pull"):
+        planner.retry(b.a_ref(REF), replace(SAME, commit=OLDER), looks, b.a_policy(), "")
+
+
+# --- never two at a time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pod", [{"deleted": True, "job": b.running()}, {"node": "node-7"}, {"phase": "Running"}]
+)
+@pytest.mark.parametrize("asked", ["attempt", "retry"])
+def test_while_a_pod_may_run_no_attempt_follows(pod: dict[str, Any], asked: str) -> None:
+    """Its Job is over or gone, and its entry is settled: a node may not have answered yet."""
+    entry = b.an_entry(outcome=b.an_outcome(Phase.LOST))
+    looks = b.observed([entry], pods=[b.a_pod(entry, **pod)])
+    if asked == "retry":
+        with refused(ConflictError, Exit.CONFLICT, "may still run", entry.name):
+            planner.retry(b.a_ref(REF), SAME, looks, b.a_policy(), "")
+        return
+    (hold,) = plan(b.desired(b.a_wanted(attempt=2)), looks)
+    assert isinstance(hold, Hold)
+    assert "may still run" in hold.reason
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_is_over_is_in_nobodys_way(phase: str) -> None:
+    entry = b.an_entry(outcome=b.an_outcome(Phase.LOST))
+    looks = b.observed([entry], pods=[b.a_pod(entry, phase=phase, job=b.ended(0))])
+    assert isinstance(only(b.desired(b.a_wanted(attempt=2)), looks), Open)
+
+
+def test_an_attempt_whose_job_was_deleted_is_not_told_while_its_pod_runs() -> None:
+    entry = b.an_entry(job_uid="j")
+    looks = b.observed([entry], pods=[b.a_pod(entry, job=b.running())])
+    hold = only(SAME, looks)
+    assert isinstance(hold, Hold)
+    assert "its Job was deleted" in hold.reason
+
+
+def test_of_an_attempt_whose_job_was_deleted_its_pod_tells_the_end() -> None:
+    entry = b.an_entry(job_uid="j")
+    pods = [b.a_pod(entry, phase="Failed", job=b.ended(7))]
+    settle = only(SAME, b.observed([entry], pods=pods))
+    assert isinstance(settle, Settle)
+    assert (settle.outcome.phase, settle.outcome.exit_code) == (Phase.FAILED, 7)
+
+
+# --- refused for now -----------------------------------------------------------------------------
+
+
+def test_what_the_cluster_refuses_for_longer_than_it_may_wait_could_not_start() -> None:
+    entry = b.an_entry(waiting="the namespace's quota is full: exceeded")
+    assert isinstance(only(SAME, b.observed([entry], now=3600)), Start)
+    end = only(SAME, b.observed([entry], now=3601))
+    assert isinstance(end, End)
+    assert end.intent
+    assert (end.intent.why, end.intent.reason) == (Why.STUCK, entry.waiting)
+
+
+# --- one name, two jobs --------------------------------------------------------------------------
+
+MEET = ("dtp-aws/genomes-of-all-species-run-523994", "dtp-aws/genomes-of-all-species-run-1915631")
+
+
+def test_a_job_whose_name_is_anothers_is_held_and_told_whose() -> None:
+    first = b.an_entry(MEET[0])
+    met = replace(first, name=naming.attempt_name(b.a_ref(MEET[0]), 1, 1))
+    card = replace(b.an_identity(), scheme=1)
+    looks = b.observed([replace(met, outcome=b.an_outcome())], identity=card)
+    hold = only(b.desired(MEET[1]), looks)
+    assert isinstance(hold, Hold)
+    assert MEET[0] in hold.reason
+    assert isinstance(only(b.desired(MEET[1]), replace(looks, identity=b.an_identity())), Open)

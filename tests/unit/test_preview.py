@@ -143,6 +143,7 @@ class Story:
             FakeCluster(self.world),
             self.desired(),
             b.a_policy(**NEVER),
+            line=b.LINE,
             patience=dispatch.Patience(seconds=0, monotonic=lambda: 0.0, sleep=lambda _: None),
             source=lambda observed: b.SOURCE,
         )

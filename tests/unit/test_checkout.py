@@ -60,6 +60,7 @@ def refusal(directory: Path, revision: str = "HEAD") -> UsageError:
 def test_a_commit_follows_those_before_it_and_no_other(repository: Path) -> None:
     first, second = commit(repository), commit(repository)
     git(repository, "checkout", "--quiet", "-b", "other", first)
+    put(repository, "of-its-own")
     other = commit(repository)
     assert checkout.follows(repository, first, second)
     assert checkout.follows(repository, first, first)

@@ -522,7 +522,7 @@ def run(
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
     mine |= _opened(done)
-    observed, later = _wait(cluster, desired, policy, patience, mine)
+    observed, later = _wait(cluster, desired, policy, patience, mine, since=observed.now)
     followed = [entry for entry in observed.entries if entry.name in mine]
     return Report(
         observed=observed,
@@ -539,16 +539,19 @@ def _wait(
     policy: planner.Policy,
     patience: Patience,
     mine: set[str],
+    since: datetime,
 ) -> tuple[Observed, list[Action]]:
     """Look and settle until none of `mine` is open or time is up; at least one look.
 
     What is opened on the way is added to `mine`. As soon as a look shows that a newer commit rules,
-    this run only follows.
+    this run only follows, also what that commit opens: its own runs may not wait.
     """
     end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
     later: list[Action] = []
     while True:
         observed = look(cluster)
+        if not planner.rules(observed, desired.commit):
+            mine |= {entry.name for entry in observed.entries if entry.created >= since}
         patience.watch(
             replace(observed, entries=tuple(e for e in observed.entries if e.name in mine))
         )

@@ -67,6 +67,7 @@ class Supervisor:
         counted = [rule["onExitCodes"]["values"] for rule in rules if rule["action"] == "Count"]
         slot = self._slot(slots)
         if not slot:
+            self._pod(1).unlink(missing_ok=True)  # as the Job's controller does
             return None
         with slot:
             code = self._once(self._pod(1))

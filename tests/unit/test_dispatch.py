@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dtp_action import dispatch
-from dtp_action.core import planner
+from dtp_action.core import naming, planner
 from dtp_action.core.ledger import LEDGER_NAME, SETTINGS_NAME
 from dtp_action.core.model import (
     Action,
@@ -538,6 +538,26 @@ def test_a_run_follows_from_the_moment_that_a_newer_commit_rules() -> None:
     assert report.observed.identity
     assert report.observed.identity.commit == newer.commit
     assert {str(entry.ref) for entry in world.entries.values()} == {str(REF), "dtp-irods/new"}
+
+
+def test_a_run_that_was_overtaken_follows_what_the_newer_commit_opened() -> None:
+    """The newer commit's run may not wait, and what it opened is settled all the same."""
+    world = World()
+    newer = b.desired("dtp-irods/new", commit="f" * 40)
+    opened = naming.attempt_name(b.a_ref("dtp-irods/new"), 1)
+
+    def during(turn: int) -> None:
+        if turn == 1:
+            world.card = replace(b.an_identity(), commit=newer.commit)
+            run(FakeCluster(world), newer)
+            world.run(NAME)
+            world.finish(NAME)
+            world.run(opened)
+        if turn == 3:
+            world.finish(opened)
+
+    run(FakeCluster(world), patience=Clock(during).patience(60))
+    assert all(entry.outcome for entry in world.entries.values())
 
 
 def test_an_older_commit_does_not_take_the_branch_back() -> None:

@@ -23,6 +23,7 @@ def job_view(job: Wire) -> JobView:
         created=ledger.instant(metadata["creationTimestamp"]),
         deadline=spec.get("activeDeadlineSeconds"),
         ttl=spec.get("ttlSecondsAfterFinished"),
+        failed=job.get("status", {}).get("failed", 0),
         end=_job_end(job.get("status", {})),
     )
 

@@ -346,6 +346,7 @@ class JobView:
     created: datetime
     deadline: int | None = None
     ttl: int | None = None
+    failed: int = 0  # Pods of it that failed, gone or not
     end: JobEnd | None = None
 
 

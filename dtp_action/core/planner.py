@@ -195,7 +195,7 @@ def _with_job(
         settled = _settle(entry, status)
         return [settled, *_retire(entry, status, job, observed.now, policy)]
     if entry.intent:
-        intent: Intent | None = _corrected(entry.intent, status)
+        intent: Intent | None = phases.corrected(entry.intent, status.started)
     else:
         intent = _end_now(entry, job, status, wanted, observed, policy)
     if intent and (
@@ -209,11 +209,6 @@ def _with_job(
         reason = f"removed from the branch, yet goes on; to end it: dtp cancel {entry.ref}"
         steps.append(Hold(ref=entry.ref, attempt=entry.attempt, reason=reason))
     return steps
-
-
-def _corrected(intent: Intent, status: Status) -> Intent:
-    """Return the intent with the script's start, where it started before it could be ended."""
-    return intent if intent.started else replace(intent, started=status.started)
 
 
 def _end_now(

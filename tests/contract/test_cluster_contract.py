@@ -341,6 +341,12 @@ def test_job_that_failed_is_seen_with_its_exit_code(stage: Stage, cluster: Clust
     assert (pod.phase, pod.job.exit_code, pod.job.reason) == ("Failed", 7, "Error")
 
 
+@API
+def test_a_pod_that_failed_stays_counted_on_its_job(stage: Stage, cluster: Counted) -> None:
+    stage.run_job(cluster.record(builders.a_draft()), exit_code=7)
+    assert [job.failed for job in cluster.jobs()] == [1]
+
+
 def test_ended_job_is_stopped_and_retired_in_peace(stage: Stage, cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     stage.run_job(entry, exit_code=0)

@@ -29,6 +29,7 @@ from dtp_action.core.model import (
     Ledger,
     Observed,
     Open,
+    Origin,
     Outcome,
     Phase,
     PodView,
@@ -105,6 +106,9 @@ class Cluster(Protocol):
 
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         """Write into the entry why it has no Job yet. Raises StaleError."""
+
+    def attribute(self, entry: Entry, origin: Origin) -> Entry:
+        """Write into the entry what was learnt of where it came from. Raises StaleError."""
 
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         """Write the intent to end an attempt and keep its log's tail. Raises StaleError."""

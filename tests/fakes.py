@@ -20,6 +20,7 @@ from dtp_action.core.model import (
     Intent,
     JobView,
     Ledger,
+    Origin,
     Outcome,
     PodView,
     Recorded,
@@ -251,6 +252,9 @@ class FakeCluster:
 
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         return self._patch(entry, waiting=reason)
+
+    def attribute(self, entry: Entry, origin: Origin) -> Entry:
+        return self._patch(entry, origin=replace(origin, commit=entry.origin.commit, asked=True))
 
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:

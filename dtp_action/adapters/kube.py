@@ -32,6 +32,7 @@ from dtp_action.core.model import (
     Intent,
     JobView,
     Ledger,
+    Origin,
     Outcome,
     PodView,
     Recorded,
@@ -205,6 +206,10 @@ class KubeCluster:
 
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         return self._amend_entry(entry, {"annotations": {ledger.WAITING: reason}})
+
+    def attribute(self, entry: Entry, origin: Origin) -> Entry:
+        note = {ledger.BROUGHT_BY: ledger.dump_brought_by(origin)}
+        return self._amend_entry(entry, {"annotations": note})
 
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:

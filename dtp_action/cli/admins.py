@@ -113,11 +113,12 @@ def dispatch(
             )
             done += result.actions
             bad = bad or bool(result.bad)
-            told = tell.everybody(work, result.observed)
+            seen = tell.attributed(work, result.observed)
+            told = tell.everybody(work, seen)
             follow = result.open
             if not follow:
                 break
-    end(work, hub, result.observed, form, done=done, rejected=result.rejected, told=told)
+    end(work, hub, seen, form, done=done, rejected=result.rejected, told=told)
     return Exit.BAD_OUTCOME if wait and bad else Exit.DONE
 
 
@@ -149,7 +150,7 @@ def retry(
     loop.identify(work.cluster, observed, branch.ledger(site, observed))
     action = planner.retry(job, work.desired, observed, work.policy, request)
     done = loop.apply(work.cluster, action, observed) if action else []
-    observed = loop.look(work.cluster)
+    observed = tell.attributed(work, loop.look(work.cluster))
     told = tell.everybody(work, observed)
     end(work, hub, observed, form, done=done, told=told, refs=[job])
 
@@ -177,6 +178,8 @@ def cancel(
     action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
     done = loop.apply(cluster, action, observed) if action else []
     observed = loop.look(cluster)
+    if work:
+        observed = tell.attributed(work, observed)
     told = tell.everybody(work, observed) if work else None
     end(work, hub, observed, form, done=done, told=told, refs=[job])
 

@@ -73,6 +73,7 @@ def begin(
     pulls = hub.pulls()
     origins = Origins(
         history=functools.partial(checkout.brought_by, directory, commit),
+        line=functools.partial(checkout.line_to, directory, commit),
         commit=commit,
         branch=branch.name or "",
         pulls=pulls,

@@ -40,6 +40,7 @@ WAITING = PREFIX + "waiting"
 JOB_UID = PREFIX + "job-uid"
 INTENT = PREFIX + "intent"  # JSON
 OUTCOME = PREFIX + "outcome"  # JSON
+BROUGHT_BY = PREFIX + "brought-by"  # JSON: what of the origin was not known at creation
 ENTRY_UID = PREFIX + "entry-uid"  # on Jobs: the entry it runs
 SOURCE = PREFIX + "source"  # on dtp-ledger
 NAMESPACE_UID = PREFIX + "namespace-uid"
@@ -58,6 +59,13 @@ KEYS = {
         "annotation",
         "at creation",
         "JSON: blob, commit, pull request, author, who merged",
+    ),
+    BROUGHT_BY: (
+        "entry",
+        "annotation",
+        "once, later",
+        "JSON: pull request, author, who merged, where GitHub could not say at creation; none: a"
+        " direct push",
     ),
     WAITING: ("entry", "annotation", "start refused", "why the cluster would not have its Job yet"),
     JOB_UID: ("entry", "annotation", "confirm", "UID of the Job that was seen"),
@@ -118,6 +126,25 @@ def load_intent(text: str) -> Intent:
     """Read what `dump_intent` wrote."""
     fields = _times(json.loads(text), "at", "started")
     return Intent(**{"by": ""} | fields | {"why": Why(fields["why"])})
+
+
+def dump_brought_by(origin: Origin) -> str:
+    """Return the annotation's text."""
+    facts = ("pull_request", "author", "merged_by")
+    return _dump({fact: getattr(origin, fact) for fact in facts})
+
+
+def _origin(notes: dict[str, str], fields: dict[str, Any]) -> Origin:
+    """Read where the bytes came from: as recorded, or as learnt since."""
+    later = BROUGHT_BY in notes
+    facts = json.loads(notes[BROUGHT_BY]) if later else fields
+    return Origin(
+        commit=fields["commit"],
+        pull_request=facts.get("pull_request"),
+        author=facts.get("author"),
+        merged_by=facts.get("merged_by"),
+        asked=later or fields.get("asked", False),
+    )
 
 
 def dump_outcome(outcome: Outcome) -> str:
@@ -207,13 +234,7 @@ def load_entry(metadata: dict[str, Any]) -> Entry:
         ref=Ref.parse(notes[REF]),
         attempt=int(notes[ATTEMPT]),
         blob=origin["blob"],
-        origin=Origin(
-            commit=origin["commit"],
-            pull_request=origin.get("pull_request"),
-            author=origin.get("author"),
-            merged_by=origin.get("merged_by"),
-            asked=origin.get("asked", False),
-        ),
+        origin=_origin(notes, origin),
         notify=Notify(origin["notify"]),
         created=instant(origin["created"]),
         run=origin.get("run", ""),

@@ -128,7 +128,7 @@ class Wanted:
 class Origin:
     """Where an attempt's bytes came from. What is None is not known.
 
-    `asked` tells that GitHub was asked: no pull request is then a direct push.
+    `asked` tells that nothing more is to be learnt: no pull request is then a direct push.
     """
 
     commit: str

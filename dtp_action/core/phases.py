@@ -117,7 +117,7 @@ def _start(pod: PodView) -> datetime | None:
 
 def telling(pods: tuple[PodView, ...]) -> PodView | None:
     """Return the Pod to judge by: the newest, but of a second one that was refused the first."""
-    return (_allowed(pods) or (None, *pods))[-1]
+    return next(reversed(_allowed(pods) or pods), None)
 
 
 def _allowed(pods: tuple[PodView, ...]) -> tuple[PodView, ...]:

@@ -6,11 +6,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from dtp_action.core import manifests
-from dtp_action.core.model import Mount, Phase, Refused, Started, Taken
+from dtp_action.core.model import Mount, Origin, Phase, Refused, Started, Taken
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import StaleError
 from tests import builders
@@ -137,6 +138,19 @@ def test_why_an_attempt_has_no_job_yet_is_kept(cluster: Cluster) -> None:
     assert listed.waiting == "the quota is full"
 
 
+@pytest.mark.parametrize("found", [{"pull_request": 7, "author": "ada", "merged_by": "bob"}, {}])
+def test_where_an_attempt_came_from_may_be_learnt_later_also_after_its_end(
+    cluster: Cluster, found: dict[str, Any]
+) -> None:
+    unknown = Origin(commit=builders.COMMIT)
+    entry = cluster.record(builders.a_draft(origin=unknown))
+    assert entry.origin == unknown
+    entry = cluster.settle(entry, builders.an_outcome(), "")
+    later = cluster.attribute(entry, replace(unknown, **found))
+    assert later.origin == Origin(commit=builders.COMMIT, asked=True, **found)
+    assert cluster.ledger().entries == (later,)
+
+
 def test_write_on_an_old_reading_is_stale(stage: Stage, cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     confirmed = stage.connect().confirm(entry, "uid-1")
@@ -146,6 +160,8 @@ def test_write_on_an_old_reading_is_stale(stage: Stage, cluster: Cluster) -> Non
         cluster.intend(entry, builders.an_intent(), "")
     with pytest.raises(StaleError):
         cluster.settle(entry, builders.an_outcome(), "")
+    with pytest.raises(StaleError):
+        cluster.attribute(entry, builders.an_origin())
     assert cluster.ledger().entries == (confirmed,)
 
 

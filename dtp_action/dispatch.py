@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
@@ -41,10 +42,17 @@ from dtp_action.core.model import (
     Start,
     Started,
     Taken,
+    Unreadable,
     Why,
     subject,
 )
-from dtp_action.errors import DtpError, StaleError, UnavailableError, UsageError
+from dtp_action.errors import (
+    DtpError,
+    StaleError,
+    UnavailableError,
+    UnreadableError,
+    UsageError,
+)
 
 PARALLEL = 16  # chains of writes at once; one chain per job
 TAIL_LINES = 200
@@ -107,6 +115,9 @@ class Cluster(Protocol):
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         """Write into the entry why it has no Job yet. Raises StaleError."""
 
+    def mark_held(self, entry: Entry, reason: str) -> Entry:
+        """Write into the entry what of it cannot be read. Raises StaleError."""
+
     def attribute(self, entry: Entry, origin: Origin) -> Entry:
         """Write into the entry what was learnt of where it came from. Raises StaleError."""
 
@@ -141,20 +152,50 @@ class Cluster(Protocol):
 def look(cluster: Cluster) -> Observed:
     """Return one look at the cluster. Entries first: what is made between the lists is seen twice.
 
+    What cannot be read is told apart, so that it holds its own job and no other.
+
     Pods are asked for only while an attempt is open, events only where one waits unexplained.
     """
     ledger = cluster.ledger()
     jobs = {job.name: job for job in cluster.jobs()}
-    known = {entry.name for entry in ledger.entries}
-    late = (cluster.read(name) for name in sorted(jobs.keys() - known)[:MOST_READS])
-    entries = ledger.entries + tuple(recorded.entry for recorded in late if recorded)
+    known = {entry.name for entry in ledger.entries} | {one.name for one in ledger.unreadable}
+    late = [_read(cluster, name) for name in sorted(jobs.keys() - known)[:MOST_READS]]
+    entries = ledger.entries + tuple(one for one in late if isinstance(one, Entry))
     _distrust(cluster, entries, jobs)
-    observed = Observed(now=cluster.now(), identity=ledger.identity, entries=entries, jobs=jobs)
+    unreadable = (*ledger.unreadable, *(one for one in late if isinstance(one, Unreadable)))
+    observed = Observed(
+        now=cluster.now(),
+        identity=ledger.identity,
+        entries=entries,
+        jobs={name: job for name, job in jobs.items() if not job.unreadable},
+        unreadable=(*unreadable, *filter(None, map(_unreadable, jobs.values()))),
+    )
     if not any(entry.outcome is None and entry.name in jobs for entry in entries):
         return observed
-    observed = replace(observed, pods=_by_job(cluster.pods()))
+    pods = cluster.pods()
+    observed = replace(
+        observed,
+        pods=_by_job(pod for pod in pods if not pod.unreadable),
+        unreadable=(*observed.unreadable, *filter(None, map(_unreadable, pods))),
+    )
     suspects = phases.suspects(observed, MOST_READS)
     return replace(observed, events={name: cluster.events(uid) for name, uid in suspects.items()})
+
+
+def _read(cluster: Cluster, name: str) -> Entry | Unreadable | None:
+    """Return the entry of a Job that the list of entries did not show."""
+    try:
+        recorded = cluster.read(name)
+    except UnreadableError as error:
+        return Unreadable(kind="ConfigMap", name=error.name, of=name, why=error.why)
+    return recorded.entry if recorded else None
+
+
+def _unreadable(seen: JobView | PodView) -> Unreadable | None:
+    if not seen.unreadable:
+        return None
+    kind, of = ("Pod", seen.job_name) if isinstance(seen, PodView) else ("Job", seen.name)
+    return Unreadable(kind=kind, name=seen.name, of=of, why=seen.unreadable)
 
 
 def _distrust(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> None:
@@ -198,6 +239,20 @@ def apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]:
     except StaleError:
         ref, attempt = subject(action)
         return [Hold(ref=ref, attempt=attempt, reason="another run was faster: see its report")]
+    except UnreadableError as error:
+        return [_held(cluster, action, error)]
+
+
+def _held(cluster: Cluster, action: Action, error: UnreadableError) -> Hold:
+    """Say what could not be read, in the entry as well: whoever looks then sees it."""
+    ref, attempt = subject(action)
+    name = naming.attempt_name(ref, attempt)
+    found = Unreadable(kind="ConfigMap", name=error.name, of=name, why=error.why)
+    reason = phases.unreadable(found)
+    if isinstance(action, Start | Settle) and action.entry.held != reason:
+        with suppress(StaleError, UnreadableError):
+            cluster.mark_held(action.entry, reason)
+    return Hold(ref=ref, attempt=attempt, reason=reason)
 
 
 def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]:
@@ -363,7 +418,9 @@ def identify(cluster: Cluster, observed: Observed, source: str, *, rename: bool 
         created=cluster.now(),
     )
     found = observed.identity
-    if found is None and observed.entries:  # gone, or made since by the run that made the entries
+    if found is None and (
+        observed.entries or observed.unreadable
+    ):  # gone, or made since by the run that made the entries
         found = cluster.ledger().identity
         if found is None:
             raise UsageError(
@@ -399,7 +456,7 @@ def run(
     done = apply_all(cluster, planned.actions, observed)
     mine = {entry.name for entry in observed.entries if entry.outcome is None}
     mine &= mine if patience.of is None else patience.of
-    idle = all(isinstance(action, Hold) for action in done)
+    idle = all(isinstance(action, Hold) for action in planned.actions)
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
     mine |= _opened(done)
@@ -450,4 +507,5 @@ def _opened(done: Iterable[Action]) -> set[str]:
 
 
 def _any_open(observed: Observed, names: set[str]) -> bool:
-    return any(entry.outcome is None and entry.name in names for entry in observed.entries)
+    waited = (e for e in observed.entries if e.name in names and not phases.held(e, observed))
+    return any(entry.outcome is None for entry in waited)

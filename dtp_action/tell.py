@@ -30,7 +30,13 @@ from dtp_action.core.model import (
 from dtp_action.core.pulls import Asked, History, Pulls, Say, Shown, Step, Write
 from dtp_action.core.telling import Page, Row
 from dtp_action.dispatch import Cluster
-from dtp_action.errors import ConflictError, DtpError, StaleError, UsageError
+from dtp_action.errors import (
+    ConflictError,
+    DtpError,
+    StaleError,
+    UnreadableError,
+    UsageError,
+)
 
 MOST_TAILS = 20  # ends of logs in one comment
 NEXT_LOOK = "within about 15 minutes"
@@ -223,7 +229,7 @@ def attributed(work: Work, observed: Observed) -> Observed:
             continue
         try:
             kept[entry.name] = work.cluster.attribute(before, entry.origin)
-        except StaleError:  # another run wrote: the next one finds out
+        except (StaleError, UnreadableError):  # somebody wrote: the next run finds out
             continue
         except DtpError as error:
             work.origins.warnings.append(_warning(error))

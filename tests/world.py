@@ -53,6 +53,7 @@ class World:
         self.jobs_made: Counter[str] = Counter()
         self.claim: dict[str, int | None] = {}  # the fence: last exit code, None while unfinished
         self.unlabelled: set[str] = set()  # Jobs that no list of ours shows
+        self.spoiled: dict[str, str] = {}  # why a ConfigMap cannot be read, by its name
         self._serial = itertools.count(1)
 
     def serial(self, prefix: str = "") -> str:

@@ -99,7 +99,9 @@ class LocalApi:
 
     def _tend(self, job: Wire) -> bool:
         """See that a Job has its supervisor, or is removed when its time is over; False then."""
-        view = kube_views.job_view(job)
+        view = kube_views.read_job(job)
+        if view.unreadable:
+            return True
         ended = view.end.at if view.end else None
         if not ended:
             if not local_store.taken(self._root / "runs" / view.name / "alive"):

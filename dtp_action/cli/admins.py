@@ -85,6 +85,7 @@ def dispatch(
     """Start what the branch asks for, settle what ended, tell whom it concerns."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
+    from dtp_action.core import report
 
     if dry_run:
         ctx.invoke(plan, site=site, branch=branch, bounds=bounds, hub=hub, form=form)
@@ -119,7 +120,8 @@ def dispatch(
             if not follow:
                 break
     end(work, hub, seen, form, done=done, rejected=result.rejected, told=told)
-    return Exit.BAD_OUTCOME if wait and bad else Exit.DONE
+    stopped = report.unreadable(seen)
+    return Exit.BAD_OUTCOME if stopped or (wait and bad) else Exit.DONE
 
 
 def turns(wait: int, audience: Audience | None) -> tuple[int, ...]:

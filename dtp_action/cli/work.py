@@ -152,29 +152,36 @@ def end(
     fit = report.discreet if runner and runner.public else list
     actions, refused = fit(report.actions(done)), report.rejected(rejected)
     rows = fit(report.jobs(observed, refs=refs))
+    unreadable = fit(report.unreadable(observed))
     if form == "json":
-        print_json(actions=actions, rejected=refused, jobs=rows)
+        print_json(actions=actions, rejected=refused, jobs=rows, unreadable=unreadable)
     else:
         print_run(actions, refused, rows)
-    for warning in told.warnings if told else ():
+    warnings = [*(row["reason"] for row in unreadable), *(told.warnings if told else ())]
+    for warning in warnings:
         warn(warning)
     if not runner:
         return
     name = hub.name(work.origins.branch if work else None)
-    leave(runner, name, actions, refused, report.lately(rows, observed.now), told)
+    leave(runner, name, actions, refused, report.lately(rows, observed.now), told, warnings)
     if work:
         leave_status(runner, name, work, observed)
 
 
 def leave(
-    runner: Runner, name: str, actions: Rows, refused: Rows, rows: Rows, told: Told | None
+    runner: Runner,
+    name: str,
+    actions: Rows,
+    refused: Rows,
+    rows: Rows,
+    told: Told | None,
+    warnings: Iterable[str],
 ) -> None:
     """Leave a run's summary, annotations and outputs in the workflow."""
     from dtp_action.core import comment, report
 
     for row in refused:
         runner.annotate("error", row["message"], file=row["path"], line=row["line"])
-    warnings = told.warnings if told else ()
     runner.summarise(comment.summary(actions, refused, rows, cluster=name, warnings=warnings))
     urls = "\n".join(told.urls) if told else ""
     outputs = report.counts(actions, refused, rows) | {"comment-urls": urls}

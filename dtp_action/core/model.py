@@ -308,9 +308,21 @@ class Entry:
     adopted: bool = False
     service: bool = False
     waiting: str = ""  # why the cluster would not have its Job, when it was last asked
+    held: str = ""  # what of it could not be read, when that was last needed
     job_uid: str | None = None  # the Job was seen: from then on, its absence means loss
     intent: Intent | None = None
     outcome: Outcome | None = None  # None: the attempt is open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """An object of ours that cannot be read. `of` is the attempt that its name says it is of."""
+
+    kind: str  # ConfigMap, Job, Pod
+    name: str
+    of: str
+    why: str
+    ref: Ref | None = None  # as it says itself, where that can be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,7 +350,10 @@ class JobEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """A Job as observed. `entry_uid` is the entry it says it belongs to."""
+    """A Job as observed. `entry_uid` is the entry it says it belongs to.
+
+    Of one that is `unreadable`, for this reason, nothing but the name counts.
+    """
 
     name: str
     uid: str
@@ -348,6 +363,7 @@ class JobView:
     ttl: int | None = None
     failed: int = 0  # Pods of it that failed, gone or not
     end: JobEnd | None = None
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,7 +380,7 @@ class ContainerView:
 
 @dataclass(frozen=True, kw_only=True)
 class PodView:
-    """A Pod as observed."""
+    """A Pod as observed; of one that is `unreadable`, nothing counts but the names."""
 
     name: str
     uid: str
@@ -379,6 +395,7 @@ class PodView:
     disruption: str = ""  # message of the DisruptionTarget condition
     prep: ContainerView | None = None
     job: ContainerView | None = None
+    unreadable: str = ""
 
     @property
     def running(self) -> bool:
@@ -407,6 +424,7 @@ class Observed:
     pods: dict[str, tuple[PodView, ...]] = field(default_factory=dict)  # by Job name, newest last
     events: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by Job name, newest last
     progress: dict[str, Progress] = field(default_factory=dict)  # by Job name, while running
+    unreadable: tuple[Unreadable, ...] = ()
 
     def of(self, ref: Ref) -> tuple[Entry, ...]:
         """The attempts of one job, oldest first."""
@@ -455,6 +473,7 @@ class Ledger:
 
     identity: Identity | None
     entries: tuple[Entry, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 # --- what to do ----------------------------------------------------------------------------------

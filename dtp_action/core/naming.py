@@ -23,6 +23,17 @@ def attempt_name(ref: Ref, attempt: int) -> str:
     return name
 
 
+def job_part(name: str) -> str:
+    """Return what the names of all attempts of a job begin with, of one of them."""
+    return name.rpartition("-")[0]
+
+
+def number_part(name: str) -> int:
+    """Return the attempt's number as its name has it, 0 where it has none."""
+    digits = name.rpartition("-")[2]
+    return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else 0
+
+
 def _slug(text: str, length: int) -> str:
     """Return what a reader recognises of `text`; two texts may share it."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:length].strip("-")

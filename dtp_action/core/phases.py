@@ -25,6 +25,7 @@ from dtp_action.core.model import (
     Phase,
     PodView,
     Status,
+    Unreadable,
     Why,
 )
 
@@ -74,6 +75,36 @@ def judge(entry: Entry, observed: Observed) -> Status:
         return _as_asked(entry, _ended(entry.intent, job.end, pods, gone))
     events = observed.events.get(entry.name, ())
     return _active(entry.intent, pods, events, gone)
+
+
+def told(entry: Entry, observed: Observed) -> Status:
+    """Return where the attempt stands; where something of it cannot be read, that it is held."""
+    status, why = judge(entry, observed), held(entry, observed)
+    if not why:
+        return status
+    phase = Phase.WAITING if status.phase is Phase.WAITING and not entry.job_uid else Phase.RUNNING
+    return Status(phase=phase, reason=_short(f"held: {why}"), started=status.started)
+
+
+def held(entry: Entry, observed: Observed) -> str:
+    """Return what of an open attempt cannot be read, or '' where it goes on.
+
+    What was needed once and could not be read is no matter while its Job is active.
+    """
+    if entry.outcome:
+        return ""
+    if found := next((one for one in observed.unreadable if one.of == entry.name), None):
+        return unreadable(found)
+    job = observed.jobs.get(entry.name)
+    return "" if job and not job.end else entry.held
+
+
+def unreadable(found: Unreadable) -> str:
+    """Return which object cannot be read, and what to do."""
+    return (
+        f"{found.kind} {found.name} cannot be read ({found.why}): the cluster's admin restores it;"
+        " until then nothing of this job is decided"
+    )
 
 
 def lost() -> Outcome:

@@ -39,6 +39,7 @@ from dtp_action.core.model import (
     Spec,
     Start,
     Status,
+    Unreadable,
     Wanted,
     Why,
 )
@@ -47,6 +48,8 @@ from dtp_action.errors import ConflictError, UsageError
 MAX_NEW = 25
 START_LAG = timedelta(minutes=1)  # another run may be making the Job of what it has recorded
 HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in the script"
+
+HOW_TO_RESTORE = "see docs/reference/ledger.md, what cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +87,13 @@ def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
     """Return what to do now, for every job that the branch or the ledger knows."""
     steps: list[_Step] = []
     by_ref = _by_ref(observed.entries)
-    for ref in sorted({*desired.wanted, *by_ref} if policy.only is None else {policy.only}):
+    stated = {found.ref for found in observed.unreadable if found.ref}
+    known = {*desired.wanted, *by_ref, *stated}
+    for ref in sorted(known if policy.only is None else {policy.only}):
         entries = by_ref.get(ref, ())
+        if found := unreadable_of(ref, observed):
+            steps += _around(found, ref, entries, desired.wanted.get(ref), observed, policy)
+            continue
         steps += _for_job(desired.wanted.get(ref), ref, entries, observed, policy)
     opened, rejected = _resolve(steps, policy, observed.now)
     findings = [f for wanted in desired.wanted.values() for f in wanted.findings]
@@ -93,6 +101,39 @@ def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
         actions=_guard(opened, desired, observed, policy),
         rejected=tuple(sorted({*desired.findings, *findings, *rejected})),
     )
+
+
+def unreadable_of(ref: Ref, observed: Observed) -> tuple[Unreadable, ...]:
+    """Return what cannot be read and may be of this job, as its name has it or as it says."""
+    if not observed.unreadable:
+        return ()
+    part = naming.job_part(naming.attempt_name(ref, 1))
+    return tuple(
+        found
+        for found in observed.unreadable
+        if found.ref == ref or naming.job_part(found.of) == part
+    )
+
+
+def _around(
+    found: tuple[Unreadable, ...],
+    ref: Ref,
+    entries: tuple[Entry, ...],
+    wanted: Wanted | None,
+    observed: Observed,
+    policy: Policy,
+) -> list[_Step]:
+    """Hold a job: what of it is active is followed to its end, nothing more is started."""
+    blocked = {one.of for one in found}
+    steps: list[_Step] = []
+    for entry in entries:
+        if entry.name not in blocked:
+            steps += _for_entry(entry, wanted, observed, policy)
+    holds = [
+        Hold(ref=ref, attempt=naming.number_part(one.of), reason=phases.unreadable(one))
+        for one in found
+    ]
+    return [*(step for step in steps if not isinstance(step, Start | Hold)), *holds]
 
 
 def _by_ref(entries: tuple[Entry, ...]) -> dict[Ref, tuple[Entry, ...]]:
@@ -409,12 +450,14 @@ def retry(
     Raises UsageError for a job that nobody knows, ConflictError where the state does not allow it.
     """
     entries, wanted = observed.of(ref), desired.wanted.get(ref)
-    if not entries and not wanted:
+    if not entries and not wanted and not unreadable_of(ref, observed):
         raise UsageError(
             f"no job {ref} on the branch or in the ledger", hint="see dtp status --all"
         )
     if request and any(entry.request == request for entry in entries):
         return None
+    if found := unreadable_of(ref, observed):
+        raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
     if not wanted:
         raise ConflictError(f"{ref} is not on the branch any more", hint="add its script again")
     if not wanted.script:
@@ -449,7 +492,9 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
 
     Raises UsageError for a job that nobody knows, ConflictError when nothing of it is active.
     """
-    entries = observed.of(ref)
+    entries, found = observed.of(ref), unreadable_of(ref, observed)
+    if found and (not entries or entries[-1].outcome or entries[-1].name in {o.of for o in found}):
+        raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
     if not entries:
         raise UsageError(f"no job {ref} in the ledger", hint="see dtp status --all")
     last = entries[-1]

@@ -13,7 +13,7 @@ import pytest
 from dtp_action.core import manifests
 from dtp_action.core.model import Mount, Origin, Phase, Refused, Started, Taken
 from dtp_action.dispatch import Cluster
-from dtp_action.errors import StaleError
+from dtp_action.errors import StaleError, UnreadableError
 from tests import builders
 from tests.contract.stages import API, Counted, FakeStage, Stage
 
@@ -203,6 +203,41 @@ def test_companions_are_not_entries(cluster: Cluster) -> None:
     entry = cluster.intend(cluster.record(builders.a_draft()), builders.an_intent(), "tail")
     cluster.settle(entry, builders.an_outcome(Phase.CANCELLED), "end")
     assert len(cluster.ledger().entries) == 1
+
+
+# --- what cannot be read -------------------------------------------------------------------------
+
+
+def test_an_entry_that_cannot_be_read_is_listed_as_such_beside_the_others(
+    stage: Stage, cluster: Cluster
+) -> None:
+    spoiled = cluster.record(builders.a_draft())
+    other = cluster.record(builders.a_draft("dtp-aws/other"))
+    stage.spoil_entry(spoiled.name)
+    found = cluster.ledger()
+    assert found.entries == (other,)
+    (one,) = found.unreadable
+    assert (one.kind, one.name, one.of) == ("ConfigMap", spoiled.name, spoiled.name)
+    assert one.why
+    with pytest.raises(UnreadableError, match=spoiled.name):
+        cluster.read(spoiled.name)
+    with pytest.raises(UnreadableError, match=spoiled.name):
+        cluster.record(builders.a_draft())
+
+
+def test_an_end_that_cannot_be_read_closes_nothing(stage: Stage, cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.spoil_end(entry)
+    with pytest.raises(UnreadableError, match=f"{entry.name}-end"):
+        cluster.settle(entry, builders.an_outcome(), "tail")
+    assert cluster.ledger().entries == (entry,)
+
+
+def test_why_an_attempt_is_held_is_kept_until_its_job_is_seen(cluster: Cluster) -> None:
+    held = cluster.mark_held(cluster.record(builders.a_draft()), "ConfigMap x cannot be read")
+    assert held.held == "ConfigMap x cannot be read"
+    assert cluster.ledger().entries == (held,)
+    assert cluster.confirm(held, "uid-1").held == ""
 
 
 # --- Jobs ----------------------------------------------------------------------------------------

@@ -545,5 +545,6 @@ def _brought(seen: Observed, number: int | None) -> list[Ref]:
 def _last(seen: Observed, ref: Ref) -> Entry:
     found = seen.of(ref)
     if not found:
+        planner.refuse_unreadable(ref, seen)
         raise UsageError(f"no job {ref} has run yet")
     return found[-1]

@@ -115,9 +115,12 @@ def read_ref(text: str) -> Ref:
 
 
 def attempts(ref: Ref, observed: Observed) -> tuple[Entry, ...]:
-    """Return a job's attempts, oldest first; raises UsageError where there is none."""
+    """Return a job's attempts, oldest first; raises UsageError where there is none to be read."""
+    from dtp_action.core import planner
+
     found = observed.of(ref)
     if not found:
+        planner.refuse_unreadable(ref, observed)
         raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
     return found
 
@@ -204,7 +207,8 @@ def leave_status(runner: Runner, name: str, work: Work, observed: Observed) -> N
         branch=work.origins.branch,
         max_new=work.policy.max_new,
     )
-    document["jobs"] = report.discreet(document["jobs"])  # who may read artifacts is not known
+    for rows in ("jobs", "unreadable"):  # who may read artifacts is not known
+        document[rows] = report.discreet(document[rows])
     path.write_text(json.dumps(document))
     runner.output("status-file", str(path))
     runner.output("status-artifact", artifact)

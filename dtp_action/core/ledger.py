@@ -141,21 +141,23 @@ def why_not(error: Exception) -> str:
 
 
 @functools.cache
-def _kinds(of: Any) -> dict[str, tuple[Any, ...]]:
-    """Return the kinds of value that each field of a class may have."""
-    hints = get_type_hints(of)
-    return {
-        one.name: get_args(hint) if isinstance(hint := hints[one.name], UnionType) else (hint,)
-        for one in dataclasses.fields(of)
-    }
+def _kinds(of: Any) -> tuple[tuple[str, frozenset[Any], tuple[Any, ...]], ...]:
+    """Return each field of a class, with the classes and the lists and mappings that it may be."""
+    hints, found = get_type_hints(of), []
+    for one in dataclasses.fields(of):
+        hint = hints[one.name]
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        plain = frozenset(kind for kind in kinds if get_origin(kind) is None)
+        found.append((one.name, plain, tuple(kind for kind in kinds if kind not in plain)))
+    return tuple(found)
 
 
 def _checked(made: Made) -> Made:
     """Return the value, all of whose fields are of their kind. Raises ValueError."""
     of: Any = type(made)
-    for name, kinds in _kinds(of).items():
+    for name, plain, others in _kinds(of):
         value = getattr(made, name)
-        if not any(_is_of(value, kind) for kind in kinds):
+        if type(value) not in plain and not any(_is_of(value, kind) for kind in others):
             raise ValueError(f"its {name} is {str(value)[:60]!r}")
     return made
 

@@ -456,8 +456,7 @@ def retry(
         )
     if request and any(entry.request == request for entry in entries):
         return None
-    if found := unreadable_of(ref, observed):
-        raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
+    refuse_unreadable(ref, observed)
     if not wanted:
         raise ConflictError(f"{ref} is not on the branch any more", hint="add its script again")
     if not wanted.script:
@@ -482,6 +481,12 @@ def retry(
     return Open(draft=draft, reason="retry asked for")
 
 
+def refuse_unreadable(ref: Ref, observed: Observed) -> None:
+    """Raise ConflictError where something of the job cannot be read."""
+    if found := unreadable_of(ref, observed):
+        raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
+
+
 def _rejection(wanted: Wanted) -> str:
     errors = [finding for finding in wanted.findings if finding.severity is Severity.ERROR]
     return f"{wanted.ref} is rejected: {errors[0].message if errors else 'see dtp check'}"
@@ -493,8 +498,8 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
     Raises UsageError for a job that nobody knows, ConflictError when nothing of it is active.
     """
     entries, found = observed.of(ref), unreadable_of(ref, observed)
-    if found and (not entries or entries[-1].outcome or entries[-1].name in {o.of for o in found}):
-        raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
+    if not entries or entries[-1].outcome or entries[-1].name in {one.of for one in found}:
+        refuse_unreadable(ref, observed)
     if not entries:
         raise UsageError(f"no job {ref} in the ledger", hint="see dtp status --all")
     last = entries[-1]

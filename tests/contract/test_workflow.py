@@ -165,6 +165,7 @@ def test_what_cannot_be_read_is_told_in_all_places_and_the_others_go_on(
     assert asked.code == 3
     assert name in asked.out
     assert not list((workflow.folder / "cluster" / "configmaps").glob("dtp-local-a-*-2.json"))
+    assert name in workflow.step("logs", job="dtp-local/a", log_in_comment="yes").out
     assert name in workflow.step("doctor").out
 
 

@@ -31,6 +31,7 @@ from dtp_action.core.model import (
     Ledger,
     Observed,
     Open,
+    Origin,
     Outcome,
     Phase,
     PodView,
@@ -42,10 +43,17 @@ from dtp_action.core.model import (
     Start,
     Started,
     Taken,
+    Unreadable,
     Why,
     subject,
 )
-from dtp_action.errors import DtpError, StaleError, UnavailableError, UsageError
+from dtp_action.errors import (
+    DtpError,
+    StaleError,
+    UnavailableError,
+    UnreadableError,
+    UsageError,
+)
 
 PARALLEL = 16  # chains of writes at once; one chain per job
 TAIL_LINES = 200
@@ -123,6 +131,12 @@ class Cluster(Protocol):
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         """Write into the entry why it has no Job yet. Raises StaleError."""
 
+    def mark_held(self, entry: Entry, reason: str) -> Entry:
+        """Write into the entry what of it cannot be read. Raises StaleError."""
+
+    def attribute(self, entry: Entry, origin: Origin) -> Entry:
+        """Write into the entry what was learnt of where it came from. Raises StaleError."""
+
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         """Write the intent to end an attempt and keep its log's tail. Raises StaleError."""
 
@@ -154,16 +168,25 @@ class Cluster(Protocol):
 def look(cluster: Cluster) -> Observed:
     """Return one look at the cluster. Entries first: what is made between the lists is seen twice.
 
+    What cannot be read is told apart, so that it holds its own job and no other.
+
     Pods are asked for only while an attempt is open (`with_pods` asks for them before another one
     begins), events only where one waits unexplained.
     """
     ledger = cluster.ledger()
     jobs = {job.name: job for job in cluster.jobs()}
-    known = {entry.name for entry in ledger.entries}
-    late = (cluster.read(name) for name in sorted(jobs.keys() - known)[:MOST_READS])
-    entries = ledger.entries + tuple(recorded.entry for recorded in late if recorded)
+    known = {entry.name for entry in ledger.entries} | {one.name for one in ledger.unreadable}
+    late = [_read(cluster, name) for name in sorted(jobs.keys() - known)[:MOST_READS]]
+    entries = ledger.entries + tuple(one for one in late if isinstance(one, Entry))
     _distrust(cluster, entries, jobs)
-    observed = Observed(now=cluster.now(), identity=ledger.identity, entries=entries, jobs=jobs)
+    unreadable = (*ledger.unreadable, *(one for one in late if isinstance(one, Unreadable)))
+    observed = Observed(
+        now=cluster.now(),
+        identity=ledger.identity,
+        entries=entries,
+        jobs={name: job for name, job in jobs.items() if not job.unreadable},
+        unreadable=(*unreadable, *filter(None, map(_unreadable, jobs.values()))),
+    )
     if all(entry.outcome for entry in entries):
         return observed
     observed = with_pods(cluster, observed)
@@ -175,7 +198,13 @@ def with_pods(cluster: Cluster, observed: Observed) -> Observed:
     """Return the look with the Pods of our Jobs, and of Jobs that are gone."""
     if observed.all_pods:
         return observed
-    return replace(observed, pods=_by_job(cluster.pods()), all_pods=True)
+    pods = cluster.pods()
+    return replace(
+        observed,
+        pods=_by_job(pod for pod in pods if not pod.unreadable),
+        all_pods=True,
+        unreadable=(*observed.unreadable, *filter(None, map(_unreadable, pods))),
+    )
 
 
 def plan(
@@ -191,6 +220,22 @@ def plan(
         observed = with_pods(cluster, observed)
         planned = planner.plan(desired, observed, policy)
     return planned, observed
+
+
+def _read(cluster: Cluster, name: str) -> Entry | Unreadable | None:
+    """Return the entry of a Job that the list of entries did not show."""
+    try:
+        recorded = cluster.read(name)
+    except UnreadableError as error:
+        return Unreadable(kind="ConfigMap", name=error.name, of=name, why=error.why)
+    return recorded.entry if recorded else None
+
+
+def _unreadable(seen: JobView | PodView) -> Unreadable | None:
+    if not seen.unreadable:
+        return None
+    kind, of = ("Pod", seen.job_name) if isinstance(seen, PodView) else ("Job", seen.name)
+    return Unreadable(kind=kind, name=seen.name, of=of, why=seen.unreadable)
 
 
 def _distrust(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> None:
@@ -234,6 +279,20 @@ def apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]:
     except StaleError:
         ref, attempt = subject(action)
         return [Hold(ref=ref, attempt=attempt, reason="another run was faster: see its report")]
+    except UnreadableError as error:
+        return [_held(cluster, action, error)]
+
+
+def _held(cluster: Cluster, action: Action, error: UnreadableError) -> Hold:
+    """Say what could not be read, in the entry as well: whoever looks then sees it."""
+    ref, attempt = subject(action)
+    name = naming.attempt_name(ref, attempt)
+    found = Unreadable(kind="ConfigMap", name=error.name, of=name, why=error.why)
+    reason = phases.unreadable(found)
+    if isinstance(action, Start | Settle) and action.entry.held != reason:
+        with suppress(StaleError, UnreadableError):
+            cluster.mark_held(action.entry, reason)
+    return Hold(ref=ref, attempt=attempt, reason=reason)
 
 
 def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]:
@@ -449,7 +508,9 @@ def identify(
         commit=commit,
     )
     found = observed.identity
-    if found is None and observed.entries:  # gone, or made since by the run that made the entries
+    if found is None and (
+        observed.entries or observed.unreadable
+    ):  # gone, or made since by the run that made the entries
         found = cluster.card()
         if found is None:
             raise UsageError(
@@ -518,7 +579,7 @@ def run(
     done = apply_all(cluster, planned.actions, observed)
     mine = {entry.name for entry in observed.entries if entry.outcome is None}
     mine &= mine if patience.of is None else patience.of
-    idle = all(isinstance(action, Hold) for action in done)
+    idle = all(isinstance(action, Hold) for action in planned.actions)
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
     mine |= _opened(done)
@@ -573,4 +634,5 @@ def _opened(done: Iterable[Action]) -> set[str]:
 
 
 def _any_open(observed: Observed, names: set[str]) -> bool:
-    return any(entry.outcome is None and entry.name in names for entry in observed.entries)
+    waited = (e for e in observed.entries if e.name in names and not phases.held(e, observed))
+    return any(entry.outcome is None for entry in waited)

@@ -25,7 +25,8 @@ class Exit(IntEnum):
 EXIT_MEANING = {
     Exit.DONE: "done, or nothing to do; also with scripts rejected or attempts still open",
     Exit.BAD_OUTCOME: "`check` found errors, or `doctor` problems, or `images` what needs attention"
-    " (without `--issue`), or an attempt of this run ended badly (with `--wait`)",
+    " (without `--issue`), or an attempt of this run ended badly (with `--wait`), or what"
+    " cannot be read holds a job (`dispatch`)",
     Exit.USAGE: "wrong usage, configuration or job name",
     Exit.CONFLICT: "`retry` or `cancel` was refused in the present state of the job",
     Exit.CLUSTER_REFUSED: "the cluster refused: credentials, permissions or namespace",
@@ -75,6 +76,15 @@ class UnavailableError(DtpError):
     """Nothing was decided on half an answer; running again is safe and is the remedy."""
 
     exit_code = Exit.UNAVAILABLE
+
+
+class UnreadableError(Exception):
+    """An object of the ledger cannot be read: whoever needs it holds what it was needed for."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"ConfigMap {name} cannot be read: {why}")
+        self.name = name
+        self.why = why
 
 
 class StaleError(Exception):

@@ -6,10 +6,10 @@ a warning: it changes no attempt, and the next run makes up for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 from dtp_action import dispatch
 from dtp_action.core import commands, comment, ledger, planner, pulls, report, telling
@@ -30,7 +30,13 @@ from dtp_action.core.model import (
 from dtp_action.core.pulls import Asked, History, Pulls, Say, Shown, Step, Write
 from dtp_action.core.telling import Page, Row
 from dtp_action.dispatch import Cluster
-from dtp_action.errors import ConflictError, DtpError, UsageError
+from dtp_action.errors import (
+    ConflictError,
+    DtpError,
+    StaleError,
+    UnreadableError,
+    UsageError,
+)
 
 MOST_TAILS = 20  # ends of logs in one comment
 NEXT_LOOK = "within about 15 minutes"
@@ -68,10 +74,13 @@ class Told:
 # --- which pull request brought it? --------------------------------------------------------------
 
 
+MOST_ASKED = 50  # commits that one run asks about again, and answers that it writes down
+
+
 class Origins:
     """Where scripts came from: git says which commit brought them, GitHub which pull request.
 
-    What was asked once is known. Where GitHub does not answer no pull request is known, and
+    What was answered once is known. Where GitHub does not answer no pull request is known, and
     `warnings` says why.
     """
 
@@ -82,15 +91,17 @@ class Origins:
         commit: str,
         branch: str,
         pulls: Pulls | None,
+        line: Callable[[Iterable[str]], Sequence[Step]] = lambda _commits: (),
     ) -> None:
         self.warnings: list[str] = []
         self._history = history
         self._commit = commit
         self.branch = branch
         self._pulls = pulls
-        self._by_commit: dict[str, Origin] = {}
-        self._brought: dict[str, tuple[str | None, Sequence[Step]]] = {}
-        self._known: dict[str, Origin] = {}
+        self._line_to = line
+        self._line: Sequence[Step] = ()  # as far down as it was needed
+        self._brought: dict[str, str | None] = {}  # path to commit
+        self._heard: dict[str, Origin] = {}  # by commit
 
     def __call__(self, refs: Iterable[Ref]) -> dict[Ref, Origin]:
         """Return where the scripts came from that jobs have now."""
@@ -101,85 +112,129 @@ class Origins:
     def of_paths(self, paths: Iterable[str]) -> dict[str, Origin]:
         """Return where files came from."""
         wanted = list(paths)
-        new = [path for path in wanted if path not in self._known]
-        self._bring(new)
-        shas = {sha for path in new if (sha := self._brought[path][0])}
-        candidates = self._candidates(shas - self._by_commit.keys())
-        for path in new:
-            sha, line = self._brought[path]
-            if sha and sha in self._by_commit:
-                self._known[path] = self._by_commit[sha]
-            elif sha and sha in candidates:
-                self._known[path] = pulls.origin(sha, self.branch, candidates[sha], line)
-            else:
-                self._known[path] = Origin(commit=sha or self._commit)
-        return {path: self._known[path] for path in wanted}
+        self._ask(dict.fromkeys(self._commits(wanted) - self._heard.keys(), pulls.YOUNG))
+        return {path: self._of(self._brought[path]) for path in wanted}
+
+    def _of(self, sha: str | None) -> Origin:
+        """Return what is known of a commit; of one beyond the clone nothing can be learnt."""
+        if sha is None:
+            return Origin(commit=self._commit, asked=True)
+        return self._heard.get(sha, Origin(commit=sha))
+
+    def of_commits(
+        self, ages: Mapping[str, timedelta], paths: Iterable[str] = ()
+    ) -> dict[str, Origin]:
+        """Return where commits came from that have been on the branch for so long, at least.
+
+        What GitHub left open is asked again, together with what is to be asked of these paths.
+        """
+        again = {sha: age for sha, age in ages.items() if not self._of(sha).asked}
+        new = self._commits(paths) - self._heard.keys()
+        self._ask(dict.fromkeys(new, pulls.YOUNG) | again)
+        return {sha: self._of(sha) for sha in ages}
 
     def learn(self, origins: Iterable[Origin]) -> None:
         """Take in what was asked before: GitHub need not be asked of these commits again."""
-        self._by_commit |= {origin.commit: origin for origin in origins if origin.asked}
+        self._heard |= {origin.commit: origin for origin in origins if origin.asked}
 
-    def lately(self, paths: Iterable[str], now: datetime) -> list[str]:
-        """Return the paths that came to the branch lately, or by a commit that is known."""
+    def lately(self, paths: Iterable[str], now: datetime, told: Container[str]) -> list[str]:
+        """Return the paths that came to the branch lately, or by a commit among `told`."""
         wanted = list(paths)
         self._bring(wanted)
-        return [
-            path
-            for path in wanted
-            if self._brought[path][0] in self._by_commit or self._is_late(*self._brought[path], now)
-        ]
+        since = (now - telling.KEPT_TRUE).timestamp()
+        late = {step.sha for step in self._line if step.committed >= since}
+        return [path for path in wanted if (sha := self._brought[path]) in late or sha in told]
 
-    def _is_late(self, sha: str | None, line: Sequence[Step], now: datetime) -> bool:
-        times = [step.committed for step in line if step.sha == sha]
-        return bool(times) and now - datetime.fromtimestamp(times[0], UTC) <= telling.KEPT_TRUE
+    def _commits(self, paths: Iterable[str]) -> set[str]:
+        wanted = list(paths)
+        self._bring(wanted)
+        return {sha for path in wanted if (sha := self._brought[path])}
 
     def _bring(self, paths: Iterable[str]) -> None:
         new = [path for path in paths if path not in self._brought]
         if new:
             history = self._history(new)
-            self._brought |= {path: (history.commits.get(path), history.line) for path in new}
+            self._brought |= {path: history.commits.get(path) for path in new}
+            self._line = max(self._line, history.line, key=len)  # all begin with the same commit
 
-    def _candidates(self, commits: Iterable[str]) -> Mapping[str, Sequence[pulls.Candidate]]:
-        wanted = list(commits)
-        if not self._pulls or not wanted:
-            return {}
+    def _ask(self, ages: Mapping[str, timedelta]) -> None:
+        if not self._pulls or not ages:
+            return
         try:
-            return self._pulls.candidates(wanted)
+            candidates = self._pulls.candidates(ages)
         except DtpError as error:
             self.warnings.append(_warning(error))
-            return {}
+            return
+        if missing := ages.keys() - {step.sha for step in self._line}:
+            self._line = max(self._line, self._line_to(missing), key=len)
+        self._heard |= {
+            sha: pulls.origin(sha, self.branch, candidates[sha], self._line, age)
+            for sha, age in ages.items()
+        }
 
 
 def notes(
     desired: Desired, observed: Observed, policy: planner.Policy, origins: Origins
 ) -> list[tuple[Origin, Note]]:
     """Return what the branch asks for lately and does not run, with where it came from."""
-    looked_after = telling.looked_after(observed)
-    told = [entry.origin for entry in observed.entries]
-    origins.learn(origin for origin in told if origin.pull_request in looked_after)
     planned = planner.plan(desired, observed, replace(policy, only=None))
     found = telling.notes(desired, observed, planned)
-    late = origins.lately((note.path for note in found), observed.now)
+    late = _lately((note.path for note in found), observed, origins)
     whence = origins.of_paths(late)
     return [(whence[note.path], note) for note in found if note.path in whence]
 
 
+def _lately(paths: Iterable[str], observed: Observed, origins: Origins) -> list[str]:
+    """Return the paths that came lately, or by a commit of which a comment is kept true."""
+    looked_after = telling.looked_after(observed)
+    brought = (entry.origin for entry in observed.entries)
+    told = {origin.commit for origin in brought if origin.pull_request in looked_after}
+    return origins.lately(paths, observed.now, told)
+
+
 def with_origins(observed: Observed, desired: Desired, origins: Origins) -> Observed:
-    """Return the look, with what GitHub could not say when these attempts were recorded."""
-    unknown = [e for e in observed.entries if _can_be_asked(e, desired, observed.now)]
-    known = origins(entry.ref for entry in unknown)
-    later = {
-        entry.name: replace(entry, origin=known[entry.ref])
-        for entry in unknown
-        if known[entry.ref].pull_request
-    }
-    return replace(observed, entries=tuple(later.get(e.name, e) for e in observed.entries))
+    """Return the look with what GitHub could not say when attempts were recorded.
+
+    Asked is by the commit that was recorded, whatever the branch says now, and in one request with
+    what the notes need.
+    """
+    origins.learn(entry.origin for entry in observed.entries)
+    ages = telling.unattributed(observed, MOST_ASKED)
+    late = _lately(telling.not_run(desired, observed), observed, origins)
+    known = origins.of_commits(ages, late)
+    return replace(
+        observed,
+        entries=tuple(
+            replace(entry, origin=known.get(entry.origin.commit, entry.origin))
+            for entry in observed.entries
+        ),
+    )
 
 
-def _can_be_asked(entry: Entry, desired: Desired, now: datetime) -> bool:
-    wanted = desired.wanted.get(entry.ref)
-    late = now - entry.created <= telling.KEPT_TRUE
-    return not entry.origin.asked and late and wanted is not None and wanted.blob == entry.blob
+def attributed(work: Work, observed: Observed) -> Observed:
+    """Return the look with where attempts came from, as is known by now; the ledger keeps it.
+
+    What cannot be asked or kept is a warning, and made up for by the next run.
+    """
+    if work.audience is None:
+        return observed
+    try:
+        seen = with_origins(observed, work.desired, work.origins)
+    except DtpError as error:  # of git
+        work.origins.warnings.append(_warning(error))
+        return observed
+    kept: dict[str, Entry] = {}
+    for before, entry in zip(observed.entries, seen.entries, strict=True):
+        if before.origin.asked == entry.origin.asked or len(kept) == MOST_ASKED:
+            continue
+        try:
+            kept[entry.name] = work.cluster.attribute(before, entry.origin)
+        except (StaleError, UnreadableError):  # somebody wrote: the next run finds out
+            continue
+        except DtpError as error:
+            work.origins.warnings.append(_warning(error))
+            break
+    return replace(seen, entries=tuple(kept.get(entry.name, entry) for entry in seen.entries))
 
 
 # --- after a run ---------------------------------------------------------------------------------
@@ -199,15 +254,15 @@ class Work:
 
 
 def everybody(work: Work, observed: Observed) -> Told:
-    """Tell all that is to be told of one look: how jobs stand, and what does not run.
+    """Tell all that is to be told of a look: how jobs stand, and what does not run.
 
-    Where a newer commit rules, its runs tell: what this one knows of the branch is not true now.
+    The look is one that is `attributed`. Where a newer commit rules, its runs tell: what this one
+    knows of the branch is not true now.
     """
     if work.audience is None or not planner.rules(observed, work.desired.commit):
         return Told()
     try:
         seen = dispatch.with_progress(work.cluster, observed)
-        seen = with_origins(seen, work.desired, work.origins)
         held = notes(work.desired, seen, work.policy, work.origins)
         told = after_run(work.cluster, work.audience, seen, held)
     except DtpError as error:  # of the cluster: jobs are not hurt by what cannot be told now
@@ -277,11 +332,10 @@ class _Teller:
         """Set the status of a commit."""
         told = list(entries)
         rows = _fit(report.rows(telling.last_of(told), self.observed), self.shown)
-        status = telling.commit_status(rows, self.audience.context)
-        url = next((urls.get(e.origin.pull_request or 0, "") for e in told), "")
-        self._write(
-            pulls.mark(commit, telling.with_url(status, url or self.audience.run_url), self.shown)
-        )
+        found = (urls.get(entry.origin.pull_request or 0) for entry in told)
+        url = next(filter(None, found), "")
+        status = telling.commit_status(rows, self.audience.context, url)
+        self._write(pulls.mark(commit, status, self.shown, self.audience.run_url))
 
     def _text(self, page: Page) -> str:
         tails = dict(_tails(self.cluster, page)) if self.logs else {}
@@ -416,7 +470,7 @@ class _Answering:
         if why := commands.refusal(command, self.asked, permission):
             return f"Not done: {why}"
         work, seen = self.begin()
-        seen = with_origins(seen, work.desired, work.origins)
+        seen = attributed(work, seen)
         own = _own(command, work, seen, self.asked.number)
         if why := commands.foreign(command, permission, own):
             return f"Not done: {why}"
@@ -445,7 +499,7 @@ class _Answering:
 
     def _apply(self, work: Work, seen: Observed, ref: Ref, action: Action | None) -> str:
         done = dispatch.apply(work.cluster, action, seen) if action else []
-        after = dispatch.look(work.cluster)
+        after = attributed(work, dispatch.look(work.cluster))
         self.changed = work, after
         if held := [step.reason for step in done if isinstance(step, Hold)]:
             return f"Not done: {plain(held[0])}"
@@ -494,5 +548,6 @@ def _brought(seen: Observed, number: int | None) -> list[Ref]:
 def _last(seen: Observed, ref: Ref) -> Entry:
     found = seen.of(ref)
     if not found:
+        planner.refuse_unreadable(ref, seen)
         raise UsageError(f"no job {ref} has run yet")
     return found[-1]

@@ -23,14 +23,16 @@ from dtp_action.core.model import (
     JobEnd,
     JobView,
     Ledger,
+    Origin,
     Outcome,
     PodView,
     Recorded,
     Refused,
     Started,
     Taken,
+    Unreadable,
 )
-from dtp_action.errors import StaleError, UnavailableError
+from dtp_action.errors import StaleError, UnavailableError, UnreadableError
 from tests.world import World
 
 __all__ = ["DiedError", "FakeCluster", "Fault", "World"]
@@ -125,10 +127,24 @@ class FakeCluster:
     def ledger(self) -> Ledger:
         world = self.world
         self._pages("list configmaps", len(world.entries) + 1)
-        return self._ask(
-            "list configmaps",
-            lambda: Ledger(identity=world.card, entries=tuple(world.entries.values())),
-        )
+
+        def act() -> Ledger:
+            spoiled = world.entries.keys() & world.spoiled.keys()
+            return Ledger(
+                identity=world.card,
+                entries=tuple(e for e in world.entries.values() if e.name not in spoiled),
+                unreadable=tuple(
+                    Unreadable(kind="ConfigMap", name=name, of=name, why=world.spoiled[name])
+                    for name in sorted(spoiled)
+                ),
+            )
+
+        return self._ask("list configmaps", act)
+
+    def _check(self, name: str) -> None:
+        """Fail as where a ConfigMap that is needed cannot be read."""
+        if name in self.world.spoiled:
+            raise UnreadableError(name, self.world.spoiled[name])
 
     def jobs(self) -> tuple[JobView, ...]:
         jobs, hidden = self.world.jobs, self.world.unlabelled
@@ -157,6 +173,7 @@ class FakeCluster:
         def act() -> Recorded | None:
             if name not in self.world.entries:
                 return None
+            self._check(name)
             draft = self.world.drafts[name]
             entry = self.world.entries[name]
             return Recorded(entry=entry, script=draft.script, spec=draft.spec)
@@ -235,6 +252,7 @@ class FakeCluster:
 
         if self._ask(f"create configmaps {name}", act):
             return entry
+        self._check(name)
         return self._ask(f"get configmaps {name}", lambda: self.world.entries[name])
 
     def start(self, entry: Entry, known: Recorded | None = None) -> Started | Refused | Taken:
@@ -299,10 +317,16 @@ class FakeCluster:
         return Started(job_uid=job.uid)
 
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
-        return self._patch(entry, job_uid=job_uid)
+        return self._patch(entry, job_uid=job_uid, held="")
 
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         return self._patch(entry, waiting=reason)
+
+    def mark_held(self, entry: Entry, reason: str) -> Entry:
+        return self._patch(entry, held=reason)
+
+    def attribute(self, entry: Entry, origin: Origin) -> Entry:
+        return self._patch(entry, origin=replace(origin, commit=entry.origin.commit, asked=True))
 
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:
@@ -314,6 +338,7 @@ class FakeCluster:
     def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
         written = ledger.load_outcome(ledger.dump_outcome(outcome))
         counts, _ = self._keep(self.world.ends, entry, "end", (written, tail))
+        self._check(f"{entry.name}-end")
         kept = self._patch(entry, outcome=counts)
         self.world.told[self.world.namespace_uid, entry.name] = counts
         return kept

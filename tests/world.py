@@ -81,6 +81,7 @@ class World:
         self.told: dict[tuple[str, str], Outcome] = {}  # by namespace and attempt
         self.late: list[Callable[[], object]] = []  # requests that take effect when delivered
         self.kept: dict[str, Ref] = {}  # whose job a Pod's attempt is, also of an earlier ledger
+        self.spoiled: dict[str, str] = {}  # why a ConfigMap cannot be read, by its name
         self._serial = itertools.count(1)
 
     def serial(self, prefix: str = "") -> str:
@@ -251,8 +252,10 @@ class World:
         name, phase = pod.job_name, "Failed" if code else "Succeeded"
         pod = self._put(pod, phase=phase, job=self._terminated(code, message, since))
         spec = self.drafts[name].spec
-        failures = sum(other.phase == "Failed" for other in self.pods[name])
-        if name not in self.jobs or (code in spec.transient and failures <= spec.retries):
+        if name not in self.jobs:
+            return pod
+        self._count(name, bool(code))
+        if code in spec.transient and self.jobs[name].failed <= spec.retries:
             return pod
         why = f"Container job for pod dtp/{pod.name} failed with exit code {code} matching"
         self._end_job(
@@ -260,9 +263,15 @@ class World:
         )
         return pod
 
+    def _count(self, name: str, failed: int) -> None:
+        """Count Pods of the Job that failed: they stay counted when they are gone."""
+        self.jobs[name] = replace(self.jobs[name], failed=self.jobs[name].failed + failed)
+
     def _end_job(self, name: str, reason: str, message: str = "") -> None:
         """End the Job; its controller deletes whatever Pod of it has not ended."""
-        self.pods[name] = [pod for pod in self.pods.get(name, ()) if pod.phase in ENDED]
+        pods = self.pods.get(name, [])
+        self.pods[name] = [pod for pod in pods if pod.phase in ENDED]
+        self._count(name, len(pods) - len(self.pods[name]))
         end = JobEnd(succeeded=not reason, reason=reason, message=message, at=self.now)
         if self.jobs[name].end is None:
             self.jobs[name] = replace(self.jobs[name], end=end)

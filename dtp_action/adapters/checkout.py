@@ -183,6 +183,21 @@ def brought_by(directory: Path, revision: str, paths: Iterable[str]) -> History:
     return History(commits=found, line=tuple(line))
 
 
+def line_to(directory: Path, revision: str, commits: Iterable[str]) -> tuple[Step, ...]:
+    """Return the first-parent line down to the oldest of these commits.
+
+    It is the whole line where one of them is not on it.
+    """
+    line: list[Step] = []
+    missing = set(commits)
+    for step, _ in _first_parents(directory, _commit(directory, revision)):
+        line.append(step)
+        missing.discard(step.sha)
+        if not missing:
+            break
+    return tuple(line)
+
+
 def _first_parents(directory: Path, commit: str) -> Iterator[tuple[Step, dict[str, bool]]]:
     """Yield the commits of the line, each with the paths whose bytes it changed.
 

@@ -33,14 +33,16 @@ from dtp_action.core.model import (
     Intent,
     JobView,
     Ledger,
+    Origin,
     Outcome,
     PodView,
     Recorded,
     Refused,
     Started,
     Taken,
+    Unreadable,
 )
-from dtp_action.errors import StaleError, UnavailableError, UsageError
+from dtp_action.errors import StaleError, UnavailableError, UnreadableError, UsageError
 
 # All that the adapter asks of the cluster. The chart's Role is held equal to this by a test.
 REQUIRED_VERBS = {
@@ -119,23 +121,29 @@ class KubeCluster:
         return self._api.now()
 
     def ledger(self) -> Ledger:
-        identity, entries = None, []
+        identity = None
+        entries: list[Entry] = []
+        unreadable: list[Unreadable] = []
         for item in self._list("configmaps", f"{ledger.KIND} in (entry,ledger)", METADATA_LIST):
             if item["metadata"]["name"] == ledger.LEDGER_NAME:
                 identity = _identity(item)
-            else:
-                entries.append(_entry(item))
-        return Ledger(identity=identity, entries=tuple(entries))
+                continue
+            match ledger.read_entry(item["metadata"]):
+                case Entry() as entry:
+                    entries.append(entry)
+                case Unreadable() as found:
+                    unreadable.append(found)
+        return Ledger(identity=identity, entries=tuple(entries), unreadable=tuple(unreadable))
 
     def jobs(self) -> tuple[JobView, ...]:
-        return tuple(map(kube_views.job_view, self._list("jobs", f"{ledger.KIND}=attempt")))
+        return tuple(map(kube_views.read_job, self._list("jobs", f"{ledger.KIND}=attempt")))
 
     def job(self, name: str) -> JobView | None:
         found = self._get("jobs", name)
-        return kube_views.job_view(found) if found else None
+        return kube_views.read_job(found) if found else None
 
     def pods(self) -> tuple[PodView, ...]:
-        return tuple(map(kube_views.pod_view, self._list("pods", f"{ledger.KIND}=attempt")))
+        return tuple(map(kube_views.read_pod, self._list("pods", f"{ledger.KIND}=attempt")))
 
     def events(self, uid: str) -> tuple[str, ...]:
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": EVENTS}
@@ -171,7 +179,7 @@ class KubeCluster:
     def kept_tail(self, name: str) -> str | None:
         for kind in ("end", "tail"):
             found = self._get("configmaps", f"{name}-{kind}")
-            if found and (tail := found["data"].get(ledger.TAIL_KEY)):
+            if tail := ((found or {}).get("data") or {}).get(ledger.TAIL_KEY):
                 return str(tail)
         return None
 
@@ -227,10 +235,18 @@ class KubeCluster:
         return _whose(there, entry) if there else refused
 
     def confirm(self, entry: Entry, job_uid: str) -> Entry:
-        return self._amend_entry(entry, {"annotations": {ledger.JOB_UID: job_uid}})
+        over = {ledger.HELD: ""} if entry.held else {}
+        return self._amend_entry(entry, {"annotations": {ledger.JOB_UID: job_uid} | over})
 
     def hold_back(self, entry: Entry, reason: str) -> Entry:
         return self._amend_entry(entry, {"annotations": {ledger.WAITING: reason}})
+
+    def mark_held(self, entry: Entry, reason: str) -> Entry:
+        return self._amend_entry(entry, {"annotations": {ledger.HELD: reason}})
+
+    def attribute(self, entry: Entry, origin: Origin) -> Entry:
+        note = {ledger.BROUGHT_BY: ledger.dump_brought_by(origin)}
+        return self._amend_entry(entry, {"annotations": note})
 
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         if tail:
@@ -245,7 +261,8 @@ class KubeCluster:
     def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
         data = {ledger.OUTCOME_KEY: ledger.dump_outcome(outcome), ledger.TAIL_KEY: tail}
         end = self._create("configmaps", ledger.companion(entry, "end", data))
-        counts = ledger.load_outcome(end["data"][ledger.OUTCOME_KEY])
+        with _reading(end):
+            counts = ledger.load_end(entry, end)
         return self._amend_entry(entry, ledger.settled_metadata(counts))
 
     def retire(self, entry: Entry, ttl: int) -> None:
@@ -370,19 +387,22 @@ def _entry(found: Wire) -> Entry:
 
 
 def _identity(found: Wire) -> Identity:
-    with _reading(found):
-        return ledger.load_identity(found["metadata"])
+    """Read the card; without it nothing can be decided, so the run stops."""
+    try:
+        with _reading(found):
+            return ledger.load_identity(found["metadata"])
+    except UnreadableError as error:
+        raise UsageError(
+            f"the ledger's card, {error}",
+            hint="Was it edited by hand, or written by a newer release? Restore it from a backup;"
+            " without it nobody can tell whose ledger this is, and nothing was started.",
+        ) from error
 
 
 @contextmanager
 def _reading(found: Wire) -> Iterator[None]:
-    """Stop the run, by name, at an entry or a card that cannot be read."""
+    """Say of what cannot be read which object it is. Raises UnreadableError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"ConfigMap {found['metadata'].get('name')} is labelled as part of the ledger and"
-            f" cannot be read: {type(error).__name__}: {error}",
-            hint="Was it edited by hand, or written by a newer release? Restore it from a backup,"
-            f" or remove its label {ledger.KIND} to leave it out; nothing was started.",
-        ) from error
+    except ledger.NOT_OURS as error:
+        raise UnreadableError(found["metadata"]["name"], ledger.why_not(error)) from error

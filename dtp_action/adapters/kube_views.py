@@ -6,11 +6,33 @@ Pure functions without opinions: what a state means is for `core.phases` to say.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from dtp_action.adapters.kube_api import Wire
-from dtp_action.core import ledger
+from dtp_action.core import ledger, naming
 from dtp_action.core.model import ContainerView, JobEnd, JobView, PodView
+
+NEVER = datetime.fromtimestamp(0, UTC)
+
+
+def read_job(job: Wire) -> JobView:
+    """Return a Job as observed; one that cannot be read says why."""
+    try:
+        return job_view(job)
+    except ledger.NOT_OURS as error:
+        name = job["metadata"]["name"]
+        why = ledger.why_not(error)
+        return JobView(name=name, uid="", entry_uid="", created=NEVER, unreadable=why)
+
+
+def read_pod(pod: Wire) -> PodView:
+    """Return a Pod as observed; one that cannot be read says why."""
+    try:
+        return pod_view(pod)
+    except ledger.NOT_OURS as error:
+        name, why = pod["metadata"]["name"], ledger.why_not(error)
+        job = naming.job_part(name)  # what a Job's Pods are called after
+        return PodView(name=name, uid="", job_name=job, created=NEVER, unreadable=why)
 
 
 def job_view(job: Wire) -> JobView:
@@ -23,6 +45,7 @@ def job_view(job: Wire) -> JobView:
         created=ledger.instant(metadata["creationTimestamp"]),
         deadline=spec.get("activeDeadlineSeconds"),
         ttl=spec.get("ttlSecondsAfterFinished"),
+        failed=job.get("status", {}).get("failed", 0),
         end=_job_end(job.get("status", {})),
         tombstone=spec.get("completions") == 0,
     )

@@ -90,6 +90,7 @@ def dispatch(
     """Start what the branch asks for, settle what ended, tell whom it concerns."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
+    from dtp_action.core import report
 
     if dry_run:
         ctx.invoke(plan, site=site, branch=branch, bounds=bounds, hub=hub, form=form)
@@ -119,13 +120,15 @@ def dispatch(
             )
             done += result.actions
             bad = bad or bool(result.bad)
-            told = tell.everybody(work, result.observed)
+            seen = tell.attributed(work, result.observed)
+            told = tell.everybody(work, seen)
             follow = result.open
             if not follow:
                 break
-    tell_who_rules(work, result.observed)
-    end(work, hub, result.observed, form, done=done, rejected=result.rejected, told=told)
-    return Exit.BAD_OUTCOME if wait and bad else Exit.DONE
+    tell_who_rules(work, seen)
+    end(work, hub, seen, form, done=done, rejected=result.rejected, told=told)
+    stopped = report.unreadable(seen)
+    return Exit.BAD_OUTCOME if stopped or (wait and bad) else Exit.DONE
 
 
 def enter(work: Work, observed: Observed, branch: Branch, site: Site) -> Observed:
@@ -177,7 +180,7 @@ def retry(
     observed = loop.with_pods(work.cluster, observed)
     action = planner.retry(job, work.desired, observed, work.policy, request)
     done = loop.apply(work.cluster, action, observed) if action else []
-    observed = loop.look(work.cluster)
+    observed = tell.attributed(work, loop.look(work.cluster))
     told = tell.everybody(work, observed)
     end(work, hub, observed, form, done=done, told=told, refs=[job])
 
@@ -205,6 +208,8 @@ def cancel(
     action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
     done = loop.apply(cluster, action, observed) if action else []
     observed = loop.look(cluster)
+    if work:
+        observed = tell.attributed(work, observed)
     told = tell.everybody(work, observed) if work else None
     end(work, hub, observed, form, done=done, told=told, refs=[job])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dtp_action.cli.options import Site, log_option, option, site_options, workflow
+from dtp_action.cli.options import Site, log_option, option, site_options, warn, workflow
 from dtp_action.cli.work import Rows, attempts, print_json, read_ref
 from dtp_action.errors import UsageError
 
@@ -35,15 +35,18 @@ def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
     runner = workflow()
     fit = report.discreet if runner and runner.public else list
     rows = fit(report.jobs(observed, refs=asked, every=every))
+    unreadable = fit(report.unreadable(observed))
     if form == "json":
         source = observed.identity.source if observed.identity else None
-        print_json(source=source, jobs=rows)
+        print_json(source=source, jobs=rows, unreadable=unreadable)
     elif form == "markdown":
         ended = [row["name"] for row in rows if row["finished"]]
         tails = {name: cluster.kept_tail(name) or "" for name in ended}
         click.echo(markdown(observed, rows, tails))
     else:
         print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
+    for row in unreadable:
+        warn(row["reason"])
     if runner:
         runner.summarise(markdown(observed, report.lately(rows, observed.now), {}))
         runner.output("jobs", json.dumps(rows))

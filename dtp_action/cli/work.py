@@ -75,6 +75,7 @@ def begin(
     pulls = hub.pulls()
     origins = Origins(
         history=functools.partial(checkout.brought_by, directory, commit),
+        line=functools.partial(checkout.line_to, directory, commit),
         commit=commit,
         branch=branch.name or "",
         pulls=pulls,
@@ -130,9 +131,12 @@ def read_ref(text: str) -> Ref:
 
 
 def attempts(ref: Ref, observed: Observed) -> tuple[Entry, ...]:
-    """Return a job's attempts, oldest first; raises UsageError where there is none."""
+    """Return a job's attempts, oldest first; raises UsageError where there is none to be read."""
+    from dtp_action.core import planner
+
     found = observed.of(ref)
     if not found:
+        planner.refuse_unreadable(ref, observed)
         raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
     return found
 
@@ -167,29 +171,36 @@ def end(
     fit = report.discreet if runner and runner.public else list
     actions, refused = fit(report.actions(done)), report.rejected(rejected)
     rows = fit(report.jobs(observed, refs=refs))
+    unreadable = fit(report.unreadable(observed))
     if form == "json":
-        print_json(actions=actions, rejected=refused, jobs=rows)
+        print_json(actions=actions, rejected=refused, jobs=rows, unreadable=unreadable)
     else:
         print_run(actions, refused, rows)
-    for warning in told.warnings if told else ():
+    warnings = [*(row["reason"] for row in unreadable), *(told.warnings if told else ())]
+    for warning in warnings:
         warn(warning)
     if not runner:
         return
     name = hub.name(work.origins.branch if work else None)
-    leave(runner, name, actions, refused, report.lately(rows, observed.now), told)
+    leave(runner, name, actions, refused, report.lately(rows, observed.now), told, warnings)
     if work:
         leave_status(runner, name, work, observed)
 
 
 def leave(
-    runner: Runner, name: str, actions: Rows, refused: Rows, rows: Rows, told: Told | None
+    runner: Runner,
+    name: str,
+    actions: Rows,
+    refused: Rows,
+    rows: Rows,
+    told: Told | None,
+    warnings: Iterable[str],
 ) -> None:
     """Leave a run's summary, annotations and outputs in the workflow."""
     from dtp_action.core import comment, report
 
     for row in refused:
         runner.annotate("error", row["message"], file=row["path"], line=row["line"])
-    warnings = told.warnings if told else ()
     runner.summarise(comment.summary(actions, refused, rows, cluster=name, warnings=warnings))
     urls = "\n".join(told.urls) if told else ""
     outputs = report.counts(actions, refused, rows) | {"comment-urls": urls}
@@ -212,7 +223,8 @@ def leave_status(runner: Runner, name: str, work: Work, observed: Observed) -> N
         branch=work.origins.branch,
         max_new=work.policy.max_new,
     )
-    document["jobs"] = report.discreet(document["jobs"])  # who may read artifacts is not known
+    for rows in ("jobs", "unreadable"):  # who may read artifacts is not known
+        document[rows] = report.discreet(document[rows])
     path.write_text(json.dumps(document))
     runner.output("status-file", str(path))
     runner.output("status-artifact", artifact)

@@ -431,7 +431,8 @@ def log_reply(row: Row, text: str | None) -> str:
     shown = NO_LOGS if text is None else _end(text)
     if not shown:
         none = "It has printed nothing, or its log was gone before its end could be kept."
-        shown = none if row["started"] else "It has not started."
+        waits = row["before_start"] or Phase(row["phase"]) is Phase.WAITING
+        shown = "It has not started." if waits else none
     where = f"Its whole log lies on the shared volume: {code(_log_path(row['ref']))}"
     return _joined([done_reply(row), shown, where])
 

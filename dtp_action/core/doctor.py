@@ -386,7 +386,7 @@ def ledger(found: Ledger | DtpError, *, source: str | None, uid: str) -> Diagnos
     if isinstance(found, DtpError):
         return stopped("ledger", found)
     card = found.identity
-    if card is None and found.entries:
+    if card is None and (found.entries or found.unreadable):
         told = "it has entries, but its card, ConfigMap dtp-ledger, is gone"
         return _problem("ledger", told, "restore it from a backup of the namespace")
     if card is None:
@@ -396,6 +396,11 @@ def ledger(found: Ledger | DtpError, *, source: str | None, uid: str) -> Diagnos
         planner.same_ledger(card, mine)
     except UsageError as error:
         return stopped("ledger", error)
+    if found.unreadable:
+        names = ", ".join(one.name for one in found.unreadable[:5])
+        told = f"{len(found.unreadable)} of its entries cannot be read: {names}"
+        told += f" ({found.unreadable[0].why})"
+        return _problem("ledger", told, "restore them from a backup: docs/reference/ledger.md")
     return _ok("ledger", f"it belongs to {card.source}, and holds {len(found.entries)} attempts")
 
 

@@ -8,11 +8,14 @@ stands in labels and annotations. docs/reference/ledger.md is checked against `K
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from dtp_action.core import naming
 from dtp_action.core.model import (
     Draft,
     Entry,
@@ -25,8 +28,11 @@ from dtp_action.core.model import (
     Phase,
     Ref,
     Spec,
+    Unreadable,
     Why,
 )
+
+Made = TypeVar("Made", Entry, Intent, Mount, Origin, Outcome, Spec)
 
 PREFIX = "dtp.scidas.org/"
 KIND = PREFIX + "kind"  # label: entry, end, tail, ledger; on Jobs and Pods: attempt
@@ -39,6 +45,8 @@ WAITING = PREFIX + "waiting"
 JOB_UID = PREFIX + "job-uid"
 INTENT = PREFIX + "intent"  # JSON
 OUTCOME = PREFIX + "outcome"  # JSON
+HELD = PREFIX + "held"
+BROUGHT_BY = PREFIX + "brought-by"  # JSON: what of the origin was not known at creation
 ENTRY_UID = PREFIX + "entry-uid"  # on Jobs: the entry it runs
 SOURCE = PREFIX + "source"  # on dtp-ledger
 NAMESPACE_UID = PREFIX + "namespace-uid"
@@ -58,6 +66,14 @@ KEYS = {
         "annotation",
         "at creation",
         "JSON: blob, commit, pull request, author, who merged",
+    ),
+    HELD: ("entry", "annotation", "settle, start", "what of it could not be read, and why"),
+    BROUGHT_BY: (
+        "entry",
+        "annotation",
+        "once, later",
+        "JSON: pull request, author, who merged, where GitHub could not say at creation; none: a"
+        " direct push",
     ),
     WAITING: ("entry", "annotation", "start refused", "why the cluster would not have its Job yet"),
     JOB_UID: ("entry", "annotation", "confirm", "UID of the Job that was seen"),
@@ -81,6 +97,7 @@ TAIL_KEY = "log.txt"
 OUTCOME_KEY = "outcome.json"
 TAIL_LIMIT = 8 * 1024
 VERSION = 1
+WHY_LIMIT = 120
 
 
 # --- times and JSON ------------------------------------------------------------------------------
@@ -92,8 +109,11 @@ def stamp(at: datetime) -> str:
 
 
 def instant(text: str) -> datetime:
-    """Read an RFC 3339 time; raises ValueError."""
-    return datetime.fromisoformat(text)
+    """Read an RFC 3339 time; raises ValueError, also for one without a zone."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} is a time without a zone")
+    return at
 
 
 def _dump(value: dict[str, Any]) -> str:
@@ -110,6 +130,62 @@ def _times(fields: dict[str, Any], *names: str) -> dict[str, Any]:
     return fields | {name: instant(fields[name]) for name in names if fields.get(name)}
 
 
+# What reading raises where an object is not as we write it.
+NOT_OURS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+def why_not(error: Exception) -> str:
+    """Return why an object cannot be read, in a few words."""
+    if isinstance(error, KeyError):
+        return f"it has no {str(error.args[0]).removeprefix(PREFIX)}"
+    said = " ".join(str(error).split())
+    return said if len(said) <= WHY_LIMIT else said[: WHY_LIMIT - 1] + "…"
+
+
+@functools.cache
+def _kinds(of: Any) -> tuple[tuple[str, frozenset[Any], tuple[Any, ...]], ...]:
+    """Return each field of a class, with the classes and the lists and mappings that it may be."""
+    hints, found = get_type_hints(of), []
+    for one in dataclasses.fields(of):
+        hint = hints[one.name]
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        plain = frozenset(kind for kind in kinds if get_origin(kind) is None)
+        found.append((one.name, plain, tuple(kind for kind in kinds if kind not in plain)))
+    return tuple(found)
+
+
+def _checked(made: Made) -> Made:
+    """Return the value, all of whose fields are of their kind. Raises ValueError."""
+    of: Any = type(made)
+    for name, plain, others in _kinds(of):
+        value = getattr(made, name)
+        if type(value) not in plain and not any(_is_of(value, kind) for kind in others):
+            raise ValueError(f"its {name} is {str(value)[:60]!r}")
+    return made
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """Return a list's items; raises TypeError where it is none, such as a text."""
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:60]!r} is no list")
+    return tuple(value)
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a kind: of a class, a list or a mapping of one, or anything."""
+    if kind is Any:
+        return True
+    if type(value) is not (get_origin(kind) or kind):
+        return False
+    match value:
+        case tuple():
+            return all(_is_of(item, get_args(kind)[0]) for item in value)
+        case dict():
+            keys, items = get_args(kind)
+            return all(_is_of(k, keys) and _is_of(v, items) for k, v in value.items())
+    return True
+
+
 def dump_intent(intent: Intent) -> str:
     """Return the annotation's text."""
     return _dump(asdict(intent))
@@ -118,7 +194,28 @@ def dump_intent(intent: Intent) -> str:
 def load_intent(text: str) -> Intent:
     """Read what `dump_intent` wrote."""
     fields = _times(json.loads(text), "at", "started")
-    return Intent(**{"by": ""} | fields | {"why": Why(fields["why"])})
+    return _checked(Intent(**{"by": ""} | fields | {"why": Why(fields["why"])}))
+
+
+def dump_brought_by(origin: Origin) -> str:
+    """Return the annotation's text."""
+    facts = ("pull_request", "author", "merged_by")
+    return _dump({fact: getattr(origin, fact) for fact in facts})
+
+
+def _origin(notes: dict[str, str], fields: dict[str, Any]) -> Origin:
+    """Read where the bytes came from: as recorded, or as learnt since."""
+    known = fields.get("asked", False)
+    facts = fields if known or BROUGHT_BY not in notes else json.loads(notes[BROUGHT_BY])
+    return _checked(
+        Origin(
+            commit=fields["commit"],
+            pull_request=facts.get("pull_request"),
+            author=facts.get("author"),
+            merged_by=facts.get("merged_by"),
+            asked=known or facts is not fields,
+        )
+    )
 
 
 def dump_outcome(outcome: Outcome) -> str:
@@ -131,14 +228,19 @@ def load_outcome(text: str) -> Outcome:
     known = {one.name for one in dataclasses.fields(Outcome)}
     told = {key: value for key, value in json.loads(text).items() if key in known}
     fields = _times(told, "started", "finished", "settled")
-    return Outcome(
-        **{"reason": ""}
-        | fields
-        | {
-            "phase": Phase(fields["phase"]),
-            "why": Why(fields["why"]) if "why" in fields else None,
-            "warnings": tuple(fields.get("warnings", ())),
-        }
+    phase = Phase(fields["phase"])
+    if not phase.ended:
+        raise ValueError(f"{phase} is no end")
+    return _checked(
+        Outcome(
+            **{"reason": ""}
+            | fields
+            | {
+                "phase": phase,
+                "why": Why(fields["why"]) if "why" in fields else None,
+                "warnings": _listed(fields.get("warnings", [])),
+            }
+        )
     )
 
 
@@ -197,24 +299,43 @@ def _attempt_json(draft: Draft) -> str:
     return json.dumps(attempt, indent=1, sort_keys=True)
 
 
+def read_entry(metadata: dict[str, Any]) -> Entry | Unreadable:
+    """Return an entry, or why the object is none."""
+    try:
+        return load_entry(metadata)
+    except NOT_OURS as error:
+        name = metadata["name"]
+        return Unreadable(
+            kind="ConfigMap", name=name, of=name, why=why_not(error), ref=_stated_ref(metadata)
+        )
+
+
+def _stated_ref(metadata: dict[str, Any]) -> Ref | None:
+    try:
+        return Ref.parse(metadata["annotations"][REF])
+    except NOT_OURS:
+        return None
+
+
 def load_entry(metadata: dict[str, Any]) -> Entry:
-    """Read an entry from an object's metadata. Raises ValueError, KeyError on what is not one."""
+    """Read an entry from an object's metadata. Raises one of `NOT_OURS` on what is not one."""
     notes = metadata["annotations"]
     origin = json.loads(notes[ORIGIN])
-    return Entry(
+    entry = _entry(metadata, notes, origin)
+    if entry.name not in naming.names(entry.ref, entry.attempt):
+        raise ValueError(f"attempt {entry.attempt} of {entry.ref} has another name")
+    return entry
+
+
+def _entry(metadata: dict[str, Any], notes: dict[str, str], origin: dict[str, Any]) -> Entry:
+    made = Entry(
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
         ref=Ref.parse(notes[REF]),
         attempt=int(notes[ATTEMPT]),
         blob=origin["blob"],
-        origin=Origin(
-            commit=origin["commit"],
-            pull_request=origin.get("pull_request"),
-            author=origin.get("author"),
-            merged_by=origin.get("merged_by"),
-            asked=origin.get("asked", False),
-        ),
+        origin=_origin(notes, origin),
         notify=Notify(origin["notify"]),
         created=instant(origin["created"]),
         run=origin.get("run", ""),
@@ -224,8 +345,10 @@ def load_entry(metadata: dict[str, Any]) -> Entry:
         waiting=notes.get(WAITING, ""),
         job_uid=notes.get(JOB_UID),
         intent=load_intent(notes[INTENT]) if INTENT in notes else None,
+        held=notes.get(HELD, ""),
         outcome=load_outcome(notes[OUTCOME]) if OUTCOME in notes else None,
     )
+    return _checked(made)
 
 
 def load_spec(text: str) -> Spec:
@@ -239,13 +362,15 @@ def load_spec(text: str) -> Spec:
             f"attempt.json was made by a later version of dtp: {', '.join(sorted(later))}"
         )
     lists = ("transient", "secrets", "groups", "tolerations")
-    return Spec(
-        **fields
-        | {key: tuple(fields[key]) for key in lists}
-        | {
-            key: tuple(Mount(**mount) for mount in fields.get(key, ()))
-            for key in ("mounts", "offers")
-        }
+    return _checked(
+        Spec(
+            **fields
+            | {key: _listed(fields[key]) for key in lists}
+            | {
+                key: tuple(_checked(Mount(**mount)) for mount in _listed(fields.get(key, [])))
+                for key in ("mounts", "offers")
+            }
+        )
     )
 
 
@@ -270,6 +395,14 @@ def companion(entry: Entry, kind: str, data: dict[str, str]) -> dict[str, Any]:
         "immutable": True,
         "data": data,
     }
+
+
+def load_end(entry: Entry, end: dict[str, Any]) -> Outcome:
+    """Read the outcome out of `<name>-end`. Raises one of `NOT_OURS` where it is none of this."""
+    notes = end["metadata"]["annotations"]
+    if (notes[REF], notes[ATTEMPT]) != (str(entry.ref), str(entry.attempt)):
+        raise ValueError(f"it is of attempt {notes[ATTEMPT]} of {notes[REF]}")
+    return load_outcome(end["data"][OUTCOME_KEY])
 
 
 # --- the identity card ---------------------------------------------------------------------------

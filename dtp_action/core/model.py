@@ -128,7 +128,7 @@ class Wanted:
 class Origin:
     """Where an attempt's bytes came from. What is None is not known.
 
-    `asked` tells that GitHub was asked: no pull request is then a direct push.
+    `asked` tells that nothing more is to be learnt: no pull request is then a direct push.
     """
 
     commit: str
@@ -317,9 +317,21 @@ class Entry:
     adopted: bool = False
     service: bool = False
     waiting: str = ""  # why the cluster would not have its Job, when it was last asked
+    held: str = ""  # what of it could not be read, when that was last needed
     job_uid: str | None = None  # the Job was seen: from then on, its absence means loss
     intent: Intent | None = None
     outcome: Outcome | None = None  # None: the attempt is open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """An object of ours that cannot be read. `of` is the attempt that its name says it is of."""
+
+    kind: str  # ConfigMap, Job, Pod
+    name: str
+    of: str
+    why: str
+    ref: Ref | None = None  # as it says itself, where that can be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,7 +364,10 @@ class JobEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """A Job as observed. `entry_uid` is the entry it says it belongs to."""
+    """A Job as observed. `entry_uid` is the entry it says it belongs to.
+
+    Of one that is `unreadable`, for this reason, nothing but the name counts.
+    """
 
     name: str
     uid: str
@@ -360,8 +375,10 @@ class JobView:
     created: datetime
     deadline: int | None = None
     ttl: int | None = None
+    failed: int = 0  # Pods of it that failed, gone or not
     end: JobEnd | None = None
     tombstone: bool = False  # it never runs anything: it keeps the name of an attempt taken
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,7 +395,7 @@ class ContainerView:
 
 @dataclass(frozen=True, kw_only=True)
 class PodView:
-    """A Pod as observed."""
+    """A Pod as observed; of one that is `unreadable`, nothing counts but the names."""
 
     name: str
     uid: str
@@ -393,6 +410,7 @@ class PodView:
     disruption: str = ""  # message of the DisruptionTarget condition
     prep: ContainerView | None = None
     job: ContainerView | None = None
+    unreadable: str = ""
 
     @property
     def running(self) -> bool:
@@ -427,6 +445,7 @@ class Observed:
     all_pods: bool = False  # Pods were asked for: a job that shows none has none
     events: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by Job name, newest last
     progress: dict[str, Progress] = field(default_factory=dict)  # by Job name, while running
+    unreadable: tuple[Unreadable, ...] = ()
 
     def of(self, ref: Ref) -> tuple[Entry, ...]:
         """The attempts of one job, oldest first."""
@@ -480,6 +499,7 @@ class Ledger:
 
     identity: Identity | None
     entries: tuple[Entry, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 # --- what to do ----------------------------------------------------------------------------------

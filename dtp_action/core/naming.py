@@ -29,6 +29,22 @@ def attempt_name(ref: Ref, attempt: int, scheme: int = SCHEME) -> str:
     return name
 
 
+def names(ref: Ref, attempt: int) -> set[str]:
+    """Return the names that an attempt has in ledgers of any scheme."""
+    return {attempt_name(ref, attempt, scheme) for scheme in SCHEMES}
+
+
+def job_part(name: str) -> str:
+    """Return what the names of all attempts of a job begin with, of one of them."""
+    return name.rpartition("-")[0]
+
+
+def number_part(name: str) -> int:
+    """Return the attempt's number as its name has it, 0 where it has none."""
+    digits = name.rpartition("-")[2]
+    return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else 0
+
+
 def _slug(text: str, length: int) -> str:
     """Return what a reader recognises of `text`; two texts may share it."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:length].strip("-")

@@ -19,11 +19,13 @@ from dtp_action.core.model import (
     Entry,
     Intent,
     JobEnd,
+    JobView,
     Observed,
     Outcome,
     Phase,
     PodView,
     Status,
+    Unreadable,
     Why,
 )
 
@@ -40,6 +42,7 @@ RUNNER_REFUSALS = {
 DELETED = JobEnd(succeeded=False, reason="", message="its Job was deleted", at=None)
 NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN}
 TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
+AGAIN = "starting again after an interruption"
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
 MAX_REASON = 300
 
@@ -68,10 +71,41 @@ def judge(entry: Entry, observed: Observed) -> Status:
     job, pods = observed.jobs.get(entry.name), observed.pods.get(entry.name, ())
     if job is None or job.entry_uid != entry.uid or job.tombstone:
         return without_job(entry, pods)
+    gone = _is_gone(job, pods)
     if job.end:
-        return _as_asked(entry, _ended(entry, job.end, telling(pods)))
+        return _as_asked(entry, _ended(entry.intent, job.end, pods, gone))
     events = observed.events.get(entry.name, ())
-    return _active(entry.intent, pods, events)
+    return _active(entry.intent, pods, events, gone)
+
+
+def told(entry: Entry, observed: Observed) -> Status:
+    """Return where the attempt stands; where something of it cannot be read, that it is held."""
+    status, why = judge(entry, observed), held(entry, observed)
+    if not why:
+        return status
+    phase = Phase.WAITING if status.phase is Phase.WAITING and not entry.job_uid else Phase.RUNNING
+    return Status(phase=phase, reason=_short(f"held: {why}"), started=status.started)
+
+
+def held(entry: Entry, observed: Observed) -> str:
+    """Return what of an open attempt cannot be read, or '' where it goes on.
+
+    What was needed once and could not be read is no matter while its Job is active.
+    """
+    if entry.outcome:
+        return ""
+    if found := next((one for one in observed.unreadable if one.of == entry.name), None):
+        return unreadable(found)
+    job = observed.jobs.get(entry.name)
+    return "" if job and not job.end else entry.held
+
+
+def unreadable(found: Unreadable) -> str:
+    """Return which object cannot be read, and what to do."""
+    return (
+        f"{found.kind} {found.name} cannot be read ({found.why}): the cluster's admin restores it;"
+        " until then nothing of this job is decided"
+    )
 
 
 def lost() -> Outcome:
@@ -100,21 +134,35 @@ def suspects(observed: Observed, most: int = 20) -> dict[str, str]:
 
 def started(pods: tuple[PodView, ...]) -> datetime | None:
     """Return when the script first started in any of an attempt's Pods."""
-    return min(filter(None, map(_start, pods)), default=None)
+    return min(filter(None, map(_start, _allowed(pods) or pods)), default=None)
 
 
-def _start(pod: PodView | None) -> datetime | None:
-    """Return when a Pod's script started. A container that could not be started says 1970."""
-    job = pod.job if pod else None
-    return job.started if job and job.reason not in CONTAINER else None
+def _start(pod: PodView) -> datetime | None:
+    """Return when a Pod's script started; None where its container or the runner did not get there.
+
+    A container that could not be started says 1970.
+    """
+    job = pod.job
+    never = job is None or job.reason in CONTAINER or job.exit_code in NOT_STARTED
+    return None if job is None or never else job.started
 
 
 def telling(pods: tuple[PodView, ...]) -> PodView | None:
     """Return the Pod to judge by: the newest, but of a second one that was refused the first."""
-    ran: list[PodView | None] = [
-        pod for pod in pods if not (pod.job and pod.job.exit_code == REFUSED_AGAIN)
-    ]
-    return (ran or [None, *pods])[-1]
+    return next(reversed(_allowed(pods) or pods), None)
+
+
+def _allowed(pods: tuple[PodView, ...]) -> tuple[PodView, ...]:
+    """Return the Pods that were not refused as a second start."""
+    return tuple(pod for pod in pods if not (pod.job and pod.job.exit_code == REFUSED_AGAIN))
+
+
+def _is_gone(job: JobView, pods: tuple[PodView, ...]) -> bool:
+    """Tell whether an earlier Pod, which may have run the script, is not there any more.
+
+    Of a Job that has ended the last one may be gone: how the Job ended tells of it.
+    """
+    return job.failed > max(len(pods), 1 if job.end else 0)
 
 
 # --- while it is active --------------------------------------------------------------------------
@@ -128,7 +176,7 @@ def without_job(entry: Entry, pods: tuple[PodView, ...]) -> Status:
         phase = Phase.RUNNING if since else Phase.WAITING
         return Status(phase=phase, reason=reason, started=since, starts=len(pods))
     if pods and (pod := telling(pods)) and pod.job and _is_evidence(pod.job):
-        return _as_asked(entry, _ended(entry, DELETED, pod))
+        return _as_asked(entry, _ended(entry.intent, DELETED, pods, gone=False))
     if entry.job_uid and entry.intent:
         gone = ("the cluster removed it before its end was read",)
         status = replace(ended_by(entry.intent), before_start=False, warnings=gone)
@@ -139,19 +187,28 @@ def without_job(entry: Entry, pods: tuple[PodView, ...]) -> Status:
     return Status(phase=Phase.WAITING, reason=_short(reason))
 
 
-def _active(intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str, ...]) -> Status:
-    status = _running(pods) if started(pods) else _waiting(pods, events)
+def _active(
+    intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str, ...], gone: bool
+) -> Status:
+    status = _running(pods) if gone or started(pods) else _waiting(pods, events)
     if not intent:
         return status
-    return replace(status, reason=f"{_ending(intent)}; ending it", hopeless=False)
+    reason = f"{_ending(corrected(intent, status.started))}; ending it"
+    return replace(status, reason=reason, hopeless=False)
 
 
 def _running(pods: tuple[PodView, ...]) -> Status:
-    reason, since = _running_reason(telling(pods) or pods[-1]), started(pods)
-    return Status(phase=Phase.RUNNING, reason=reason, started=since, starts=len(pods))
+    return Status(
+        phase=Phase.RUNNING,
+        reason=_running_reason(telling(pods)),
+        started=started(pods),
+        starts=sum(_start(pod) is not None for pod in _allowed(pods)) or None,
+    )
 
 
-def _running_reason(pod: PodView) -> str:
+def _running_reason(pod: PodView | None) -> str:
+    if not pod:
+        return AGAIN
     if pod.job and pod.job.state == "terminated":
         return f"the script ended with exit code {pod.job.exit_code}; the cluster is closing it"
     if pod.disruption:
@@ -159,7 +216,7 @@ def _running_reason(pod: PodView) -> str:
     if pod.deleted:
         return "the cluster is removing it"
     if not pod.job or pod.job.state == "waiting":
-        return "starting again after an interruption"
+        return AGAIN
     return "running"
 
 
@@ -234,20 +291,26 @@ def _why_unscheduled(message: str) -> tuple[str, bool]:
 # --- when it has ended ---------------------------------------------------------------------------
 
 
-def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
-    """Climb the ladder of evidence."""
-    note = read_note(pod.job.message if pod and pod.job else "")
+def _ended(intent: Intent | None, end: JobEnd, pods: tuple[PodView, ...], gone: bool) -> Status:
+    """Climb the ladder of evidence: how it ended is read from one Pod, whether it ran from all."""
+    pod, first = telling(pods), started(pods)
+    if intent:
+        intent = corrected(intent, first)
+        first = min(filter(None, (first, intent.started)), default=None)
     status = (
-        _by_script(entry.intent, end, pod, note)
-        or _by_intent(entry.intent, end, pod)
+        _by_script(intent, end, pod, _note(pod))
+        or _by_intent(intent, end)
         or _by_prep(pod)
-        or _by_pod(pod)
+        or _by_pod(pod, first)
         or _by_job(end)
     )
+    before_start = status.before_start and not first and not gone
+    note = _note(next((one for one in reversed(_allowed(pods)) if _start(one)), pod))
     return replace(
         status,
         reason=_short(status.reason),
-        started=None if status.before_start else status.started or _start(pod),
+        before_start=before_start,
+        started=first,
         finished=status.finished or end.at,
         received=note.received,
         sent=note.sent,
@@ -258,6 +321,10 @@ def _ended(entry: Entry, end: JobEnd, pod: PodView | None) -> Status:
         manifest=note.manifest,
         warnings=status.warnings + note.warnings,
     )
+
+
+def _note(pod: PodView | None) -> Note:
+    return read_note(pod.job.message if pod and pod.job else "")
 
 
 def _as_asked(entry: Entry, status: Status) -> Status:
@@ -283,7 +350,6 @@ def _by_script(
         phase=phase,
         reason=reason,
         exit_code=container.exit_code,
-        started=_start(pod),
         finished=container.finished,
         before_start=container.reason in CONTAINER or container.exit_code in NOT_STARTED,
         why=intent.why if intent and phase is Phase.CANCELLED else None,
@@ -343,20 +409,25 @@ def explained(status: Status, meanings: Mapping[int, str]) -> Status:
     return replace(status, reason=_short(f"{status.reason}: {meaning}"))
 
 
-def _by_intent(intent: Intent | None, end: JobEnd, pod: PodView | None) -> Status | None:
+def _by_intent(intent: Intent | None, end: JobEnd) -> Status | None:
     """Judge by the intent; a Job that ended otherwise had a Pod, which may have started."""
     if not intent:
         return None
-    status = ended_by(intent, pod)
+    status = ended_by(intent)
     by_us = end.reason == "DeadlineExceeded"
     return replace(status, before_start=status.before_start and by_us)
 
 
-def ended_by(intent: Intent, pod: PodView | None = None) -> Status:
+def ended_by(intent: Intent) -> Status:
     """Return how an attempt ended by intent, where its script's own end cannot be seen."""
     phase, reason = intended(intent)
-    start = intent.started or _start(pod)
+    start = intent.started
     return Status(phase=phase, reason=reason, why=intent.why, started=start, before_start=not start)
+
+
+def corrected(intent: Intent, start: datetime | None) -> Intent:
+    """Return the intent with the script's start, where it started before it could be ended."""
+    return intent if intent.started else replace(intent, started=start)
 
 
 def intended(intent: Intent) -> tuple[Phase, str]:
@@ -389,10 +460,10 @@ def _by_prep(pod: PodView | None) -> Status | None:
     return Status(phase=Phase.ERRORED, reason=detail or words, before_start=True)
 
 
-def _by_pod(pod: PodView | None) -> Status | None:
+def _by_pod(pod: PodView | None, first: datetime | None) -> Status | None:
     if not pod:
         return None
-    ran = bool(_start(pod))
+    ran = first is not None
     if pod.disruption or pod.reason in ("Evicted", "NodeLost", "NodeAffinity", "Shutdown"):
         phase, reason = _disrupted(pod)
         return Status(phase=phase, reason=reason, before_start=not ran)

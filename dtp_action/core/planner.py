@@ -42,6 +42,7 @@ from dtp_action.core.model import (
     Spec,
     Start,
     Status,
+    Unreadable,
     Wanted,
     Why,
 )
@@ -50,6 +51,8 @@ from dtp_action.errors import ConflictError, UsageError
 MAX_NEW = 25
 FOR_THE_BRANCH = (Why.REMOVED, Why.REPLACED)  # ended since the branch asks for it no more
 HOW_TO_RETRY = "to run it: dtp retry {ref}, or the line #DTP attempt={next} in the script"
+
+HOW_TO_RESTORE = "see docs/reference/ledger.md, what cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +104,13 @@ def plan(desired: Desired, observed: Observed, policy: Policy) -> Plan:
         return Plan(actions=tuple(_follow(observed, policy)), rejected=())
     steps: list[_Step] = []
     by_ref = _by_ref(observed.entries)
-    for ref in sorted({*desired.wanted, *by_ref} if policy.only is None else {policy.only}):
+    stated = {found.ref for found in observed.unreadable if found.ref}
+    known = {*desired.wanted, *by_ref, *stated}
+    for ref in sorted(known if policy.only is None else {policy.only}):
         entries = by_ref.get(ref, ())
+        if found := unreadable_of(ref, observed):
+            steps += _around(found, ref, entries, desired.wanted.get(ref), observed, policy)
+            continue
         steps += _for_job(desired.wanted.get(ref), ref, entries, observed, policy)
     opened, rejected = _resolve(steps, policy, observed.now)
     findings = [f for wanted in desired.wanted.values() for f in wanted.findings]
@@ -120,8 +128,9 @@ def rules(observed: Observed, commit: str) -> bool:
 
 def _follow(observed: Observed, policy: Policy) -> Iterable[Action]:
     """Yield what can be done without knowing what the branch asks for now."""
+    blocked = {one.of for one in observed.unreadable}
     for entry in observed.entries:
-        if policy.only not in (None, entry.ref):
+        if policy.only not in (None, entry.ref) or entry.name in blocked:
             continue
         for step in _for_entry(entry, _asked_as_recorded(entry), observed, policy):
             if not isinstance(step, Start | _Opening):
@@ -131,6 +140,39 @@ def _follow(observed: Observed, policy: Policy) -> Iterable[Action]:
 def _asked_as_recorded(entry: Entry) -> Wanted:
     """Return that the branch asks for just what is recorded, which gives no reason to end it."""
     return Wanted(ref=entry.ref, path=entry.ref.path, blob=entry.blob, script=None)
+
+
+def unreadable_of(ref: Ref, observed: Observed) -> tuple[Unreadable, ...]:
+    """Return what cannot be read and may be of this job, as its name has it or as it says."""
+    if not observed.unreadable:
+        return ()
+    parts = {naming.job_part(name) for name in naming.names(ref, 1)}
+    return tuple(
+        found
+        for found in observed.unreadable
+        if found.ref == ref or naming.job_part(found.of) in parts
+    )
+
+
+def _around(
+    found: tuple[Unreadable, ...],
+    ref: Ref,
+    entries: tuple[Entry, ...],
+    wanted: Wanted | None,
+    observed: Observed,
+    policy: Policy,
+) -> list[_Step]:
+    """Hold a job: what of it is active is followed to its end, nothing more is started."""
+    blocked = {one.of for one in found}
+    steps: list[_Step] = []
+    for entry in entries:
+        if entry.name not in blocked:
+            steps += _for_entry(entry, wanted, observed, policy)
+    holds = [
+        Hold(ref=ref, attempt=naming.number_part(one.of), reason=phases.unreadable(one))
+        for one in found
+    ]
+    return [*(step for step in steps if not isinstance(step, Start | Hold)), *holds]
 
 
 def _by_ref(entries: tuple[Entry, ...]) -> dict[Ref, tuple[Entry, ...]]:
@@ -253,7 +295,7 @@ def _with_job(
         settled = _settle(entry, status)
         return [settled, *_retire(entry, status, job, observed.now, policy)]
     if entry.intent:
-        intent: Intent | None = _corrected(entry.intent, status)
+        intent: Intent | None = phases.corrected(entry.intent, status.started)
     else:
         intent = _end_now(entry, job, status, wanted, observed, policy)
     if intent and (
@@ -267,11 +309,6 @@ def _with_job(
         reason = f"removed from the branch, yet goes on; to end it: dtp cancel {entry.ref}"
         steps.append(Hold(ref=entry.ref, attempt=entry.attempt, reason=reason))
     return steps
-
-
-def _corrected(intent: Intent, status: Status) -> Intent:
-    """Return the intent with the script's start, where it started before it could be ended."""
-    return intent if intent.started else replace(intent, started=status.started)
 
 
 def _end_now(
@@ -494,12 +531,13 @@ def retry(
             f"commit {desired.commit[:12]} is not the branch's newest that the cluster knows",
             hint="fetch the branch as it is now (git pull), then ask again",
         )
-    if not entries and not wanted:
+    if not entries and not wanted and not unreadable_of(ref, observed):
         raise UsageError(
             f"no job {ref} on the branch or in the ledger", hint="see dtp status --all"
         )
     if request and any(entry.request == request for entry in entries):
         return None
+    refuse_unreadable(ref, observed)
     if not wanted:
         raise ConflictError(f"{ref} is not on the branch any more", hint="add its script again")
     if not wanted.script:
@@ -524,6 +562,12 @@ def retry(
     return Open(draft=draft, reason="retry asked for")
 
 
+def refuse_unreadable(ref: Ref, observed: Observed) -> None:
+    """Raise ConflictError where something of the job cannot be read."""
+    if found := unreadable_of(ref, observed):
+        raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
+
+
 def _rejection(wanted: Wanted) -> str:
     errors = [finding for finding in wanted.findings if finding.severity is Severity.ERROR]
     return f"{wanted.ref} is rejected: {errors[0].message if errors else 'see dtp check'}"
@@ -534,7 +578,9 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
 
     Raises UsageError for a job that nobody knows, ConflictError when nothing of it is active.
     """
-    entries = observed.of(ref)
+    entries, found = observed.of(ref), unreadable_of(ref, observed)
+    if not entries or entries[-1].outcome or entries[-1].name in {one.of for one in found}:
+        refuse_unreadable(ref, observed)
     if not entries:
         raise UsageError(f"no job {ref} in the ledger", hint="see dtp status --all")
     last = entries[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 from urllib.parse import quote
@@ -62,10 +63,24 @@ class Candidate:
     authored: tuple[int, ...] = ()
 
 
+# GitHub links a merge commit with its pull request some seconds after the merge, in bad hours some
+# minutes. A schedule of 15 minutes asks once before this, at the most, and once after.
+BELIEVED = timedelta(minutes=10)
+YOUNG = timedelta()
+
+
 def origin(
-    commit: str, branch: str, candidates: Iterable[Candidate], line: Sequence[Step]
+    commit: str,
+    branch: str,
+    candidates: Iterable[Candidate],
+    line: Sequence[Step],
+    age: timedelta = YOUNG,
 ) -> Origin:
-    """Return where the commit came from: the one pull request that brought it, or none."""
+    """Return where the commit came from: the one pull request that brought it, or none.
+
+    `age`: for how long, at least, the commit had been on the branch when GitHub was asked. None is
+    believed only of an old one, and where the line shows that no rebase brought it.
+    """
     merged = [pull for pull in candidates if pull.merged and pull.base == branch]
     found = [pull for pull in merged if pull.merge_commit == commit]
     if len(found) > 1:  # one merge commit closes stacked pull requests: its other parent says which
@@ -73,7 +88,8 @@ def origin(
         found = [pull for pull in found if pull.head in parents]
     found = found or [pull for pull in merged if commit in _rebased(pull, line)]
     if len(found) != 1:
-        return Origin(commit=commit, asked=True)
+        whole = not merged or any(step.sha == commit for step in line)
+        return Origin(commit=commit, asked=whole and age >= BELIEVED)
     return Origin(
         commit=commit,
         pull_request=found[0].number,
@@ -207,11 +223,15 @@ def once(say: Say, shown: Shown) -> list[Write]:
     return [] if say.number not in shown.comments or _marked(say, shown) else [say]
 
 
-def mark(commit: str, status: CommitStatus, shown: Shown) -> list[Write]:
-    """Return the status to set, unless the commit says so already, with whatever address."""
+def mark(commit: str, status: CommitStatus, shown: Shown, url: str = "") -> list[Write]:
+    """Return the status to set, unless the commit says so already, and leads to the same comment.
+
+    `url`: where a status leads that has no comment to lead to; any address is as good as that.
+    """
     there = shown.statuses.get(commit)
-    same = there is not None and replace(there, url=status.url) == status
-    return [] if same else [Mark(commit=commit, status=status)]
+    if there and there == replace(status, url=status.url or there.url):
+        return []
+    return [Mark(commit=commit, status=replace(status, url=status.url or url))]
 
 
 def _marked(say: Say, shown: Shown) -> list[Comment]:

@@ -46,7 +46,7 @@ def rows(entries: Iterable[Entry], observed: Observed) -> list[dict[str, Any]]:
 
 
 def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
-    status = phases.judge(entry, observed)
+    status = phases.told(entry, observed)
     progress = observed.progress.get(entry.name)
     running = progress if status.phase is Phase.RUNNING else None
     return {
@@ -170,6 +170,17 @@ def counts(
         "rejected": str(len({row["path"] for row in rejected})),
         "held": str(len({row["ref"] for row in actions if row["action"] == "hold"})),
     }
+
+
+def unreadable(observed: Observed) -> list[dict[str, Any]]:
+    """Return a row per attempt of which something cannot be read."""
+    listed = {found.of: phases.unreadable(found) for found in observed.unreadable}
+    held = {entry.name: phases.held(entry, observed) for entry in observed.entries}
+    return [
+        {"name": name, "reason": reason}
+        for name, reason in sorted((held | listed).items())
+        if reason
+    ]
 
 
 def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:

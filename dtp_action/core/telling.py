@@ -100,6 +100,21 @@ def looked_after(observed: Observed) -> set[int]:
     return fresh | set(newest)
 
 
+def unattributed(observed: Observed, most: int) -> dict[str, timedelta]:
+    """Return {commit: how long ago its first attempt was recorded}, where GitHub is to be asked.
+
+    The newest ones, and not too many, of what is looked after.
+    """
+    found: dict[str, timedelta] = {}
+    for entry in sorted(observed.entries, key=lambda entry: entry.created, reverse=True):
+        origin, age = entry.origin, observed.now - entry.created
+        if origin.asked or _since(entry, observed) > KEPT_TRUE:
+            continue
+        if origin.commit in found or len(found) < most:
+            found[origin.commit] = age
+    return found
+
+
 def _settled(entry: Entry) -> datetime | None:
     """Return when an attempt was told to have ended; None while it is open."""
     end = entry.outcome
@@ -137,8 +152,7 @@ def _is_news(entry: Entry, observed: Observed) -> bool:
 
 def notes(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ...]:
     """Return what the branch asks for and does not run: held jobs, rejected scripts."""
-    known = {(entry.ref, entry.blob) for entry in observed.entries}
-    ran = {one.path for ref, one in desired.wanted.items() if (ref, one.blob) in known}
+    ran = _ran(desired, observed)
     held = [
         Note(ref=str(step.ref), state="held", reason=step.reason, path=step.ref.path)
         for step in planned.actions
@@ -149,6 +163,18 @@ def notes(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ..
         if finding.severity is Severity.ERROR and finding.path not in ran:
             first.setdefault(finding.path, finding)
     return (*held, *(_rejected(finding) for finding in first.values()))
+
+
+def _ran(desired: Desired, observed: Observed) -> set[str]:
+    """Return the paths whose present bytes have an attempt."""
+    known = {(entry.ref, entry.blob) for entry in observed.entries}
+    return {one.path for ref, one in desired.wanted.items() if (ref, one.blob) in known}
+
+
+def not_run(desired: Desired, observed: Observed) -> set[str]:
+    """Return the paths of which there may be a note."""
+    paths = {one.path for one in desired.wanted.values()} | {one.path for one in desired.findings}
+    return paths - _ran(desired, observed)
 
 
 def _rejected(finding: Finding) -> Note:
@@ -246,9 +272,10 @@ def last_of(entries: Iterable[Entry]) -> list[Entry]:
     return list({entry.ref: entry for entry in entries}.values())
 
 
-def commit_status(rows: list[Row], context: str) -> CommitStatus:
-    """Return what a commit is told of the jobs that it brought."""
-    return CommitStatus(context=context, state=_state(rows), description=comment.description(rows))
+def commit_status(rows: list[Row], context: str, url: str) -> CommitStatus:
+    """Return what a commit is told of the jobs that it brought; `url` is their comment's, or ''."""
+    said = comment.description(rows)
+    return CommitStatus(context=context, state=_state(rows), description=said, url=url)
 
 
 def _state(rows: Iterable[Row]) -> State:
@@ -258,8 +285,3 @@ def _state(rows: Iterable[Row]) -> State:
     if found & {Phase.ERRORED, Phase.LOST}:
         return State.ERROR
     return State.FAILURE if Phase.FAILED in found else State.SUCCESS
-
-
-def with_url(status: CommitStatus, url: str) -> CommitStatus:
-    """Return the status that leads to a comment."""
-    return replace(status, url=url) if url else status

@@ -19,6 +19,9 @@ from tests.fakes import FakeCluster, World
 # The embedded cluster has no API server: nothing to count, no quota, no policy, no events.
 API = pytest.mark.parametrize("stage", ["fake", "kube"], indirect=True)
 
+SPOILED = {"metadata": {"annotations": {ledger.ORIGIN: "{"}}}
+NO_OUTCOME = {ledger.OUTCOME_KEY: "{}", ledger.TAIL_KEY: ""}
+
 
 class Counted(Cluster, Protocol):
     """A cluster that tells what it asked."""
@@ -45,6 +48,12 @@ class Stage(Protocol):
 
     def remove_job(self, name: str) -> None:
         """Remove a Job by hand."""
+
+    def spoil_entry(self, name: str) -> None:
+        """Make an entry one that cannot be read."""
+
+    def spoil_end(self, entry: Entry) -> None:
+        """Make an entry's `-end`, of which nothing can be read."""
 
     def run_job(self, entry: Entry, exit_code: int) -> PodView:
         """Let a Job of the entry say `hello` and end with this code; return its Pod."""
@@ -82,6 +91,12 @@ class FakeStage:
     def remove_job(self, name: str) -> None:
         self.world.lose_job(name)
 
+    def spoil_entry(self, name: str) -> None:
+        self.world.spoiled[name] = "it was edited by hand"
+
+    def spoil_end(self, entry: Entry) -> None:
+        self.world.spoiled[f"{entry.name}-end"] = "it has no phase"
+
     def run_job(self, entry: Entry, exit_code: int) -> PodView:
         self.connect().start(entry)
         pod = self.world.run(entry.name, log="hello\n")
@@ -115,6 +130,13 @@ class LocalStage:
 
     def remove_job(self, name: str) -> None:
         self._object("jobs", name).unlink()
+
+    def spoil_entry(self, name: str) -> None:
+        local_store.amend(self._object("configmaps", name), SPOILED)
+
+    def spoil_end(self, entry: Entry) -> None:
+        end = ledger.companion(entry, "end", NO_OUTCOME)
+        assert local_store.create(self._object("configmaps", f"{entry.name}-end"), end)
 
     def run_job(self, entry: Entry, exit_code: int) -> PodView:
         data = {ledger.SCRIPT_KEY: f"#!/bin/sh\necho hello\nexit {exit_code}\n"}
@@ -193,6 +215,17 @@ class KubeStage:
         self.namespace.admin.delete("Job", name, self.namespace.name)
         cluster = self.connect()
         wait_for(lambda: all(job.name != name for job in cluster.jobs()), "the Job to be gone")
+
+    def spoil_entry(self, name: str) -> None:
+        self.namespace.admin.patch("ConfigMap", name, self.namespace.name, **SPOILED)
+
+    def spoil_end(self, entry: Entry) -> None:
+        end = ledger.companion(entry, "end", NO_OUTCOME)
+        metadata = {key: end["metadata"][key] for key in ("labels", "annotations")}
+        name = end["metadata"]["name"]
+        self.namespace.admin.create(
+            "ConfigMap", name, self.namespace.name, data=end["data"], immutable=True, **metadata
+        )
 
     def run_job(self, entry: Entry, exit_code: int) -> PodView:
         self._make_job(entry.name, ["bash", "-c", f"echo hello; exit {exit_code}"], entry)

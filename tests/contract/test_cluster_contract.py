@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from dtp_action.core import manifests
-from dtp_action.core.model import Buried, Mount, Phase, Refused, Started, Taken
+from dtp_action.core.model import Buried, Mount, Origin, Phase, Refused, Started, Taken
 from dtp_action.dispatch import Cluster
-from dtp_action.errors import StaleError
+from dtp_action.errors import StaleError, UnreadableError
 from tests import builders
 from tests.contract.stages import API, Counted, FakeStage, Stage
 
@@ -168,6 +169,19 @@ def test_why_an_attempt_has_no_job_yet_is_kept(cluster: Cluster) -> None:
     assert listed.waiting == "the quota is full"
 
 
+@pytest.mark.parametrize("found", [{"pull_request": 7, "author": "ada", "merged_by": "bob"}, {}])
+def test_where_an_attempt_came_from_may_be_learnt_later_also_after_its_end(
+    cluster: Cluster, found: dict[str, Any]
+) -> None:
+    unknown = Origin(commit=builders.COMMIT)
+    entry = cluster.record(builders.a_draft(origin=unknown))
+    assert entry.origin == unknown
+    entry = cluster.settle(entry, builders.an_outcome(), "")
+    later = cluster.attribute(entry, replace(unknown, **found))
+    assert later.origin == Origin(commit=builders.COMMIT, asked=True, **found)
+    assert cluster.ledger().entries == (later,)
+
+
 def test_write_on_an_old_reading_is_stale(stage: Stage, cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     confirmed = stage.connect().confirm(entry, "uid-1")
@@ -177,6 +191,8 @@ def test_write_on_an_old_reading_is_stale(stage: Stage, cluster: Cluster) -> Non
         cluster.intend(entry, builders.an_intent(), "")
     with pytest.raises(StaleError):
         cluster.settle(entry, builders.an_outcome(), "")
+    with pytest.raises(StaleError):
+        cluster.attribute(entry, builders.an_origin())
     assert cluster.ledger().entries == (confirmed,)
 
 
@@ -218,6 +234,41 @@ def test_companions_are_not_entries(cluster: Cluster) -> None:
     entry = cluster.intend(cluster.record(builders.a_draft()), builders.an_intent(), "tail")
     cluster.settle(entry, builders.an_outcome(Phase.CANCELLED), "end")
     assert len(cluster.ledger().entries) == 1
+
+
+# --- what cannot be read -------------------------------------------------------------------------
+
+
+def test_an_entry_that_cannot_be_read_is_listed_as_such_beside_the_others(
+    stage: Stage, cluster: Cluster
+) -> None:
+    spoiled = cluster.record(builders.a_draft())
+    other = cluster.record(builders.a_draft("dtp-aws/other"))
+    stage.spoil_entry(spoiled.name)
+    found = cluster.ledger()
+    assert found.entries == (other,)
+    (one,) = found.unreadable
+    assert (one.kind, one.name, one.of) == ("ConfigMap", spoiled.name, spoiled.name)
+    assert one.why
+    with pytest.raises(UnreadableError, match=spoiled.name):
+        cluster.read(spoiled.name)
+    with pytest.raises(UnreadableError, match=spoiled.name):
+        cluster.record(builders.a_draft())
+
+
+def test_an_end_that_cannot_be_read_closes_nothing(stage: Stage, cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    stage.spoil_end(entry)
+    with pytest.raises(UnreadableError, match=f"{entry.name}-end"):
+        cluster.settle(entry, builders.an_outcome(), "tail")
+    assert cluster.ledger().entries == (entry,)
+
+
+def test_why_an_attempt_is_held_is_kept_until_its_job_is_seen(cluster: Cluster) -> None:
+    held = cluster.mark_held(cluster.record(builders.a_draft()), "ConfigMap x cannot be read")
+    assert held.held == "ConfigMap x cannot be read"
+    assert cluster.ledger().entries == (held,)
+    assert cluster.confirm(held, "uid-1").held == ""
 
 
 # --- Jobs ----------------------------------------------------------------------------------------
@@ -421,6 +472,12 @@ def test_job_that_failed_is_seen_with_its_exit_code(stage: Stage, cluster: Clust
     assert job.end.reason
     assert pod.job
     assert (pod.phase, pod.job.exit_code, pod.job.reason) == ("Failed", 7, "Error")
+
+
+@API
+def test_a_pod_that_failed_stays_counted_on_its_job(stage: Stage, cluster: Counted) -> None:
+    stage.run_job(cluster.record(builders.a_draft()), exit_code=7)
+    assert [job.failed for job in cluster.jobs()] == [1]
 
 
 def test_ended_job_is_stopped_and_retired_in_peace(stage: Stage, cluster: Cluster) -> None:

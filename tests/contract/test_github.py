@@ -442,11 +442,23 @@ def test_a_status_is_set_and_left_alone_while_it_says_the_same(
     github: GitHub, us: GitHubPulls
 ) -> None:
     github.merge(github.pull(7), MERGE)
-    addressed = replace(DONE, url="https://github.com/lab/requests/actions/runs/1")
-    for status in (addressed, addressed, replace(addressed, url="https://example.org/2"), DONE):
-        for step in pulls.mark(MERGE, status, us.shown((), [MERGE], DONE.context)):
+    run = "https://github.com/lab/requests/actions/runs/{}"
+    for number in (1, 2):
+        shown = us.shown((), [MERGE], DONE.context)
+        for step in pulls.mark(MERGE, DONE, shown, run.format(number)):
             us.write(step)
-    assert github.said(MERGE) == [("dtp / main", "success")]
+    assert [one["target_url"] for one in github.statuses[MERGE]] == [run.format(1)]
+
+
+def test_a_status_comes_to_lead_to_the_comment(github: GitHub, us: GitHubPulls) -> None:
+    github.merge(github.pull(7), MERGE)
+    comment = "https://github.com/lab/requests/pull/7#issuecomment-1"
+    for url in ("", comment, comment, ""):
+        shown = us.shown((), [MERGE], DONE.context)
+        for step in pulls.mark(MERGE, replace(DONE, url=url), shown, "https://example.org/run"):
+            us.write(step)
+    told = [one["target_url"] for one in github.statuses[MERGE]]
+    assert told == ["https://example.org/run", comment]
 
 
 def test_a_changed_status_is_set(github: GitHub, us: GitHubPulls) -> None:

@@ -20,6 +20,7 @@ from dtp_action.errors import (
     ClusterRefusedError,
     StaleError,
     UnavailableError,
+    UnreadableError,
     UsageError,
 )
 from tests import builders
@@ -481,13 +482,88 @@ def test_answer_that_is_no_list_is_not_an_empty_one(line: Line, answer: Answer) 
         line.cluster.jobs()
 
 
-def test_entry_that_cannot_be_read_stops_the_run_and_is_named(line: Line) -> None:
-    broken = entry_object(DRAFT)
-    del broken["metadata"]["annotations"][ledger.ORIGIN]
-    line.stub.play(page(card_object(), broken))
-    with pytest.raises(UsageError, match=NAME) as caught:
+def test_a_card_that_cannot_be_read_stops_the_run_and_is_named(line: Line) -> None:
+    broken = card_object()
+    broken["metadata"]["annotations"][ledger.CREATED] = "yesterday"
+    line.stub.play(page(broken))
+    with pytest.raises(UsageError, match="card, ConfigMap dtp-ledger cannot be read") as caught:
         line.cluster.ledger()
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (ledger.SCRIPT_KEY, None),
+        (ledger.ATTEMPT_KEY, None),
+        (ledger.ATTEMPT_KEY, "{"),
+        (ledger.ATTEMPT_KEY, '{"version": 1, "spec": {}}'),
+        (ledger.ATTEMPT_KEY, '{"version": 2}'),
+    ],
+)
+def test_an_entry_whose_data_cannot_be_read_makes_no_job(
+    line: Line, key: str, text: str | None
+) -> None:
+    broken = entry_object(DRAFT)
+    broken["data"].pop(key)
+    if text is not None:
+        broken["data"][key] = text
+    line.stub.play(Answer(body=broken))
+    with pytest.raises(UnreadableError, match=NAME):
+        line.cluster.start(ENTRY)
+    assert line.stub.asked == [f"GET {NAME}"]
+
+
+ANOTHER = {ledger.REF: "dtp-aws/other", ledger.ATTEMPT: "1"}
+OWN = {ledger.REF: str(ENTRY.ref), ledger.ATTEMPT: "1"}
+GOOD = ledger.dump_outcome(builders.an_outcome())
+
+
+@pytest.mark.parametrize(
+    ("notes", "data"),
+    [
+        (OWN, {ledger.OUTCOME_KEY: "{}"}),
+        (OWN, {ledger.OUTCOME_KEY: "[]"}),
+        (OWN, {ledger.OUTCOME_KEY: "{"}),
+        (OWN, {ledger.OUTCOME_KEY: '{"phase":"GONE"}'}),
+        (OWN, {ledger.OUTCOME_KEY: '{"phase":"RUNNING"}'}),
+        (OWN, {ledger.OUTCOME_KEY: '{"phase":"FAILED","finished":"noon"}'}),
+        (OWN, {ledger.OUTCOME_KEY: '{"phase":"FAILED","exit_code":"7"}'}),
+        (OWN, {}),
+        (OWN, None),
+        (None, {ledger.OUTCOME_KEY: GOOD}),
+        (ANOTHER, {ledger.OUTCOME_KEY: GOOD}),
+    ],
+)
+def test_an_end_that_cannot_be_read_is_named_and_nothing_is_closed(
+    line: Line, notes: dict[str, str] | None, data: dict[str, str] | None
+) -> None:
+    end = {"metadata": {"name": f"{NAME}-end", "annotations": notes}, "data": data}
+    line.stub.play(exists(), Answer(body={key: one for key, one in end.items() if one}))
+    with pytest.raises(UnreadableError, match=f"{NAME}-end"):
+        line.cluster.settle(ENTRY, builders.an_outcome(), "")
+    assert len(line.stub.asked) == 2, "nothing is patched"
+
+
+@pytest.mark.parametrize("data", [None, {}, {ledger.TAIL_KEY: ""}])
+def test_a_kept_log_that_is_none_is_no_log(line: Line, data: dict[str, str] | None) -> None:
+    kept = {"metadata": {"name": "x"}} | ({} if data is None else {"data": data})
+    line.stub.play(Answer(body=kept), Answer(body=kept))
+    assert line.cluster.kept_tail(NAME) is None
+
+
+def test_a_job_and_a_pod_that_cannot_be_read_are_told_with_the_others(line: Line) -> None:
+    good = job_object(ENTRY)
+    bad = job_object(ENTRY, name="dtp-aws-other-aaaaaaaa-1", creationTimestamp="soon")
+    line.stub.play(page(good, bad, kind="JobList"))
+    first, second = line.cluster.jobs()
+    assert (first.name, first.unreadable) == (NAME, "")
+    assert second.name == "dtp-aws-other-aaaaaaaa-1"
+    assert "soon" in second.unreadable
+    pod = {"metadata": {"name": f"{NAME}-x7k2p", "labels": {}}, "status": {}}
+    line.stub.play(page(pod, kind="PodList"))
+    (seen,) = line.cluster.pods()
+    assert (seen.job_name, seen.unreadable) == (NAME, "it has no uid")
 
 
 # --- logs -----------------------------------------------------------------------------------------

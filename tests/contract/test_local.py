@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dtp_action.core.model import ContainerView, Entry, JobEnd, Mount, PodView
+from dtp_action.errors import UnreadableError
 from tests import builders
 from tests.admin import wait_for
 from tests.contract.stages import LocalStage, waiting
@@ -136,6 +137,22 @@ def test_job_whose_supervisor_dies_before_it_began_is_started_by_the_next_look(
     kill_supervisor(stage, entry)
     assert ended(stage).succeeded
     assert len(pods(stage)) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_file_that_is_no_object_holds_its_own_job(stage: LocalStage, text: str) -> None:
+    cluster = stage.connect()
+    entry = cluster.record(builders.a_draft())
+    cluster.settle(cluster.record(builders.a_draft("dtp-aws/b")), builders.an_outcome(), "end")
+    for resource in ("configmaps", "jobs", "pods"):
+        (stage.root / resource / f"{entry.name}.json").write_text(text)
+    found = cluster.ledger()
+    assert [one.name for one in found.unreadable] == [entry.name]
+    assert [one.ref.job for one in found.entries] == ["b"]
+    assert [job.name for job in cluster.jobs() if job.unreadable] == [entry.name]
+    assert [pod.name for pod in cluster.pods() if pod.unreadable] == [entry.name]
+    with pytest.raises(UnreadableError):
+        cluster.read(entry.name)
 
 
 def test_job_is_removed_when_its_time_to_live_is_over(stage: LocalStage) -> None:

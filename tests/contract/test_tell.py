@@ -14,10 +14,10 @@ import pytest
 from dtp_action import dispatch, tell
 from dtp_action.adapters import checkout
 from dtp_action.adapters.pulls import GitHubPulls
-from dtp_action.core import catalog, naming, planner, pulls, scripts
+from dtp_action.core import catalog, naming, planner, pulls, report, scripts
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Phase, Ref, Why
-from dtp_action.errors import UnavailableError
+from dtp_action.core.model import Observed, Phase, Ref, Why
+from dtp_action.errors import ClusterRefusedError, UnavailableError
 from dtp_action.tell import Audience, Origins, Told, Work
 from tests import builders as b
 from tests.fakes import FakeCluster, Fault
@@ -54,6 +54,7 @@ class Site:
     max_new: int = 25
     fault: Fault | None = None
     spent: list[str] = field(default_factory=list)  # what the last run asked of GitHub
+    seen: Observed = field(default_factory=b.observed)  # what the last run knew at its end
 
     @property
     def github(self) -> GitHub:
@@ -76,6 +77,7 @@ class Site:
         us = self.pulls()
         origins = Origins(
             history=functools.partial(checkout.brought_by, self.branches.root, commit),
+            line=functools.partial(checkout.line_to, self.branches.root, commit),
             commit=commit,
             branch="main",
             pulls=us,
@@ -117,7 +119,8 @@ class Site:
             patience=Clock().patience(0),
             source=lambda observed: b.SOURCE,
         )
-        told = tell.everybody(work, result.observed)
+        self.seen = tell.attributed(work, result.observed)
+        told = tell.everybody(work, self.seen)
         self.spent = self.github.asked[before:]
         return told
 
@@ -399,7 +402,7 @@ def test_what_is_held_stays_told_while_another_job_is_run_by_name(site: Site) ->
     before = site.status(8)
     work = site.work()
     work = replace(work, policy=replace(work.policy, only=Ref("local", "a")))
-    tell.everybody(work, dispatch.look(work.cluster))
+    tell.everybody(work, tell.attributed(work, dispatch.look(work.cluster)))
     assert site.status(8) == before
 
 
@@ -450,6 +453,128 @@ def test_a_pull_request_that_github_could_not_name_is_found_by_the_next_run(site
     assert told.warnings
     assert site.world.jobs_made[job("a")] == 1
     site.run()
+    assert "dtp-local/a" in site.status(7)
+
+
+def candidates_asked(site: Site) -> int:
+    """Return how many requests of the last run were not about comments and statuses, at least."""
+    return max(0, len(site.spent) - 1)
+
+
+def test_a_pull_request_that_github_links_late_is_found_and_told_everywhere(site: Site) -> None:
+    merge = site.merge(7, "a")
+    link = site.github.linked.pop(merge)
+    site.run()
+    assert site.github.comments == []
+    site.finish("a")
+    site.run()
+    site.github.linked[merge] = link
+    site.world.pass_time(60)
+
+    site.run()
+
+    assert "1 done" in site.status(7)
+    assert "@ada" in site.mentions(7)[0]
+    assert "/pull/7#" in site.github.statuses[merge][-1]["target_url"]
+    (row,) = report.jobs(site.seen)
+    assert (row["pull_request"], row["author"], row["merged_by"]) == (7, "ada", "grace")
+    assert site.world.entries[job("a")].origin == site.seen.entries[0].origin, "it is remembered"
+
+
+def test_asked_is_by_the_commit_that_was_recorded_though_the_script_changed_since(
+    site: Site,
+) -> None:
+    site.merge(7, "a")
+    site.github.troubles.append(fake.query_error("Something", "FORBIDDEN", times=2))
+    assert site.run().warnings
+    site.finish("a")
+    changed: dict[str, str | None] = {path("a"): SCRIPT.format("again")}
+    site.branches.merge(site.branches.pull(8, changed, author="bob"))
+    site.run()
+    assert "1 done" in site.status(7)
+    assert "/dtp retry dtp-local/a" in site.status(8)
+
+
+def test_a_rebase_that_github_links_late_is_found_below_newer_commits(site: Site) -> None:
+    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a")}, {"docs.md": "x"})
+    site.branches.rebase(pull)
+    links, site.github.linked = site.github.linked, {}
+    site.run()
+    site.branches.commit({path("a"): SCRIPT.format("again"), "README.md": "later"})
+    site.github.linked = links
+    site.run()
+    assert "dtp-local/a" in site.status(7)
+
+
+def test_a_direct_push_is_asked_about_until_none_can_be_believed_and_then_never(
+    site: Site,
+) -> None:
+    site.branches.commit({path("a"): SCRIPT.format("a")})
+    site.run()
+    origin = site.world.entries[job("a")].origin
+    site.world.pass_time(pulls.BELIEVED.total_seconds() - 1)
+    site.run()
+    assert site.world.entries[job("a")].origin == origin, "a minute early is too early"
+    assert len(site.spent) <= 2
+
+    site.world.pass_time(1)
+    site.run()
+
+    assert len(site.spent) <= 2
+    assert site.world.entries[job("a")].origin == replace(origin, asked=True)
+    version = site.world.entries[job("a")].version
+    site.run()
+    assert candidates_asked(site) == 0
+    assert site.world.entries[job("a")].version == version
+
+
+def test_with_late_links_and_rejected_scripts_two_calls_are_made_at_most(site: Site) -> None:
+    site.branches.commit({path("a"): SCRIPT.format("a")})
+    site.branches.commit({path("b"): SCRIPT.format("b")})
+    site.merge(8, "bad", text="#!/bin/perl\n")
+    site.run()
+    site.run()
+    assert len(site.spent) <= 2
+
+
+def test_what_is_not_known_of_a_hundred_commits_costs_one_question_a_run(site: Site) -> None:
+    site.max_new = 100
+    for number in range(60):
+        site.branches.commit({path(f"job-{number}"): SCRIPT.format(number)})
+    site.run()
+    site.world.pass_time(pulls.BELIEVED.total_seconds())
+    for _ in range(2):
+        site.run()
+        queries = [line for line in site.spent if line.endswith("/graphql")]
+        assert len(queries) <= 3, "one question, and 60 statuses to read"
+    assert all(entry.origin.asked for entry in site.world.entries.values())
+
+
+def test_what_cannot_be_remembered_is_told_all_the_same(site: Site) -> None:
+    merge = site.merge(7, "a")
+    link = site.github.linked.pop(merge)
+    site.run()
+    site.github.linked[merge] = link
+    refused = ClusterRefusedError("the policy lets nobody write")
+    site.fault = Fault(at=2, only="patch configmaps", error=refused)  # after the confirmation
+    told = site.run()
+    assert told.warnings == ("the policy lets nobody write",)
+    assert "dtp-local/a" in site.status(7)
+    site.fault = None
+    assert site.run().warnings == ()
+    assert site.world.entries[job("a")].origin.pull_request == 7
+
+
+def test_a_job_with_a_secret_runs_as_soon_as_its_author_is_known(site: Site) -> None:
+    site.settings = b.settings(grants={"lab": ("ada",)})
+    merge = site.merge(7, "a", text="#!/bin/sh\n#DTP secret=lab\necho\n")
+    link = site.github.linked.pop(merge)
+    for _ in range(2):
+        site.run()
+        assert not site.world.entries, "held"
+    site.github.linked[merge] = link
+    site.run()
+    assert site.world.drafts[job("a")].spec.secrets == ("dtp-local", "dtp-local-lab")
     assert "dtp-local/a" in site.status(7)
 
 

@@ -49,7 +49,7 @@ def whole(there: Branches, branch: str, *paths: str) -> dict[str, Origin]:
     commits = {path: history.commits[path] or "" for path in paths}
     candidates = us.candidates(commits.values())
     return {
-        path: pulls.origin(commit, branch, candidates[commit], history.line)
+        path: pulls.origin(commit, branch, candidates[commit], history.line, pulls.BELIEVED)
         for path, commit in commits.items()
     }
 
@@ -73,6 +73,16 @@ def test_a_rebase_of_three_commits(there: Branches) -> None:
     there.rebase(there.pull(7, {A: "1"}, {B: "1"}, {"docs.md": "x"}))
     there.commit({"README.md": "later"})
     assert origins(there, A, B, C) == {A: 7, B: 7, C: 6}
+
+
+def test_the_line_is_read_down_to_a_commit_whatever_came_later(there: Branches) -> None:
+    there.rebase(there.pull(7, {A: "1"}, {B: "1"}))
+    last, first = there.head(), there.git("rev-parse", "main~1").strip()
+    there.commit({A: "2"})
+    line = [step.sha for step in checkout.line_to(there.root, "main", [last, first])]
+    assert line == [there.head(), last, first]
+    whole_line = checkout.line_to(there.root, "main", ["0" * 40])
+    assert not whole_line[-1].parents, "one that is not there is looked for to the beginning"
 
 
 def test_a_rebase_of_commits_with_a_merge_among_them(there: Branches) -> None:

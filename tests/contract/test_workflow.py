@@ -128,6 +128,56 @@ def proposal(workflow: Workflow) -> dict[str, Any]:
     return {"pull_request": {"base": {"ref": "main"}, "head": head, "user": {"login": "ada"}}}
 
 
+def spoil(workflow: Workflow, pattern: str, **changes: Any) -> str:
+    """Change an object of the embedded cluster by hand; return its name."""
+    (found,) = (workflow.folder / "cluster" / "configmaps").glob(pattern)
+    there = json.loads(found.read_text())
+    there["metadata"]["annotations"] |= changes
+    found.write_text(json.dumps(there))
+    return found.stem
+
+
+def test_what_cannot_be_read_is_told_in_all_places_and_the_others_go_on(
+    workflow: Workflow,
+) -> None:
+    other = A.replace("a.sh", "b.sh")
+    pull = workflow.branches.pull(7, {A: "#!/bin/sh\necho a\n"})
+    workflow.branches.merge(pull)
+    workflow.step("dispatch", wait="60")
+    name = spoil(workflow, "dtp-local-a-*-1.json", **{"dtp.scidas.org/origin": "{"})
+    workflow.branches.merge(workflow.branches.pull(8, {other: "#!/bin/sh\necho b\n"}))
+
+    step = workflow.step("dispatch", wait="60")
+
+    assert step.code == 1
+    (job,) = json.loads(step.outputs["jobs"])
+    assert (job["ref"], job["phase"]) == ("dtp-local/b", "SUCCEEDED")
+    assert name in step.summary
+    (warned,) = [line for line in step.commands() if line.startswith("::warning")]
+    assert f"ConfigMap {name} cannot be read" in warned
+    (row,) = json.loads(Path(step.outputs["status-file"]).read_text())["unreadable"]
+    assert row["name"] == name
+    assert "held" in "".join(workflow.branches.github.on(7)), "its author hears of it"
+    status = workflow.step("status")
+    assert status.code == 0
+    assert f"ConfigMap {name} cannot be read" in status.out
+    asked = workflow.step("retry", job="dtp-local/a")
+    assert asked.code == 3
+    assert name in asked.out
+    assert not list((workflow.folder / "cluster" / "configmaps").glob("dtp-local-a-*-2.json"))
+    assert name in workflow.step("logs", job="dtp-local/a", log_in_comment="yes").out
+    assert name in workflow.step("doctor").out
+
+
+def test_a_card_that_cannot_be_read_stops_the_run(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\necho moved\n")
+    workflow.step("dispatch", wait="60")
+    spoil(workflow, "dtp-ledger.json", **{"dtp.scidas.org/created": "yesterday"})
+    step = workflow.step("dispatch")
+    assert step.code == 2
+    assert "the ledger's card, ConfigMap dtp-ledger cannot be read" in step.out
+
+
 def test_a_run_leaves_summary_outputs_status_and_comment(workflow: Workflow) -> None:
     merge(workflow, "#!/bin/sh\necho moved\n")
     step = workflow.step("dispatch", wait="60")

@@ -124,6 +124,12 @@ LEDGER: dict[str, Callable[[Prey], Call]] = {
     "change who asked for an attempt": lambda prey: prey.patch(
         "ConfigMap", prey.entry(), _note(ledger.ORIGIN, "{}")
     ),
+    "tell an attempt on another pull request than brought it": lambda prey: prey.patch(
+        "ConfigMap", prey.attributed_entry(), _note(ledger.BROUGHT_BY, '{"pull_request":8}')
+    ),
+    "tell an attempt whose pull request is not known on any": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _note(ledger.BROUGHT_BY, '{"pull_request":8}')
+    ),
     "change how an attempt ended": lambda prey: prey.patch(
         "ConfigMap", prey.ended_entry(), _note(ledger.OUTCOME, "{}")
     ),

@@ -87,6 +87,16 @@ class Prey:
         """Make an entry; return its name."""
         return str(self._made("ConfigMap", self.entry_manifest())["metadata"]["name"])
 
+    def attributed_entry(self) -> str:
+        """Make an entry whose pull request is known; return its name."""
+        draft = builders.a_draft(
+            f"dtp-local/prey-{next(self.numbers)}",
+            spec=self.spec,
+            origin=builders.an_origin(asked=True),
+        )
+        made = self._made("ConfigMap", ledger.entry_manifest(draft))
+        return str(made["metadata"]["name"])
+
     def ended_entry(self) -> str:
         """Make an entry whose attempt has ended; return its name."""
         made = self._made("ConfigMap", self.entry_manifest())

@@ -20,7 +20,8 @@ from kubernetes.client import ApiException
 
 from dtp_action.core import catalog, manifests
 from dtp_action.core.catalog import Catalog, Row
-from dtp_action.core.model import Ref, Spec
+from dtp_action.core.model import Origin, Ref, Spec
+from dtp_action.errors import ClusterRefusedError
 from tests import builders as b
 from tests import chart
 from tests.admin import PATHS, Admin, Namespace, a_spec, make_namespace, remove_namespace
@@ -203,6 +204,23 @@ def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin:
         cluster.retire(entry, 86_400)
         spec = admin.get("Job", entry.name, namespace.name)["spec"]
         assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (1, 86_400)
+
+
+def test_what_is_learnt_later_of_an_attempt_may_be_noted_and_nothing_else_once_it_has_ended(
+    odd: Namespace,
+) -> None:
+    cluster, unknown = odd.connect(), Origin(commit=b.COMMIT)
+    spec = a_spec(cluster.settings(), IMAGES["base"])
+    entry = cluster.record(b.a_draft("dtp-local/late", origin=unknown, spec=spec))
+    for reason in ("the end cannot be read", "the end still cannot be read"):
+        entry = cluster.mark_held(entry, reason)
+    ended = cluster.settle(entry, b.an_outcome(), "")
+    with pytest.raises(ClusterRefusedError, match="ends once"):
+        cluster.mark_held(ended, "again")
+    entry = cluster.attribute(ended, b.an_origin())
+    assert (entry.origin.pull_request, entry.outcome) == (7, ended.outcome)
+    with pytest.raises(ClusterRefusedError, match="stays"):
+        cluster.attribute(entry, b.an_origin(pull_request=8))
 
 
 # Where a Job may have something else than dtp gives it; `*` is any number.

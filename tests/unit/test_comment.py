@@ -462,8 +462,12 @@ def test_a_commit_status_fits_and_tells_why_where_it_is_about_one_job() -> None:
 
 
 def test_an_answer_about_a_log_without_any_says_why() -> None:
-    (row,) = rows_of(Phase.RUNNING)
+    (row,) = rows_of(Phase.WAITING)
     assert "It has not started." in comment.log_reply(row, "")
+    (row,) = rows_of(Phase.ERRORED, before_start=True)
+    assert "It has not started." in comment.log_reply(row, "")
+    (row,) = rows_of(Phase.LOST)
+    assert "It has not started." not in comment.log_reply(row, ""), "nobody can tell"
     (row,) = rows_of(Phase.SUCCEEDED)
     assert "It has printed nothing" in comment.log_reply(row, "\n")
     assert "not shown in this repository" in comment.log_reply(row, None)

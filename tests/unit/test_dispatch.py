@@ -10,6 +10,7 @@ import pytest
 
 from dtp_action import dispatch
 from dtp_action.core import naming, planner
+from dtp_action.core import report as reports
 from dtp_action.core.ledger import LEDGER_NAME, SETTINGS_NAME
 from dtp_action.core.model import (
     Action,
@@ -31,6 +32,7 @@ from dtp_action.dispatch import Patience, Report
 from dtp_action.errors import Exit, UnavailableError, UsageError
 from tests import builders as b
 from tests.fakes import FakeCluster, Fault, World
+from tests.unit.test_naming import MEET
 
 REF = "dtp-aws/genome"
 SAME = b.desired(REF)
@@ -419,6 +421,121 @@ def test_retire_gives_the_job_the_rest_of_its_time() -> None:
     assert not run(FakeCluster(world)).actions
 
 
+# --- what cannot be read -------------------------------------------------------------------------
+
+OTHER = "dtp-irods/other"
+
+
+def ended_world() -> World:
+    """Return a world in which two jobs have ended, and nobody has looked since."""
+    world = world_with(REF, OTHER)
+    for name in list(world.entries):
+        world.run(name)
+        world.finish(name)
+    return world
+
+
+def test_an_end_that_cannot_be_read_holds_its_attempt_and_the_other_is_settled() -> None:
+    world, both = ended_world(), b.desired(REF, OTHER)
+    world.spoiled[f"{NAME}-end"] = "it has no phase"
+    clock = Clock()
+    report = run(FakeCluster(world), both, patience=clock.patience(300))
+    held = [action for action in report.actions if isinstance(action, Hold)]
+    assert held, "loudly"
+    assert f"ConfigMap {NAME}-end cannot be read (it has no phase)" in held[0].reason
+    assert clock.sleeps == [], "nobody waits for it"
+    assert world.entries[NAME].outcome is None
+    assert world.entries[b.an_entry(OTHER).name].outcome
+    (row,) = reports.unreadable(report.observed)
+    assert f"{NAME}-end" in row["reason"]
+    (shown,) = reports.jobs(report.observed, refs=[b.a_ref(REF)])
+    assert (shown["phase"], shown["finished"]) == ("RUNNING", None)
+    assert f"held: ConfigMap {NAME}-end cannot be read" in shown["reason"]
+
+    cluster = FakeCluster(world)
+    run(cluster, both)
+    assert not any(request.startswith("patch") for request in cluster.requests), "noted once"
+    world.spoiled.clear()
+    report = run(FakeCluster(world), both)
+    assert world.entries[NAME].outcome, "restored"
+    assert reports.unreadable(report.observed) == []
+
+
+def test_an_entry_that_cannot_be_read_is_asked_for_once_and_the_others_go_on() -> None:
+    world = ended_world()
+    world.spoiled[NAME] = "it was edited by hand"
+    cluster = FakeCluster(world)
+    report = run(cluster, b.desired(REF, OTHER))
+    assert f"get configmaps {NAME}" not in cluster.requests
+    assert world.entries[b.an_entry(OTHER).name].outcome
+    assert [found.name for found in report.observed.unreadable] == [NAME]
+    assert world.jobs_made[NAME] == 1
+
+
+def test_an_entry_that_the_list_missed_and_that_cannot_be_read_is_none_the_less_told() -> None:
+    world = world_with(REF)
+    hidden = world.entries[NAME]
+
+    def before(request: str) -> None:
+        if request == "list jobs":
+            world.entries[NAME] = hidden
+            world.spoiled[NAME] = "it was edited by hand"
+
+    del world.entries[NAME]
+    observed = dispatch.look(FakeCluster(world, before=before))
+    assert [found.name for found in observed.unreadable] == [NAME]
+
+
+def test_an_entry_whose_data_cannot_be_read_waits_and_says_so_until_it_is_restored() -> None:
+    world = empty_world()
+    world.refusals["*"] = Refused(reason="quota", for_good=False)
+    run(FakeCluster(world))
+    world.refusals.clear()
+
+    def before(request: str) -> None:
+        needed = request == f"get configmaps {NAME}"
+        world.spoiled = {NAME: "it has no script"} if needed else {}
+
+    report = run(FakeCluster(world, before=before))
+    assert [type(action) for action in report.actions][:1] == [Hold]
+    assert "it has no script" in world.entries[NAME].held
+    (row,) = reports.jobs(dispatch.look(FakeCluster(world)))
+    assert row["phase"] == "WAITING"
+    assert "it has no script" in row["reason"]
+    world.spoiled.clear()
+    for _ in range(2):
+        run(FakeCluster(world))
+    assert world.jobs_made[NAME] == 1
+    assert world.entries[NAME].held == ""
+    assert reports.unreadable(dispatch.look(FakeCluster(world))) == []
+
+
+def test_a_job_that_cannot_be_read_is_not_told_as_lost_nor_doubted() -> None:
+    world = ended_world()
+    world.jobs[NAME] = replace(world.jobs[NAME], unreadable="its creationTimestamp is soon")
+    report = run(FakeCluster(world), b.desired(REF, OTHER))
+    assert world.entries[NAME].outcome is None
+    assert world.entries[b.an_entry(OTHER).name].outcome
+    (found,) = report.observed.unreadable
+    assert (found.kind, found.name) == ("Job", NAME)
+
+
+def test_an_attempt_whose_pod_cannot_be_read_is_held() -> None:
+    world = ended_world()
+    world.pods[NAME] = [replace(world.pods[NAME][-1], unreadable="it has no uid")]
+    report = run(FakeCluster(world), b.desired(REF, OTHER))
+    assert world.entries[NAME].outcome is None
+    assert report.observed.unreadable[0].kind == "Pod"
+
+
+def test_an_unreadable_entry_without_a_card_is_not_a_fresh_ledger() -> None:
+    world = world_with(REF)
+    world.card = None
+    world.spoiled[NAME] = "it was edited by hand"
+    with pytest.raises(UsageError, match="its card, ConfigMap dtp-ledger, is gone"):
+        run(FakeCluster(world))
+
+
 # --- waiting -------------------------------------------------------------------------------------
 
 
@@ -619,11 +736,13 @@ def test_a_job_that_came_after_all_is_judged_by_the_next_look() -> None:
 
 def test_two_jobs_of_one_name_in_one_run_are_not_both_told_as_opened() -> None:
     world = empty_world()
-    taken = b.a_draft("dtp-irods/b", name=NAME)
-    FakeCluster(world).record(taken)
-    (hold,) = dispatch.apply(FakeCluster(world), opening(), b.observed())
+    first, second = (b.a_ref(f"dtp-aws/{job}") for job in MEET)
+    name = naming.attempt_name(first, 1, 1)
+    FakeCluster(world).record(b.a_draft(first, name=name))
+    action = Open(draft=b.a_draft(second, name=name), reason="new")
+    (hold,) = dispatch.apply(FakeCluster(world), action, b.observed())
     assert isinstance(hold, Hold)
-    assert "dtp-irods/b" in hold.reason
+    assert str(first) in hold.reason
 
 
 def test_pods_are_asked_for_before_an_attempt_follows_another() -> None:

@@ -386,8 +386,11 @@ class Fleet:
             if outcome.phase is Phase.SUCCEEDED and not outcome.reason.startswith("adopted"):
                 assert [e.code for e in ran] == [None, 0], f"{name}: told done, yet {ran}"
             # A restored ledger knows nothing of what ran since it was saved, and nobody of a Job
-            # that was deleted in the moment between its making and its entry's next write.
-            if outcome.before_start and not self.restored and name not in self.unseen:
+            # that was deleted in the moment between its making and its entry's next write, or of a
+            # start in the moment in which it was told to end.
+            killed = outcome.why and [event.kind for event in ran] == ["started"]
+            unknown = killed or self.restored or name in self.unseen
+            if outcome.before_start and not unknown:
                 assert not ran, f"{name}: told as not started, yet {ran}"
 
     def ran(self, namespace: str, name: str) -> list[Event]:

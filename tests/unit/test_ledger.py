@@ -10,8 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtp_action.core import ledger
-from dtp_action.core.model import Intent, Mount, Notify, Origin, Outcome, Phase, Why
+from dtp_action.core import ledger, planner, report, telling
+from dtp_action.core.model import (
+    Entry,
+    Intent,
+    Mount,
+    Notify,
+    Open,
+    Origin,
+    Outcome,
+    Phase,
+    Unreadable,
+    Why,
+)
 from tests import builders as b
 from tests.unit.conftest import Golden, as_yaml
 
@@ -29,7 +40,7 @@ intents = st.builds(
 )
 outcomes = st.builds(
     Outcome,
-    phase=st.sampled_from(Phase),
+    phase=st.sampled_from([phase for phase in Phase if phase.ended]),
     reason=texts,
     exit_code=st.none() | st.integers(0, 255),
     started=st.none() | times,
@@ -210,3 +221,130 @@ def test_what_is_no_entry_is_an_error_not_a_guess(missing: str) -> None:
     del read["annotations"][missing]
     with pytest.raises(KeyError):
         ledger.load_entry(read)
+
+
+# --- what cannot be read -------------------------------------------------------------------------
+
+WHOLE = {
+    ledger.INTENT: ledger.dump_intent(b.an_intent()),
+    ledger.OUTCOME: ledger.dump_outcome(b.an_outcome()),
+    ledger.BROUGHT_BY: ledger.dump_brought_by(b.an_origin()),
+}
+GONE = "(gone)"
+
+
+def an_object(**notes: Any) -> dict[str, Any]:
+    """Return the metadata of an attempt with everything noted, but for these annotations."""
+    made = metadata(ledger.entry_manifest(b.a_draft(origin=Origin(commit=b.COMMIT))))
+    whole = made["annotations"] | WHOLE | {ledger.PREFIX + key: one for key, one in notes.items()}
+    return made | {"annotations": {key: one for key, one in whole.items() if one is not GONE}}
+
+
+def origin_with(**fields: Any) -> str:
+    origin = json.loads(an_object()["annotations"][ledger.ORIGIN]) | fields
+    return json.dumps({key: one for key, one in origin.items() if one is not GONE})
+
+
+NOTES: dict[str, list[Any]] = {
+    "ref": [GONE, "", "genome", "../etc", "dtp-aws/other", 7, None],
+    "attempt": [GONE, "", "first", "0", "2", "-1", None],
+    "origin": [GONE, "", "{", "[]", "null", "7", "[" * 50_000],
+    "brought-by": ["", "[]", '{"pull_request":"7"}'],
+    "intent": [
+        "",
+        "{}",
+        "[]",
+        '{"why":"mood"}',
+        '{"why":"cancel","at":"noon"}',
+        '{"why":"cancel","by":"ada"}',
+        '{"at":"2030-01-02T12:00:00Z","why":"cancel","colour":"green"}',
+    ],
+    "outcome": [
+        "",
+        "{}",
+        "null",
+        '{"phase":"GONE"}',
+        '{"phase":"RUNNING"}',
+        '{"phase":"FAILED","warnings":[7]}',
+        '{"phase":"FAILED","warnings":"one"}',
+        '{"phase":"FAILED","exit_code":true}',
+    ],
+    "job-uid": [7],
+}
+ORIGINS: dict[str, list[Any]] = {
+    "blob": [GONE, 7],
+    "commit": [GONE, None],
+    "notify": [GONE, "sometimes"],
+    "created": [GONE, "noon", "2030-01-02", "2030-01-02T12:00:00", 7],
+    "pull_request": ["7"],
+    "author": [["ada"]],
+    "asked": ["yes"],
+    "adopted": [1],
+    "run": [{}],
+}
+SPOILED = [
+    *((key, value) for key, values in NOTES.items() for value in values),
+    *(("origin", origin_with(**{k: value})) for k, values in ORIGINS.items() for value in values),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), SPOILED, ids=lambda said: str(said)[:60])
+def test_an_entry_that_was_spoiled_is_named_with_the_reason(key: str, value: Any) -> None:
+    spoiled = an_object(**{"brought-by": GONE, key: value})
+    found = ledger.read_entry(spoiled)
+    assert isinstance(found, Unreadable)
+    assert (found.kind, found.name, found.of) == ("ConfigMap", spoiled["name"], spoiled["name"])
+    assert 0 < len(found.why) <= ledger.WHY_LIMIT
+    if key not in ("ref", "attempt"):
+        assert found.ref == b.a_ref()
+
+
+def test_an_entry_without_any_annotations_is_named() -> None:
+    for gone in ({}, {"annotations": None}):
+        spoiled = {key: one for key, one in an_object().items() if key != "annotations"} | gone
+        found = ledger.read_entry(spoiled)
+        assert isinstance(found, Unreadable)
+        assert found.ref is None
+
+
+def test_an_entry_with_all_that_may_be_noted_reads() -> None:
+    entry = ledger.read_entry(an_object())
+    assert isinstance(entry, Entry)
+    assert entry.origin == b.an_origin(asked=True)
+
+
+def test_what_was_known_at_creation_is_not_unsaid_later() -> None:
+    known = metadata(ledger.entry_manifest(b.a_draft(origin=b.an_origin(asked=True))))
+    known["annotations"][ledger.BROUGHT_BY] = ledger.dump_brought_by(b.an_origin(pull_request=8))
+    assert ledger.load_entry(known).origin.pull_request == 7
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.just("2030-01-02"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_whatever_stands_in_an_entry_is_read_or_named_and_what_is_read_can_be_planned_with(
+    data: st.DataObject,
+) -> None:
+    spoiled = an_object(outcome=data.draw(st.sampled_from([GONE, WHOLE[ledger.OUTCOME]])))
+    key = data.draw(st.sampled_from(sorted(spoiled["annotations"])))
+    try:
+        inside = json.loads(spoiled["annotations"][key])
+    except ValueError:
+        inside = None
+    value = data.draw(json_values)
+    if isinstance(inside, dict):
+        value = inside | {data.draw(st.sampled_from(sorted(inside))): value}
+    spoiled["annotations"][key] = json.dumps(value)
+    found = ledger.read_entry(spoiled)
+    entries = [found] if isinstance(found, Entry) else []
+    broken = () if isinstance(found, Entry) else (found,)
+    look = b.observed(entries, now=600, unreadable=broken)
+    done = planner.plan(b.desired("dtp-aws/genome"), look, b.a_policy()).actions
+    assert not any(isinstance(action, Open) for action in done)
+    report.jobs(look)
+    telling.pages(look, ())

@@ -226,6 +226,78 @@ def test_a_resumed_attempt_runs_on_in_its_second_pod() -> None:
     assert status.reason == "starting again after an interruption"
 
 
+# --- whether it ran is read from all Pods, how it ended from one -------------------------------
+
+RAN = b.a_pod(
+    ENTRY,
+    name="ran",
+    phase="Failed",
+    job=b.ended(75, since=10, message=json.dumps({"start": 1, "rx": 5, "files": 3, "bytes": 9})),
+)
+NODE_LOST = replace(b.ended(137, reason="ContainerStatusUnknown"), started=None)
+NOT_MADE = replace(b.ended(128, reason="StartError"), started=None)
+LATER: dict[str, Any] = {"name": "later", "created": b.at(100), "phase": "Failed"}
+NEVER = {
+    "refused": b.a_pod(ENTRY, **LATER, job=b.ended(190, since=101)),
+    "not prepared": b.a_pod(ENTRY, **LATER, prep=b.ended(190)),
+    "not pulled": b.a_pod(ENTRY, **LATER, reason="DeadlineExceeded", job=b.waiting("ErrImagePull")),
+    "drained": b.a_pod(ENTRY, **LATER, disruption="drained"),
+    "node lost": b.a_pod(ENTRY, **LATER, job=NODE_LOST),
+    "not made": b.a_pod(ENTRY, **LATER, job=NOT_MADE),
+}
+
+
+@pytest.mark.parametrize("case", NEVER)
+def test_what_an_earlier_pod_ran_was_started_whatever_became_of_the_last_one(case: str) -> None:
+    assert ended(NEVER[case]).before_start
+    status = ended(RAN, NEVER[case])
+    assert (status.before_start, status.started) == (False, b.at(10))
+    assert (status.starts, status.received, status.new_files) == (1, 5, 3)
+
+
+@pytest.mark.parametrize("case", NEVER)
+@pytest.mark.parametrize("why", [Why.REPLACED, Why.REMOVED])
+def test_an_intent_that_did_not_see_the_start_is_corrected_by_any_pod(why: Why, case: str) -> None:
+    intent = b.an_intent(why, when=5)
+    status = ended(RAN, NEVER[case], intent=intent, reason="DeadlineExceeded")
+    assert (status.before_start, status.started) == (False, b.at(10))
+    assert "before it started" not in status.reason
+    entry = replace(ENTRY, intent=intent)
+    waiting = b.a_pod(ENTRY, created=b.at(100), job=b.waiting("ContainerCreating"))
+    assert "after it started" in phases.judge(entry, look(RAN, waiting, entry=entry)).reason
+
+
+def test_a_start_that_the_intent_saw_counts_though_its_pod_is_gone() -> None:
+    intent = b.an_intent(Why.CANCEL, when=50, started=b.at(10))
+    status = ended(NEVER["refused"], intent=intent, reason="DeadlineExceeded")
+    assert (status.before_start, status.started) == (False, b.at(10))
+
+
+@pytest.mark.parametrize("case", NEVER)
+def test_where_an_earlier_pod_is_gone_nobody_says_that_it_was_not_started(case: str) -> None:
+    entry, at_end = ENTRY, look(NEVER[case], reason="x")
+    job = replace(at_end.jobs[entry.name], failed=2)
+    status = phases.judge(entry, replace(at_end, jobs={entry.name: job}))
+    assert (status.before_start, status.started) == (False, None)
+
+
+def test_an_active_job_whose_first_pod_is_gone_does_not_wait_to_be_started() -> None:
+    waiting = b.a_pod(ENTRY, created=b.at(100), job=b.waiting("ContainerCreating"))
+    for pods, failed in ((), 1), ((waiting,), 2):
+        seen_now = look(*pods)
+        job = replace(seen_now.jobs[ENTRY.name], failed=failed)
+        status = phases.judge(ENTRY, replace(seen_now, jobs={ENTRY.name: job}))
+        assert (status.phase, status.started) == (Phase.RUNNING, None)
+        assert status.reason == "starting again after an interruption"
+
+
+def test_starts_of_a_running_attempt_leave_out_what_did_not_run() -> None:
+    refused = b.a_pod(ENTRY, name="refused", created=b.at(50), job=b.ended(191, since=51))
+    again = b.a_pod(ENTRY, name="again", created=b.at(100), job=b.running(101))
+    status = phases.judge(ENTRY, look(RAN, refused, again))
+    assert (status.starts, status.started) == (2, b.at(10))
+
+
 # --- made by hand: the rungs of the ladder, one below the other ----------------------------------
 
 
@@ -616,6 +688,9 @@ def test_any_evidence_gives_one_printable_line_and_no_invented_zero(
     job = b.a_job(entry, uid="j", end=end)
     look = b.observed([entry], [job], pods, events={entry.name: tuple(events)})
     status = phases.judge(entry, look)
+    ran = phases.started(look.pods.get(entry.name, ()))
+    assert not (ran and status.before_start)
+    assert not (ran and end) or status.started == ran
     assert status.reason.strip()
     assert status.reason.isprintable()
     assert len(status.reason) <= 350

@@ -29,10 +29,12 @@ from dtp_action.core.model import (
     Retire,
     Settle,
     Start,
+    Unreadable,
     Why,
 )
 from dtp_action.errors import ConflictError, DtpError, Exit, UsageError
 from tests import builders as b
+from tests.unit.test_naming import MEET
 
 REF = "dtp-aws/genome"
 CHANGED = b"#!/bin/sh\necho better\n"
@@ -717,6 +719,86 @@ def test_cancel_is_refused(observed: Observed, error: tuple[type[DtpError], Exit
         cancel(observed)
 
 
+# --- what cannot be read -------------------------------------------------------------------------
+
+OTHER = "dtp-irods/other"
+
+
+def unread(entry: Entry, kind: str = "ConfigMap", **facts: Any) -> Unreadable:
+    defaults = {"name": entry.name, "of": entry.name, "why": "it has no origin"}
+    return Unreadable(kind=kind, **defaults | facts)
+
+
+FIRST = b.an_entry()
+UNREADABLE = {
+    "its name alone": unread(FIRST),
+    "what it says alone": unread(FIRST, name="renamed", of="renamed", ref=b.a_ref(REF)),
+    "a later attempt": unread(b.an_entry(attempt=2)),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("script", [{}, {"attempt": 9}, {"content": CHANGED}])
+@pytest.mark.parametrize("entries", [(), (b.an_entry(outcome=b.an_outcome(Phase.FAILED)),)])
+def test_what_cannot_be_read_holds_its_job_and_no_other(
+    case: str, script: dict[str, Any], entries: tuple[Entry, ...]
+) -> None:
+    found = UNREADABLE[case]
+    desired = b.desired(b.a_wanted(REF, **script), OTHER)
+    hold, opened = plan(desired, b.observed(entries, unreadable=[found]))
+    assert isinstance(hold, Hold)
+    assert str(hold.ref) == REF
+    assert f"{found.kind} {found.name} cannot be read (it has no origin)" in hold.reason
+    assert isinstance(opened, Open)
+    assert str(opened.draft.ref) == OTHER
+
+
+def test_other_attempts_of_a_held_job_are_followed_to_their_end_and_none_is_started() -> None:
+    ended = b.an_entry(attempt=2, job_uid="j")
+    job = b.a_job(ended, uid="j", end=b.an_end())
+    waits = b.an_entry(attempt=3)
+    look = b.observed([ended, waits], [job], unreadable=[unread(FIRST)])
+    assert kinds(plan(SAME, look)) == [Settle, Retire, Hold]
+
+
+@pytest.mark.parametrize("kind", ["Job", "Pod"])
+def test_an_attempt_whose_job_or_pod_cannot_be_read_is_neither_lost_nor_started_nor_settled(
+    kind: str,
+) -> None:
+    entry = b.an_entry(job_uid="j")
+    found = unread(entry, kind, name="it")
+    jobs = [] if kind == "Job" else [b.a_job(entry, uid="j", end=b.an_end())]
+    for uid in ("j", None):
+        look = b.observed([replace(entry, job_uid=uid)], jobs, now=40 * DAY, unreadable=[found])
+        hold = only(SAME, look)
+        assert isinstance(hold, Hold)
+        assert f"{kind} it cannot be read" in hold.reason
+
+
+def test_what_cannot_be_read_of_a_job_that_nobody_asks_for_is_held_where_it_says_whose_it_is() -> (
+    None
+):
+    found = unread(FIRST, ref=b.a_ref(REF))
+    hold = only(GONE, b.observed(unreadable=[found]))
+    assert isinstance(hold, Hold)
+    assert (str(hold.ref), hold.attempt) == (REF, 1)
+
+
+def test_by_hand_a_held_job_is_left_alone_too() -> None:
+    words = (ConflictError, Exit.CONFLICT, f"{REF} is held", FIRST.name, "cannot be read")
+    for entries in ([], [DONE], [b.an_entry(attempt=1, outcome=b.an_outcome(Phase.FAILED))]):
+        look = b.observed(entries, unreadable=[unread(b.an_entry(attempt=2), name=FIRST.name)])
+        with refused(*words):
+            retry(SAME, look)
+        with refused(*words):
+            cancel(look)
+
+
+def test_an_attempt_that_can_be_read_is_cancelled_beside_one_that_cannot() -> None:
+    second = b.an_entry(attempt=2)
+    assert isinstance(cancel(b.observed([second], unreadable=[unread(FIRST)])), End)
+
+
 # --- whose ledger it is --------------------------------------------------------------------------
 
 
@@ -868,15 +950,13 @@ def test_what_the_cluster_refuses_for_longer_than_it_may_wait_could_not_start() 
 
 # --- one name, two jobs --------------------------------------------------------------------------
 
-MEET = ("dtp-aws/genomes-of-all-species-run-523994", "dtp-aws/genomes-of-all-species-run-1915631")
-
 
 def test_a_job_whose_name_is_anothers_is_held_and_told_whose() -> None:
-    first = b.an_entry(MEET[0])
-    met = replace(first, name=naming.attempt_name(b.a_ref(MEET[0]), 1, 1))
+    one, other = (f"dtp-aws/{job}" for job in MEET)
+    met = replace(b.an_entry(one), name=naming.attempt_name(b.a_ref(one), 1, 1))
     card = replace(b.an_identity(), scheme=1)
     looks = b.observed([replace(met, outcome=b.an_outcome())], identity=card)
-    hold = only(b.desired(MEET[1]), looks)
+    hold = only(b.desired(other), looks)
     assert isinstance(hold, Hold)
-    assert MEET[0] in hold.reason
-    assert isinstance(only(b.desired(MEET[1]), replace(looks, identity=b.an_identity())), Open)
+    assert one in hold.reason
+    assert isinstance(only(b.desired(other), replace(looks, identity=b.an_identity())), Open)

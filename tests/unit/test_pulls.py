@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -58,8 +60,30 @@ def test_the_one_whose_merge_commit_it_is() -> None:
     "facts", [{"merged": False}, {"base": "other"}, {"merge_commit": None}, {"merge_commit": "d"}]
 )
 def test_none_that_was_not_merged_here_by_this_commit(facts: dict[str, Any]) -> None:
-    found = pulls.origin("c", "main", [a_candidate(**facts)], ())
+    line = [a_step("c"), a_step("b")]
+    found = pulls.origin("c", "main", [a_candidate(**facts)], line, pulls.BELIEVED)
     assert found == Origin(commit="c", asked=True)
+
+
+@pytest.mark.parametrize(
+    ("age", "candidates", "line", "believed"),
+    [
+        (pulls.BELIEVED, (), (), True),
+        (pulls.BELIEVED - timedelta(seconds=1), (), (), False),
+        (pulls.YOUNG, (), (), False),
+        (pulls.BELIEVED, (a_candidate(merge_commit="d"),), ("c",), True),
+        (pulls.BELIEVED, (a_candidate(merge_commit="d"),), (), False),  # a rebase, for all we know
+    ],
+)
+def test_none_is_believed_of_what_is_old_enough_and_seen_whole(
+    age: timedelta, candidates: tuple[Candidate, ...], line: tuple[str, ...], believed: bool
+) -> None:
+    found = pulls.origin("c", "main", candidates, [a_step(sha) for sha in line], age)
+    assert found == Origin(commit="c", asked=believed)
+
+
+def test_a_pull_request_is_believed_at_once() -> None:
+    assert pulls.origin("c", "main", [a_candidate()], ()).asked
 
 
 def test_no_candidates_is_a_direct_push() -> None:
@@ -171,7 +195,7 @@ STATUS = CommitStatus(context="dtp", state=State.SUCCESS, description="1 done", 
     [
         ({}, True),
         ({"c": STATUS}, False),
-        ({"c": CommitStatus(context="dtp", state=State.SUCCESS, description="1 done")}, False),
+        ({"c": replace(STATUS, url="https://github.example/run/1")}, True),  # not the comment
         ({"c": CommitStatus(context="dtp", state=State.PENDING, description="1 done")}, True),
         ({"d": STATUS}, True),
     ],
@@ -181,3 +205,10 @@ def test_a_status_is_set_only_where_it_says_something_new(
 ) -> None:
     steps = pulls.mark("c", STATUS, Shown(statuses=there))
     assert steps == ([Mark(commit="c", status=STATUS)] if written else [])
+
+
+def test_a_status_without_a_comment_leads_to_the_run_that_set_it_and_is_not_set_by_each() -> None:
+    plain = replace(STATUS, url="")
+    (step,) = pulls.mark("c", plain, Shown(), "https://github.example/run/1")
+    assert step == Mark(commit="c", status=replace(STATUS, url="https://github.example/run/1"))
+    assert not pulls.mark("c", plain, Shown(statuses={"c": step.status}), "https://…/run/2")

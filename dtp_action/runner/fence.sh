@@ -100,7 +100,7 @@ give_way() {
     read_end "$dtp_starts/$dtp_last/end"
     replay
   fi
-  refuse 191 "a later attempt of this job has begun (${dtp_holder:-unknown}): attempt $DTP_ATTEMPT does not start any more"
+  refuse 191 "a later attempt of this job has begun (${dtp_holder:-unknown}): attempt $DTP_ATTEMPT does not start any more; dtp retry asks for another"
 }
 
 # watch_it WHO: true once start $dtp_last has certainly died; false when it ended. While it lives we wait:

@@ -31,7 +31,9 @@ measure() {
 bare() { bash "$1" >sink 2>&1; }
 through() {
   mkdir -p nested/state
-  DTP_REF=dtp-local/nested DTP_NAME=nested DTP_ATTEMPT=1 DTP_RETRIES=0 DTP_RESUME=no \
+  echo nested nested >nested/state/entry
+  DTP_REF=dtp-local/nested DTP_NAME=nested DTP_ENTRY=nested DTP_BLOB=nested \
+    DTP_ATTEMPT=1 DTP_RETRIES=0 DTP_RESUME=no \
     DTP_DIRECTORY=$PWD/nested DTP_STATE=$PWD/nested/state DTP_SCRIPT=$PWD/$1 DTP_TOOLS=/dtp \
     DTP_UID=nested DTP_TERMINATION=/dev/null DTP_HEARTBEAT=5 \
     /dtp/bin/busybox sh /dtp/run.sh >/dev/null 2>&1

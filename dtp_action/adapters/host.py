@@ -28,11 +28,14 @@ def run(script: Path, workspace: Path | None) -> int:
     if not shell:
         raise UsageError("this machine has no sh", hint="dtp run --host needs a POSIX shell")
     root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix="dtp-workspace-"))
+    root.mkdir(parents=True, exist_ok=True)
     environment = _environment(script, ref, root)
-    for path in ("DTP_DIRECTORY", "DTP_STATE"):
-        Path(environment[path]).mkdir(parents=True, exist_ok=True)
     print(f"running {ref} in {environment['DTP_DIRECTORY']}", file=sys.stderr)  # noqa: T201
     with resources.as_file(resources.files("dtp_action") / "runner") as runner:
+        places = _places(environment, ref, root)
+        prepared = subprocess.run([shell, str(runner / "prep.sh")], env=places, check=False)  # noqa: S603 our runner
+        if prepared.returncode:
+            return _code(prepared.returncode)
         process = subprocess.Popen(  # noqa: S603 our runner; the script is a file it reads
             [shell, str(runner / "run.sh")],
             env=environment,
@@ -43,7 +46,12 @@ def run(script: Path, workspace: Path | None) -> int:
             for text in without_heartbeats(process.stdout or ()):
                 sys.stdout.buffer.write(text)
                 sys.stdout.buffer.flush()
-    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return _code(process.returncode)
+
+
+def _code(returned: int) -> int:
+    """Return a process's exit code as a shell tells it."""
+    return returned if returned >= 0 else 128 - returned
 
 
 def _ref(script: Path) -> Ref:
@@ -66,6 +74,8 @@ def _environment(script: Path, ref: Ref, root: Path) -> dict[str, str]:
         "DTP_ATTEMPT": "1",
         "DTP_RETRIES": "0",
         "DTP_RESUME": "no",
+        "DTP_ENTRY": start,
+        "DTP_BLOB": "none",
         "DTP_DIRECTORY": str(root / ref.directory),
         "DTP_STATE": str(state),
         "DTP_SCRIPT": str(script.resolve()),
@@ -73,3 +83,10 @@ def _environment(script: Path, ref: Ref, root: Path) -> dict[str, str]:
         "DTP_TERMINATION": str(state / "termination"),
         "TMPDIR": tempfile.gettempdir(),
     }
+
+
+def _places(environment: dict[str, str], ref: Ref, root: Path) -> dict[str, str]:
+    """Return the variables of prep, which makes directory and state."""
+    state = str(Path(environment["DTP_STATE"]).relative_to(root))
+    paths = {"DTP_CLAIM": str(root), "DTP_DIRECTORY_PATH": ref.directory, "DTP_STATE_PATH": state}
+    return environment | paths

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -25,7 +27,7 @@ GRACE = 30.0  # seconds from TERM to KILL, as in a Pod
 BACKOFF = 1.0  # seconds before a start after a transient exit code
 TERMINATED, KILLED = 128 + signal.SIGTERM, 128 + signal.SIGKILL  # exit codes
 PREPARED = {"terminated": {"exitCode": 0, "reason": "Completed"}}
-RUNNER = Path(__file__).parents[1] / "runner" / "run.sh"
+RUNNER = Path(__file__).parents[1] / "runner"
 
 
 def main(root: Path, name: str, slots: int) -> None:
@@ -38,6 +40,15 @@ def main(root: Path, name: str, slots: int) -> None:
     if alive and job and "status" not in job:
         os.set_inheritable(alive.fileno(), True)  # the runner holds it on, should we be killed
         Supervisor(root, job, alive).run(slots)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a container ended: its state in the Pod, the exit code for the Job, the Pod's reason."""
+
+    state: Wire
+    code: int
+    reason: str
 
 
 class Supervisor:
@@ -117,40 +128,66 @@ class Supervisor:
         return int(state["terminated"]["exitCode"])
 
     def _once(self, pod: Path) -> int:
-        """Run the script in a Pod; return its exit code, TERM's for one that we had to end."""
+        """Run a Pod's two containers; return the exit code, TERM's for one that we had to end."""
+        limit = time.monotonic() + self._spec["activeDeadlineSeconds"]
+        code = self._prepare(pod, limit)
+        return code or self._run_script(pod, limit)
+
+    def _prepare(self, pod: Path, limit: float) -> int:
+        """Run prep; a Pod whose prep failed never starts its script."""
+        began = {"startedAt": local_store.now()}
+        _tell(pod, "Pending", prep={"running": began})
+        ended = self._contain(pod, "prep.sh", self._prep_environment(), limit)
+        if ended.code:
+            _tell(pod, "Failed", prep={"terminated": began | ended.state}, reason=ended.reason)
+        return ended.code
+
+    def _run_script(self, pod: Path, limit: float) -> int:
+        """Run the script by the runner."""
         environment = self._environment(pod)
-        for path in ("DTP_DIRECTORY", "DTP_STATE"):
-            Path(environment[path]).mkdir(parents=True, exist_ok=True)
         entry = local_store.read(self._root / "configmaps" / f"{self._name}.json") or {}
         Path(environment["DTP_SCRIPT"]).write_text(entry["data"]["script"], newline="")
         began = {"startedAt": local_store.now()}
         _tell(pod, "Running", {"running": began})
+        ended = self._contain(pod, "run.sh", environment, limit)
+        phase = "Failed" if ended.code else "Succeeded"
+        _tell(pod, phase, {"terminated": began | ended.state}, reason=ended.reason)
+        return ended.code
+
+    def _contain(self, pod: Path, program: str, environment: dict[str, str], limit: float) -> Ended:
+        """Run the program of one container."""
+        message = Path(environment["DTP_TERMINATION"])
+        message.unlink(missing_ok=True)
         with (self._run / f"{pod.stem}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 our runner
-                ["/bin/sh", str(RUNNER)],
+                ["/bin/sh", str(RUNNER / program)],
                 env=environment,
-                cwd=environment["DTP_DIRECTORY"],
+                cwd=self._run,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 pass_fds=[self._alive.fileno()],
             )
-            forced = self._watch(process)
+            forced = self._watch(process, limit)
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-        message = Path(environment["DTP_TERMINATION"])
-        ended = began | {
+        state = {
             "exitCode": code,
             "reason": "Error" if code else "Completed",
             "message": message.read_text(errors="replace")[:4096] if message.exists() else "",
             "finishedAt": local_store.now(),
         }
-        late = forced and not self._over()
-        reason = "DeadlineExceeded" if late else ""
-        _tell(
-            pod, "Failed" if code or forced else "Succeeded", {"terminated": ended}, reason=reason
+        return Ended(
+            state=state,
+            code=code or (TERMINATED if forced else 0),
+            reason="DeadlineExceeded" if forced and not self._over() else "",
         )
-        return code or (TERMINATED if forced else 0)
+
+    def _prep_environment(self) -> dict[str, str]:
+        """Return what prep is told, with its places on this machine; it brings no tools."""
+        told = {one["name"]: one["value"] for one in self._spec["initContainers"][0]["env"]}
+        places = {"DTP_CLAIM": str(self._root / "workspace"), "DTP_TOOLS_OUT": ""}
+        return os.environ | told | places | {"DTP_TERMINATION": str(self._run / "termination")}
 
     def _environment(self, pod: Path) -> dict[str, str]:
         """Return what the runner is told, with the places that mounts would give it."""
@@ -169,9 +206,9 @@ class Supervisor:
             places["DTP_EXPOSED"] = ",".join(offer.replace("/", root, 1) for offer in offers)
         return os.environ | told | places | {"DTP_TOOLS": "", "DTP_SECRETS": "", "DTP_UID": uid}
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> bool:
+    def _watch(self, process: subprocess.Popen[bytes], limit: float) -> bool:
         """Wait for the end; TERM at the limit or when stopped, KILL after the grace: True then."""
-        limit, kill_at = time.monotonic() + self._spec["activeDeadlineSeconds"], None
+        kill_at = None
         while process.poll() is None:
             now = time.monotonic()
             if kill_at and now > kill_at:
@@ -179,7 +216,8 @@ class Supervisor:
             elif not kill_at and (now > limit or self._over()):
                 kill_at = now + GRACE
                 process.send_signal(signal.SIGTERM)
-            time.sleep(PAUSE)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PAUSE)
         return kill_at is not None
 
     def _end(self, code: int | None) -> None:
@@ -194,11 +232,14 @@ class Supervisor:
         local_store.amend(self._path, {"status": {"conditions": [ended]}})
 
 
-def _tell(pod: Path, phase: str, state: Wire | None = None, **more: object) -> None:
+def _tell(
+    pod: Path, phase: str, state: Wire | None = None, prep: Wire = PREPARED, **more: object
+) -> None:
     """Write a Pod's status; `state` is that of its container, when it has begun."""
     status = {"phase": phase, "conditions": []} | more
+    if state or prep is not PREPARED:
+        status["initContainerStatuses"] = [{"name": "prep", "state": prep}]
     if state:
-        status["initContainerStatuses"] = [{"name": "prep", "state": PREPARED}]
         status["containerStatuses"] = [{"name": "job", "state": state}]
     local_store.amend(pod, {"status": status})
 

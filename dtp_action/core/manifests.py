@@ -167,6 +167,7 @@ def _prep(entry: Entry, spec: Spec) -> dict[str, Any]:
                 "DTP_TOOLS_OUT": "/tools",
                 "DTP_DIRECTORY_PATH": entry.ref.directory,
                 "DTP_STATE_PATH": _state_path(entry),
+                **_identity(entry),
                 "DTP_TERMINATION": TERMINATION,
             }
         ),
@@ -217,6 +218,7 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
     return {
         "DTP_REF": str(entry.ref),
         "DTP_NAME": entry.name,
+        **_identity(entry),
         "DTP_ATTEMPT": str(entry.attempt),
         "DTP_RETRIES": str(spec.retries),
         "DTP_RESUME": "yes" if spec.resume else "no",
@@ -234,6 +236,11 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "TMPDIR": SCRATCH,
         **({"DTP_EXPOSED": ",".join(map(_offer, spec.offers))} if spec.service else {}),
     }
+
+
+def _identity(entry: Entry) -> dict[str, str]:
+    """Return whose record the runner keeps on the claim, where another's may have the same name."""
+    return {"DTP_ENTRY": entry.uid, "DTP_BLOB": entry.blob}
 
 
 def _offer(path: Mount) -> str:

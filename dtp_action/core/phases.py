@@ -37,10 +37,13 @@ RUNNER_REFUSALS = {
     192: (Phase.ERRORED, "the job's directory belongs to another job"),
     193: (Phase.FAILED, "the image has no such interpreter: write the script for sh or bash"),
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
+    195: (Phase.ERRORED, "the claim has a record of this attempt's name from another ledger or"
+                         " script; look in the job's directory, then retry"),
 }  # fmt: skip
 # Stands for the end of a Job that was deleted while its Pods went on.
 DELETED = JobEnd(succeeded=False, reason="", message="its Job was deleted", at=None)
 NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN}
+TOLD_AGAIN = "this is the result of an earlier start: the script did not run a second time"
 TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
 AGAIN = "starting again after an interruption"
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
@@ -75,7 +78,7 @@ def judge(entry: Entry, observed: Observed) -> Status:
     if job.end:
         return _as_asked(entry, _ended(entry.intent, job.end, pods, gone))
     events = observed.events.get(entry.name, ())
-    return _active(entry.intent, pods, events, gone)
+    return _active(entry, pods, events, gone)
 
 
 def told(entry: Entry, observed: Observed) -> Status:
@@ -187,13 +190,11 @@ def without_job(entry: Entry, pods: tuple[PodView, ...]) -> Status:
     return Status(phase=Phase.WAITING, reason=_short(reason))
 
 
-def _active(
-    intent: Intent | None, pods: tuple[PodView, ...], events: tuple[str, ...], gone: bool
-) -> Status:
-    status = _running(pods) if gone or started(pods) else _waiting(pods, events)
-    if not intent:
+def _active(entry: Entry, pods: tuple[PodView, ...], events: tuple[str, ...], gone: bool) -> Status:
+    status = _running(pods) if gone or started(pods) else _waiting(entry, pods, events)
+    if not entry.intent:
         return status
-    reason = f"{_ending(corrected(intent, status.started))}; ending it"
+    reason = f"{_ending(corrected(entry.intent, status.started))}; ending it"
     return replace(status, reason=reason, hopeless=False)
 
 
@@ -220,8 +221,11 @@ def _running_reason(pod: PodView | None) -> str:
     return "running"
 
 
-def _waiting(pods: tuple[PodView, ...], events: tuple[str, ...]) -> Status:
+def _waiting(entry: Entry, pods: tuple[PodView, ...], events: tuple[str, ...]) -> Status:
     reason, hopeless = _why_no_pod(events) if not pods else _why_not_started(pods[-1], events)
+    prep = pods[-1].prep if pods else None
+    if entry.attempt > 1 and prep and prep.state == "running":
+        reason = "waiting for an earlier attempt to end, or to show no sign of life for 3 minutes"
     return Status(phase=Phase.WAITING, reason=_short(reason), hopeless=hopeless)
 
 
@@ -319,7 +323,7 @@ def _ended(intent: Intent | None, end: JobEnd, pods: tuple[PodView, ...], gone: 
         new_bytes=note.new_bytes,
         at_least=note.at_least,
         manifest=note.manifest,
-        warnings=status.warnings + note.warnings,
+        warnings=status.warnings + ((TOLD_AGAIN,) if note.replayed else ()) + note.warnings,
     )
 
 

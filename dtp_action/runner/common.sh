@@ -15,10 +15,16 @@ publish() {
   fi
 }
 
+# refusal CODE SENTENCE: the result of an attempt that ends before any script ran, as JSON. Not by echo,
+# as dash would read the backslashes.
+refusal() {
+  printf '%s\n' "{\"v\":1,\"exit\":$1,\"started\":null,\"finished\":\"$(now)\",\"start\":null,\"oom_kills\":null,\"script_exit\":null,\"replayed\":false,\"warnings\":[],\"error\":$(quote "$2")}"
+}
+
 # refuse CODE SENTENCE: ends before any script ran. Leaves the records of other starts alone.
 refuse() {
   echo "dtp: $2" >&2
-  publish "{\"v\":1,\"exit\":$1,\"started\":null,\"finished\":\"$(now)\",\"start\":null,\"oom_kills\":null,\"script_exit\":null,\"replayed\":false,\"warnings\":[],\"error\":$(quote "$2")}"
+  publish "$(refusal "$1" "$2")"
   exit "$1"
 }
 

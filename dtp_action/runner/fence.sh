@@ -1,15 +1,20 @@
-# Sourced by run.sh: decides whether this start may run the script. At most one ever may at a time.
+# Sourced by run.sh, to decide whether this start may run the script, and by prep.sh, to see that no
+# other attempt of the job does. At most one start of one attempt ever may at a time.
 #
+# $DTP_STATE/entry says whose record it is: UID of the entry, blob of the script. prep.sh makes both.
 # $DTP_STATE/starts/N is start N; whoever makes that directory owns it, and mkdir is the only lock.
 #   pod   who it is: UID, time          beat  changes while it lives
-#   end   "CODE done" or "CODE interrupted", then the result; written once, renamed into place
+#   end   "CODE KIND", then the result; written once, renamed into place. KIND: done; interrupted;
+#         passed: a later attempt of the job took this start, so that there is no other
 # A record that is missing or odd counts against a second run, never for one.
 # shellcheck shell=sh
+# shellcheck disable=SC2034,SC2153 # what those that source it set and use
 
 # fence: returns as the owner of the new start $dtp_start in $dtp_here; or replays; or refuses.
 fence() {
   dtp_starts=$DTP_STATE/starts
   [ -d "$DTP_STATE" ] || refuse 190 "the state directory $DTP_STATE is missing"
+  identify "$DTP_STATE"
   # Without -p: it fails where something other than a directory stands.
   mkdir "$dtp_starts" 2>/dev/null || [ -d "$dtp_starts" ] || refuse 190 "cannot make $dtp_starts"
   while :; do
@@ -34,26 +39,33 @@ find_last() {
     # Another may have started since we counted: then the next round sees it.
     if is_number "$dtp_number" && [ -d "$dtp_entry" ] && [ ! -L "$dtp_entry" ] &&
       [ "$dtp_number" -le "$((dtp_last + 1))" ]; then continue; fi
-    refuse 190 "the record of starts is damaged: $dtp_entry should not be there"
+    refuse 190 "the record of starts is damaged: ${dtp_real:+$dtp_real/}${dtp_entry#./} should not be there"
   done
 }
 
 # may_follow: true if a start may follow start $dtp_last; false to look again; else does not return.
 may_follow() {
   dtp_before=$dtp_starts/$dtp_last
-  if [ -e "$dtp_before/end" ] || [ -L "$dtp_before/end" ]; then
+  if has_end "$dtp_before"; then
     read_end "$dtp_before/end"
-    may_resume "$dtp_kind" || may_retry "$dtp_ended" || replay
+    [ "$dtp_kind" != passed ] || give_way
+    may_resume || may_retry "$dtp_ended" || replay
     return 0
   fi
-  watch_it || return 1
+  watch_it "start $dtp_last (Pod $(content "$dtp_before/pod"))" || return 1
   [ "$DTP_RESUME" = yes ] || held "has not ended, and shows no sign of life"
   [ "$dtp_last" -le 5 ] || held "was the last that resume=yes allows"
 }
 
-may_resume() { [ "$1" = interrupted ] && [ "$DTP_RESUME" = yes ] && [ "$dtp_last" -le 5 ]; }
+has_end() { [ -e "$1/end" ] || [ -L "$1/end" ]; }
 
+may_resume() {
+  [ "$dtp_kind" = interrupted ] && [ "$dtp_ended" -ne 0 ] && [ "$DTP_RESUME" = yes ] && [ "$dtp_last" -le 5 ]
+}
+
+# may_retry CODE: nothing follows a success, whatever DTP_TRANSIENT names.
 may_retry() {
+  [ "$1" -ne 0 ] || return 1
   case " $DTP_TRANSIENT " in *" $1 "*) [ "$dtp_last" -le "$DTP_RETRIES" ] ;; *) return 1 ;; esac
 }
 
@@ -61,7 +73,8 @@ may_retry() {
 read_end() {
   dtp_ended='' dtp_kind='' dtp_result=''
   [ ! -f "$1" ] || { read -r dtp_ended dtp_kind && IFS= read -r dtp_result; } <"$1" || :
-  case $dtp_kind/$dtp_result in done/'{"v":1,'*'}' | interrupted/'{"v":1,'*'}') ;; *) dtp_ended= ;; esac
+  case $dtp_kind in done | interrupted | passed) ;; *) dtp_ended= ;; esac
+  case $dtp_result in '{"v":1,'*'}') ;; *) dtp_ended= ;; esac
   is_number "$dtp_ended" && [ "$dtp_ended" -le 255 ] && [ "${#dtp_result}" -le 2048 ] ||
     refuse 190 "the record of starts is damaged: $1 cannot be read"
 }
@@ -70,27 +83,39 @@ read_end() {
 replay() {
   echo "dtp: attempt $DTP_ATTEMPT ended before (start $dtp_last, exit $dtp_ended): told again, not run again"
   case $dtp_result in
-    *'"replayed":false'*)
-      dtp_result="${dtp_result%%'"replayed":false'*}\"replayed\":true${dtp_result#*'"replayed":false'}" ;;
+    *'"replayed":false,'*) dtp_result=${dtp_result%%'"replayed":false,'*}${dtp_result#*'"replayed":false,'} ;;
   esac
+  # Last, where it counts whatever a script may have written before it.
+  dtp_result="${dtp_result%\}},\"replayed\":true}"
   keep "$DTP_STATE/result.json" "$dtp_result" || :
   publish "$dtp_result"
   exit "$dtp_ended"
 }
 
-# watch_it: true once start $dtp_last has certainly died; false when it ended. While it lives we wait:
+# give_way: a later attempt took the last start. What this one came to before is told, if it is known.
+give_way() {
+  dtp_holder=$(content "$dtp_before/pod")
+  dtp_last=$((dtp_last - 1))
+  if has_end "$dtp_starts/$dtp_last"; then
+    read_end "$dtp_starts/$dtp_last/end"
+    replay
+  fi
+  refuse 191 "a later attempt of this job has begun (${dtp_holder:-unknown}): attempt $DTP_ATTEMPT does not start any more; dtp retry asks for another"
+}
+
+# watch_it WHO: true once start $dtp_last has certainly died; false when it ended. While it lives we wait:
 # were we to refuse, Kubernetes would count a failure of the Job and kill the one that runs.
 # Only the content of its beat counts, and only our own sleeps: clocks of machines differ.
 watch_it() {
-  dtp_calm=0 dtp_seen=$(content "$dtp_before/beat")
+  dtp_calm=0 dtp_seen=$(glance "$dtp_before/beat")
   dtp_nap=$(((DTP_HEARTBEAT + 3) / 4))
-  echo "dtp: start $dtp_last (Pod $(content "$dtp_before/pod")) has not ended: waiting for its end, or for $DTP_MARGIN s without a sign of life" >&2
+  echo "dtp: $1 has not ended: waiting for its end, or for $DTP_MARGIN s without a sign of life" >&2
   while [ "$dtp_calm" -le "$DTP_MARGIN" ]; do
     nap "$dtp_nap"
     dtp_calm=$((dtp_calm + dtp_nap))
     [ ! -e "$dtp_before/end" ] && [ ! -e "$dtp_starts/$((dtp_last + 1))" ] || return 1
-    [ "$(content "$dtp_before/beat")" = "$dtp_seen" ] || dtp_calm=0
-    dtp_seen=$(content "$dtp_before/beat")
+    [ "$(glance "$dtp_before/beat")" = "$dtp_seen" ] || dtp_calm=0
+    dtp_seen=$(glance "$dtp_before/beat")
   done
 }
 
@@ -103,12 +128,21 @@ held() {
 
 overtaken() { [ -e "$dtp_starts/$((dtp_start + 1))" ]; }
 
-beat() { { echo "$DTP_UID $1" >"$dtp_here/beat"; } 2>/dev/null; }
+beat() { uphold; { echo "$DTP_UID $1" >"$dtp_here/beat"; } 2>/dev/null; }
+
+# uphold: a script may have removed the record it runs under. Without one it would run again.
+uphold() {
+  dtp_number=0
+  while [ ! -d "$dtp_here" ] && [ "$dtp_number" -lt "$dtp_start" ]; do
+    dtp_number=$((dtp_number + 1))
+    mkdir -p "$dtp_starts/$dtp_number" 2>/dev/null || :
+  done
+  [ -e "$DTP_STATE/entry" ] || keep "$DTP_STATE/entry" "$DTP_ENTRY $DTP_BLOB" || :
+}
 
 # end_start CODE KIND RESULT
 end_start() {
-  # A script may have removed the record it runs under; without one it would run again.
-  mkdir -p "$dtp_here" 2>/dev/null
+  uphold
   keep "$dtp_here/end" "$1 $2
 $3"
 }
@@ -122,3 +156,67 @@ keep() {
 }
 
 content() { [ ! -f "$1" ] || cat "$1" 2>/dev/null; }
+
+# glance FILE: as much of it as a runner writes there. A script may have put anything in its place.
+glance() { [ ! -f "$1" ] || [ -L "$1" ] || head -c 200 "$1" 2>/dev/null; }
+
+# nap SECONDS: a sleep that a signal cuts short.
+nap() {
+  sleep "$1" >/dev/null 2>&1 3>&- 4>&- &
+  wait "$!"
+}
+
+# --- whose record it is ---
+
+# check_identity: an entry and a script are named.
+check_identity() {
+  case ${DTP_ENTRY:-}/${DTP_BLOB:-} in
+    /* | */ | *[!A-Za-z0-9/-]*) refuse 190 "DTP_ENTRY and DTP_BLOB do not name an entry and a script" ;;
+  esac
+}
+
+# identify STATE: refuses the record of another entry or script. Its name does not tell: a ledger can be
+# made anew over a claim that was kept, and two ledgers can share a claim.
+identify() {
+  dtp_whose=$(glance "$1/entry")
+  [ "$dtp_whose" != "$DTP_ENTRY $DTP_BLOB" ] || return 0
+  case $dtp_whose in '' | *[!A-Za-z0-9\ -]*) dtp_whose='unknown' ;; esac
+  refuse 195 "the claim has a record of this attempt's name from another ledger or script (entry and blob: $dtp_whose): nothing was run; look in the job's directory, then use dtp retry${dtp_free:+ or \`#DTP attempt=$dtp_free\`}"
+}
+
+# --- the attempts of one job ---
+
+# pass STATE WHO: takes the next start of an attempt for a later one, so that it has none left, and gives
+# way should it wake up. Waits while it lives; sets dtp_unended if it then has no end.
+# A script may write to that record: no link in it is followed, and nothing of it is shown.
+pass() {
+  dtp_unended='' dtp_starts=.
+  while :; do
+    mkdir "$1/starts" 2>/dev/null || :
+    { cd -P "$1" && dtp_real=$(pwd -P)/starts && enter starts; } || refuse 190 "the record of $2 is damaged: $1/starts"
+    find_last
+    dtp_before=./$dtp_last
+    if has_end "$dtp_before"; then
+      case $(glance "$dtp_before/end") in '0 '* | '191 passed'*) return 0 ;; esac
+    elif [ "$dtp_last" -gt 0 ]; then
+      # Its script may have removed the record meanwhile: then it is elsewhere, with a new beat.
+      watch_it "$2" && [ -d "$dtp_before" ] || continue
+      dtp_unended=yes
+    fi
+    # The next round sees whether somebody else took a further one while we were asleep.
+    take "$((dtp_last + 1))" || refuse 190 "cannot write to the record of $2: $1/starts"
+  done
+}
+
+# take NUMBER: false if it cannot be taken by anybody.
+take() {
+  if ! mkdir "./$1" 2>/dev/null; then
+    [ -d "./$1" ] && nap 1 # another was first
+    return
+  fi
+  enter "$1" "/$1" && keep ./pod "$DTP_UID $(now)" && keep ./end "191 passed
+$(refusal 191 "a later attempt of this job has begun ($DTP_UID)")" && enter ..
+}
+
+# enter DIRECTORY [BELOW]: false if that did not lead where it should, as a link would.
+enter() { cd -P "$1" 2>/dev/null && [ "$(pwd -P)" = "$dtp_real${2:-}" ]; }

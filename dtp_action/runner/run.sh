@@ -26,6 +26,7 @@ check_environment() {
   done
   [ "$DTP_HEARTBEAT" -gt 0 ] || refuse 190 "DTP_HEARTBEAT is 0"
   case $DTP_MANIFEST in none | sha256) ;; *) refuse 190 "'$DTP_MANIFEST' is no kind of manifest" ;; esac
+  check_identity
   case $DTP_UID in *[!A-Za-z0-9._-]*) refuse 190 "DTP_UID is not valid" ;; esac
   [ -r "$DTP_SCRIPT" ] || refuse 190 "the script $DTP_SCRIPT cannot be read"
 }
@@ -132,7 +133,7 @@ launch() {
   go_first
   export_secrets
   own_secrets
-  unset DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
+  unset DTP_ENTRY DTP_BLOB DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
     DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK
   dtp_setsid=$(command -v setsid)
   PATH=$dtp_image_path${DTP_TOOLS:+:$DTP_TOOLS/bin} DTP_START=$dtp_start
@@ -191,6 +192,13 @@ warn_of_secrets() {
   set -- "${DTP_SECRETS:-/nowhere}"/*
   [ -e "$1" ] || ! grep -q '^[^#]*DTP_SECRETS' "$DTP_SCRIPT" ||
     warn "the script reads a Secret and was given none: ask the cluster's admin for it"
+}
+
+# warn_of_others: prep.sh notes the earlier attempts that had no end and showed no sign of life.
+warn_of_others() {
+  dtp_others=$(glance "$DTP_STATE/unended")
+  case $dtp_others in '' | *[!0-9\ ]*) return 0 ;; esac
+  warn "attempt $dtp_others of this job has not ended and showed no sign of life: if a node of the cluster was cut off, it may have written to this directory until it noticed"
 }
 
 # --- heartbeat and figures ---
@@ -278,12 +286,6 @@ oom_kills_since() {
 }
 
 # --- signals ---
-
-# nap SECONDS: a sleep that a signal cuts short.
-nap() {
-  sleep "$1" >/dev/null 2>&1 3>&- 4>&- &
-  wait "$!"
-}
 
 # await PID: sets dtp_code. A trapped signal ends "wait" early, and some shells tell a status only
 # once: 127 after the second "wait" then means that the first was right.
@@ -553,6 +555,7 @@ main() {
   warn_of_secrets
   open_log
   tell_header >&3
+  warn_of_others 2>&3
   tell_heartbeat
   run_script
   drain

@@ -19,6 +19,7 @@ if mkdir "$DTP_STATE/start" 2>/dev/null; then say "a directory can be made twice
 
 rm whole
 rmdir "$DTP_STATE/start"
+rm "$DTP_STATE/entry"
 cd /
 rmdir "$DTP_CLAIM/$DTP_DIRECTORY_PATH" "$DTP_CLAIM/${DTP_DIRECTORY_PATH%/*}" "$DTP_CLAIM/$DTP_STATE_PATH"
 say "a job can write to the claim and read from it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -153,6 +154,58 @@ def test_a_file_that_is_no_object_holds_its_own_job(stage: LocalStage, text: str
     assert [pod.name for pod in cluster.pods() if pod.unreadable] == [entry.name]
     with pytest.raises(UnreadableError):
         cluster.read(entry.name)
+
+
+def test_what_another_ledger_left_on_a_claim_that_was_kept_is_no_result_of_this_one(
+    stage: LocalStage, tmp_path: Path
+) -> None:
+    theirs = start(stage, "#!/bin/sh\necho north >>ran\n")
+    assert ended(stage).succeeded
+    anew = LocalStage(tmp_path / "anew")
+    shutil.copytree(stage.root / "workspace", anew.root / "workspace")
+    before = files(anew.root / "workspace")
+
+    ours = start(anew, "#!/bin/sh\necho south >>ran\nexit 3\n")
+
+    assert (ours.name, ours.uid != theirs.uid) == (theirs.name, True)
+    assert not ended(anew).succeeded
+    (pod,) = pods(anew)
+    assert pod.prep
+    assert (pod.job, pod.prep.exit_code) == (None, 195)
+    assert f"{theirs.uid} {theirs.blob}" in pod.prep.message
+    assert files(anew.root / "workspace") == before
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_a_later_attempt_waits_for_one_whose_supervisor_and_job_are_gone(
+    stage: LocalStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DTP_HEARTBEAT", "1")
+    monkeypatch.setenv("DTP_MARGIN", "60")
+    place = stage.root / "workspace/dtp-jobs/dtp-local/job"
+    script = "#!/bin/sh\necho x >>ran\nuntil [ -e go ]; do sleep 0.1; done\n"
+    first = start(stage, script)
+    wait_for((place / "ran").exists, "the script to run")
+    kill_supervisor(stage, first)
+    (stage.root / "jobs" / f"{first.name}.json").unlink()
+
+    cluster = stage.connect()
+    content = script.encode()
+    cluster.start(cluster.record(builders.a_draft("dtp-local/job", attempt=2, content=content)))
+
+    log = stage.root / "runs" / f"{first.name[:-1]}2" / f"{first.name[:-1]}2-1.log"
+    wait_for(lambda: log.exists() and "attempt 1 has not ended" in log.read_text(), "it to wait")
+    waits = next(pod for pod in pods(stage) if pod.job_name.endswith("-2"))
+    assert waits.prep
+    assert (waits.phase, waits.prep.state, waits.job) == ("Pending", "running", None)
+    assert (place / "ran").read_text() == "x\n"
+    (place / "go").touch()
+    assert ended(stage).succeeded
+    assert (place / "ran").read_text() == "x\nx\n"
 
 
 def test_job_is_removed_when_its_time_to_live_is_over(stage: LocalStage) -> None:

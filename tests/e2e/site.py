@@ -249,7 +249,7 @@ class Site:
         """Return the Pods of a Job, as Kubernetes shows them."""
         label = "batch.kubernetes.io/job-name"
         found = self.admin.list("Pod", self.namespace.name)
-        return [pod for pod in found if pod["metadata"]["labels"].get(label) == name]
+        return [pod for pod in found if pod["metadata"].get("labels", {}).get(label) == name]
 
     def printed(self, name: str) -> str:
         """Return what a Job's Pods printed so far, with what the runner tells, without `dtp`."""

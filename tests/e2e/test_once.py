@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,3 +248,69 @@ def _ran(site: Site, ref: str) -> int:
 def _entries(site: Site) -> list[Row]:
     found = site.admin.list("ConfigMap", site.namespace.name)
     return [one for one in found if one["metadata"].get("labels", {}).get(ledger.KIND) == "entry"]
+
+
+# --- two ledgers, two attempts -------------------------------------------------------------------
+
+
+def test_a_ledger_made_anew_over_a_claim_that_was_kept_is_told_nothing_of_the_old_ones_results(
+    site: Site, watch: Watch
+) -> None:
+    site.merge(job=ONCE)
+    name = site.dispatch(wait=True).rows[REF]["name"]
+    kept = {path: path.read_bytes() for path in _state(site, name) if path.is_file()}
+    _forget_everything(site)
+
+    site.merge(job=ONCE.replace("ran >>", "anew >>") + "exit 3\n")
+    watch.start()
+    ended = site.dispatch(wait=True).rows[REF]
+
+    watch.told("a ledger made anew over a claim that was kept", ended)
+    assert (ended["phase"], ended["name"], ended["before_start"]) == ("ERRORED", name, True)
+    assert "from another ledger or script" in ended["reason"]
+    assert (site.place(REF) / "ran").read_text() == "ran\n"
+    assert {path: path.read_bytes() for path in _state(site, name) if path.is_file()} == kept
+
+    assert site.dtp("retry", REF).code == 0
+    assert site.dispatch(wait=True).rows[REF]["exit_code"] == 3
+    assert (site.place(REF) / "ran").read_text() == "ran\nanew\n"
+
+
+def test_a_later_attempt_waits_for_a_pod_of_an_earlier_one_that_nobody_knows_of(
+    site: Site, watch: Watch
+) -> None:
+    with held_back(site):
+        site.merge(job=UNTIL)
+        name = site.dispatch().rows[REF]["name"]
+        wait_for(lambda: site.pods(name), "the Job's Pod")
+        stray = _second_pod(site, name)
+        wait_for(lambda: _ran(site, REF), "the stray Pod's script to have begun")
+        assert site.dtp("cancel", REF).code == 0
+        site.dispatch_until(REF, "CANCELLED")
+        assert site.dtp("retry", REF).code == 0
+        later = site.dispatch().rows[REF]["name"]
+        wait_for(lambda: site.pods(later), "the next attempt's Pod")
+        # The node takes it when its label comes, and prep waits.
+        watch.start()
+
+    told = site.until(REF, "WAITING", "waiting for an earlier attempt")
+    watch.told("a later attempt while a Pod of an earlier one runs", told)
+    assert (told["attempt"], _ran(site, REF)) == (2, 1)
+    (site.place(REF) / "finish").touch()
+    ended = site.dispatch_until(REF, "SUCCEEDED")
+    watch.told("a later attempt after that Pod has ended", ended)
+    assert _exit_code(site, stray) == 0
+    assert (_ran(site, REF), ended["warnings"]) == (2, [])
+
+
+def _state(site: Site, name: str) -> list[Path]:
+    return sorted((site.claim / ".dtp/state" / name).rglob("*"))
+
+
+def _forget_everything(site: Site) -> None:
+    """Remove Jobs and ledger, as with a namespace that is made anew; the claim is kept."""
+    for kind in ("Job", "ConfigMap"):
+        for one in site.admin.list(kind, site.namespace.name):
+            if ledger.KIND in one["metadata"].get("labels", {}):
+                site.admin.delete(kind, one["metadata"]["name"], site.namespace.name)
+    wait_for(lambda: not site.admin.list("Pod", site.namespace.name), "the Pods to go")

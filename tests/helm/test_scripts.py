@@ -170,6 +170,7 @@ def check(claim: Path, state: Path) -> subprocess.CompletedProcess[str]:
     directory = claim / "dtp-jobs/dtp-test/helm"
     directory.mkdir(parents=True)
     (claim / ".dtp/state/dtp-test").mkdir(parents=True)
+    (claim / ".dtp/state/dtp-test/entry").write_text("dtp-test none\n")  # as prep does
     return subprocess.run(
         [program("busybox"), "sh", "-c", (FILES / "test.sh").read_text()],
         cwd=directory,

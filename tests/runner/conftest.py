@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 RUNNER = Path(__file__).parents[2] / "dtp_action" / "runner"
+ENTRY, BLOB = "5a0f5d3e-0000-4000-8000-00000000000e", "b10b" * 10
+IDENTITY = f"{ENTRY} {BLOB}\n"  # what prep writes into the state it makes
 RUN_SH = str(RUNNER / "run.sh")
 SHELLS = {"ash": ["busybox", "sh"], "dash": ["dash"], "bash": ["bash"]}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -81,14 +83,8 @@ class Attempt:
     environment: dict[str, str] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
     pods: int = 0
-
-    @property
-    def directory(self) -> Path:
-        return self.root / "job"
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state"
+    directory: Path = field(init=False)
+    state: Path = field(init=False)
 
     @property
     def starts(self) -> Path:
@@ -99,8 +95,10 @@ class Attempt:
         return self.directory / "foo.log"
 
     def __post_init__(self) -> None:
+        self.directory, self.state = self.root / "job", self.root / "state"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.state.mkdir(exist_ok=True)
+        (self.state / "entry").write_text(IDENTITY)
 
     def script(self, text: str | bytes) -> Attempt:
         content = text if isinstance(text, bytes) else text.encode()
@@ -124,6 +122,8 @@ class Attempt:
             "TMPDIR": str(self.root / "tmp"),
             "DTP_REF": "dtp-aws/foo",
             "DTP_NAME": "dtp-aws-foo-abcdefgh-1",
+            "DTP_ENTRY": ENTRY,
+            "DTP_BLOB": BLOB,
             "DTP_ATTEMPT": "1",
             "DTP_RETRIES": "0",
             "DTP_RESUME": "no",

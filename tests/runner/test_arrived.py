@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.conftest import RUNNER, Attempt, Ended, until
+from tests.runner.conftest import IDENTITY, RUNNER, Attempt, Ended, until
 
 ODD = ("a b", "-n", "* x", "quote'\"", "back\\slash", "two\nlines", "return\rhere", "é", "\\\n\r\\")
 MANY = 100_000
@@ -106,6 +106,7 @@ def test_another_attempt_begins_anew(attempt: Attempt) -> None:
     again.pods = 1
     state = attempt.root / "state-2"
     state.mkdir()
+    (state / "entry").write_text(IDENTITY)
     again.script("#!/bin/sh\necho second >second")
     ended = again.run(DTP_STATE=str(state), DTP_ATTEMPT="2")
     assert (ended.termination["files"], ended.termination["bytes"]) == (1, 7)

@@ -37,9 +37,9 @@ rmdir running
 """
 
 
-def deadly_tools(folder: Path) -> Path:
+def deadly_tools(folder: Path, *more: str) -> Path:
     folder.mkdir(parents=True)
-    for name in COMMANDS:
+    for name in (*COMMANDS, *more):
         wrapper = folder / name
         wrapper.write_text(DEADLY.replace("NAME", program(name)))
         wrapper.chmod(0o755)

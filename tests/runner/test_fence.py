@@ -41,8 +41,7 @@ def test_the_first_ref_owns_the_directory(attempt: Attempt) -> None:
 
 def test_another_ref_is_refused_with_192(attempt: Attempt) -> None:
     attempt.script(COUNTING).run()
-    shutil.rmtree(attempt.state)
-    attempt.state.mkdir()
+    shutil.rmtree(attempt.starts)
     other = attempt.run(DTP_REF="dtp-gcp/foo")
     assert (other.code, attempt.runs()) == (192, 1)
     assert "dtp-aws/foo" in other.termination["error"]

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.runner.conftest import Attempt, until
+from tests.runner.conftest import IDENTITY, Attempt, until
 
 HEARTBEAT = re.compile(rb'\ndtp-heartbeat: (\{"at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"[^\n]*\})\n')
 
@@ -125,6 +125,7 @@ def test_a_full_state_directory_is_190_before_the_script(attempt: Attempt) -> No
     mount(attempt, "size=16k,nr_inodes=8")
     state = attempt.directory / "state"
     state.mkdir()
+    (state / "entry").write_text(IDENTITY)
     (state / "fill").write_bytes(b"x" * 8192)
     ended = attempt.script("#!/bin/sh\necho never").run(DTP_STATE=str(state))
     assert ended.code == 190

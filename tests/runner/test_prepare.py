@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.conftest import RUNNER, Attempt, Ended, program, read_json, started
+from tests.runner.conftest import (
+    BLOB,
+    ENTRY,
+    RUNNER,
+    Attempt,
+    Ended,
+    program,
+    read_json,
+    started,
+)
 
 JOB = "dtp-jobs/dtp-aws/foo"
 STATE = ".dtp/state/dtp-aws-foo-abcdefgh-1"
@@ -62,6 +71,10 @@ class Prep:
                 "DTP_TOOLS_OUT": str(out),
                 "DTP_DIRECTORY_PATH": JOB,
                 "DTP_STATE_PATH": STATE,
+                "DTP_ENTRY": ENTRY,
+                "DTP_BLOB": BLOB,
+                "DTP_HEARTBEAT": "1",
+                "DTP_MARGIN": "2",
                 "DTP_TERMINATION": str(self.root / "claim-termination"),
                 **self.environment,
             },
@@ -207,6 +220,8 @@ def in_pod(root: Path, script: str, **environment: str) -> Ended:
         "DTP_TOOLS_OUT": "/tools",
         "DTP_DIRECTORY_PATH": JOB,
         "DTP_STATE_PATH": STATE,
+        "DTP_ENTRY": ENTRY,
+        "DTP_BLOB": BLOB,
         "DTP_TERMINATION": "/dev/termination",
     }
     namespaces = [program("unshare"), "--pid", "--fork", "--mount", "--kill-child"]

@@ -418,6 +418,7 @@ def test_an_intent_under_way_is_told() -> None:
         (192, Phase.ERRORED, "belongs to another job", True),
         (193, Phase.FAILED, "no such interpreter", True),
         (194, Phase.ERRORED, "a symbolic link stands where", True),
+        (195, Phase.ERRORED, "from another ledger or script", True),
         (189, Phase.FAILED, "your script failed (exit 189)", False),
         (137, Phase.FAILED, "your script failed (exit 137) (killed)", False),
     ],
@@ -640,6 +641,24 @@ def test_a_result_told_again_by_a_later_pod_does_not_blame_the_script_for_a_sign
     status = ended(b.a_pod(ENTRY, job=b.ended(143, message=told)))
     assert status.phase is Phase.ERRORED
     assert status.reason == "terminated in an earlier start (exit 143), by whom cannot be told"
+
+
+def test_a_later_attempt_whose_prep_runs_waits_for_an_earlier_one() -> None:
+    pod = b.a_pod(ENTRY, prep=b.running())
+    first, second = (
+        phases.judge(entry, b.observed([entry], [b.a_job(entry)], [pod]))
+        for entry in (ENTRY, replace(ENTRY, attempt=2))
+    )
+    assert first.reason == "its container is being prepared"
+    assert second.reason.startswith("waiting for an earlier attempt to end")
+    assert (second.phase, second.hopeless) == (Phase.WAITING, False)
+
+
+@pytest.mark.parametrize("code", [0, 7, 143, 189, 191])
+def test_a_result_told_again_is_told_as_one(code: int) -> None:
+    told = {"v": 1, "exit": code, "warnings": ["the log file is gone"], "replayed": True}
+    status = ended(b.a_pod(ENTRY, job=b.ended(code, message=json.dumps(told))))
+    assert status.warnings == (phases.TOLD_AGAIN, "the log file is gone")
 
 
 def test_a_note_is_clamped_to_few_short_printable_lines() -> None:

@@ -24,7 +24,15 @@ from dtp_action.core.model import Origin, Ref, Spec
 from dtp_action.errors import ClusterRefusedError
 from tests import builders as b
 from tests import chart
-from tests.admin import PATHS, Admin, Namespace, a_spec, make_namespace, remove_namespace
+from tests.admin import (
+    PATHS,
+    Admin,
+    Namespace,
+    a_spec,
+    make_namespace,
+    remove_namespace,
+    wait_for,
+)
 from tests.e2e import fields
 
 Wire = dict[str, Any]
@@ -209,6 +217,8 @@ def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin:
 def test_what_is_learnt_later_of_an_attempt_may_be_noted_and_nothing_else_once_it_has_ended(
     odd: Namespace,
 ) -> None:
+    own = {"metadata": {"name": "own"}}
+    wait_for(lambda: odd.refusal("ConfigMap", own), "the ledger's policy to be in force")
     cluster, unknown = odd.connect(), Origin(commit=b.COMMIT)
     spec = a_spec(cluster.settings(), IMAGES["base"])
     entry = cluster.record(b.a_draft("dtp-local/late", origin=unknown, spec=spec))

@@ -41,7 +41,7 @@ lint: setup ## ruff, mypy, import layers, shellcheck, hadolint, workflow linters
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/shellcheck --norc -S style dtp_action/runner/*.sh images/globus-*/dtp-globus-*
+	$(RUN)/shellcheck --norc -S style dtp_action/runner/*.sh images/globus-*/dtp-globus-* images/dtp/dtp
 	PATH=$(RUN):$$PATH $(RUN)/actionlint -ignore 'no explicit cache access limit' $(WORKFLOWS)
 	$(RUN)/zizmor --quiet --config .github/zizmor.yml --offline --strict-collection action.yml $(WORKFLOWS)
 	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)

@@ -313,22 +313,17 @@ def one_line(kubeconfig: str) -> str:
 def lay_project(place: Path) -> Path:
     """Copy what a release of this project would have, for runs to start from.
 
-    They share an environment, and the one place that the package is built from: else each run
-    would build it and compile all packages anew, most of its time.
+    They share an environment: else each run would compile all packages anew, most of its time.
     """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in ("dtp_action", ".github", "docs/examples"):
         shutil.copytree(ROOT / name, place / name, ignore=ignore)
-    for name in ("action.yml", "pyproject.toml", "uv.lock", "README.md", "LICENSE"):
+    for name in ("action.yml", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, place / name)
     action = (place / "action.yml").read_text()
-    for own, shared in {
-        "${{ runner.temp }}/dtp/environment": str(place.parent / "environment"),
-        '"$GITHUB_ACTION_PATH"': '"$(realpath "$GITHUB_ACTION_PATH")"',
-    }.items():
-        assert own in action
-        action = action.replace(own, shared)
-    (place / "action.yml").write_text(action)
+    own = "${{ runner.temp }}/dtp/environment"
+    assert own in action
+    (place / "action.yml").write_text(action.replace(own, str(place.parent / "environment")))
     for path in (place / ".github/workflows").glob("*.yml"):
         path.write_text(_for_act(path.read_text()))
     return place

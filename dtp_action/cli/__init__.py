@@ -27,6 +27,7 @@ CHAIRS = {
         admins.dispatch,
         admins.retry,
         admins.cancel,
+        admins.admit,
         admins.answer,
         admins.render,
         admins.protocols,

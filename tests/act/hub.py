@@ -74,6 +74,11 @@ class Run:
         ]
 
     @property
+    def jobs(self) -> set[str]:
+        """Return which jobs began a step."""
+        return {note["jobID"] for note in self.notes if "jobID" in note and "stepID" in note}
+
+    @property
     def commands(self) -> set[str]:
         """Return which workflow commands the runner obeyed."""
         return {note["command"] for note in self.notes if "command" in note} - {"ignored"}
@@ -298,11 +303,15 @@ class Hub:
 
 
 def _granted(workflow: Path) -> set[str]:
-    """Return what the token of a workflow's one job may do, of what the stand-in knows."""
+    """Return what the token of any of a workflow's jobs may do, of what the stand-in knows."""
     document = yaml.safe_load(workflow.read_text())
-    (job,) = document["jobs"].values()
-    permissions = job.get("permissions", document.get("permissions", {}))
-    return {scope for scope, least in SCOPES.items() if permissions.get(scope) in (least, "write")}
+    jobs = document["jobs"].values()
+    granted = [job.get("permissions", document.get("permissions", {})) for job in jobs]
+    return {
+        scope
+        for scope, least in SCOPES.items()
+        if any(permissions.get(scope) in (least, "write") for permissions in granted)
+    }
 
 
 def one_line(kubeconfig: str) -> str:

@@ -265,9 +265,27 @@ def test_a_comment_is_answered(workflow: Workflow) -> None:
         "issue": {"number": 7, "pull_request": {}},
         "comment": {"node_id": comment.node},
     }
+    first = workflow.step("admit", "issue_comment", event, cluster="no such kind")
+    assert (first.code, first.outputs["admitted"]) == (0, "true"), first.out
     step = workflow.step("answer", "issue_comment", event)
     assert step.code == 0, step.out
     assert "exit 7" in github.on(7)[-1]
     before = len(github.comments)
     workflow.step("answer", "issue_comment", event)
     assert len(github.comments) == before
+    assert workflow.step("admit", "issue_comment", event).outputs["admitted"] == "false"
+
+
+def test_a_comment_of_who_may_not_ask_is_answered_where_no_cluster_is(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    github = workflow.branches.github
+    github.permissions["mallory"] = "read"
+    comment = github.comment(7, "/dtp status", "mallory")
+    event = {
+        "action": "created",
+        "issue": {"number": 7, "pull_request": {}},
+        "comment": {"node_id": comment.node},
+    }
+    step = workflow.step("admit", "issue_comment", event, cluster="no such kind")
+    assert (step.code, step.outputs["admitted"]) == (0, "false"), step.out
+    assert "`write`" in github.on(7)[-1]

@@ -26,8 +26,8 @@ FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*/*.yml"))
 OURS = re.compile(r"\./\.dtp-requests$|scidas/dtp-requests@")
 COMMANDS = (
-    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer", "doctor",
-    "images",
+    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "admit", "answer",
+    "doctor", "images",
 )  # fmt: skip
 # What is no option: what becomes argv, and whether there is a first step.
 ARGV, SETUP = {"command", "directory"}, "setup-uv"
@@ -244,6 +244,21 @@ def test_what_acts_is_off_until_it_is_enabled(path: Path) -> None:
 
 
 @every_file
+def test_who_asks_is_known_before_a_job_with_a_secret_begins(path: Path) -> None:
+    """Anybody may comment, and so begin a run."""
+    jobs = workflow(path)["jobs"]
+    asked = {name for name, job in jobs.items() if "admit" in str(job.get("steps"))}
+    for job in jobs.values() if "issue_comment" in triggers(path) else ():
+        if "steps" in job and ("secrets." in str(job) or "environment" in job):
+            assert {job["needs"]} <= asked
+            assert job["if"].endswith(f"&& needs.{job['needs']}.outputs.admitted == 'true'")
+    for name in asked:
+        assert "secrets." not in str(jobs[name])
+        assert "environment" not in jobs[name]
+        assert "vars.DTP_RUNS_ON" not in jobs[name]["runs-on"]
+
+
+@every_file
 def test_a_checkout_leaves_no_credentials_behind(path: Path) -> None:
     for step in steps(path):
         if step.get("uses", "").startswith("actions/checkout@"):
@@ -278,8 +293,10 @@ def test_a_caller_gives_what_the_called_workflow_takes_and_needs(path: Path) -> 
             takes = triggers(called)["workflow_call"]
             assert set(job.get("with", {})) <= set(takes["inputs"])
             assert set(job.get("secrets", {})) <= set(takes.get("secrets", {}))
-            (its,) = workflow(called)["jobs"].values()
-            assert job["permissions"] == its["permissions"]
+            needed = [its["permissions"] for its in workflow(called)["jobs"].values()]
+            assert job["permissions"] == {
+                scope: how for one in needed for scope, how in one.items()
+            }
 
 
 @pytest.mark.parametrize(
@@ -296,7 +313,7 @@ def test_a_manual_run_offers_what_the_command_line_has() -> None:
     for path in [*FILES, *EXAMPLES]:
         if path.stem == "dispatch":
             asked = triggers(path)["workflow_dispatch"]["inputs"]["command"]
-            assert set(asked["options"]) == set(COMMANDS) - {"preview", "answer", "images"}
+            assert set(asked["options"]) == set(COMMANDS) - {"preview", "admit", "answer", "images"}
             assert asked["default"] == ACTION["inputs"]["command"]["default"] == "dispatch"
 
 

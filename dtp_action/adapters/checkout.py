@@ -118,6 +118,15 @@ def tip(directory: Path, branch: str) -> str:
     )
 
 
+def holds(directory: Path, branch: str, commit: str) -> bool:
+    """Tell whether a branch of the remote has a commit; False for what is not here."""
+    try:
+        _git(directory, "merge-base", "--is-ancestor", commit, f"refs/remotes/origin/{branch}")
+    except UsageError:
+        return False
+    return True
+
+
 def read_file(directory: Path, revision: str, path: str) -> bytes | None:
     """Return one file's bytes at a revision, None if there is none; a link is a UsageError."""
     commit = _commit(directory, revision)

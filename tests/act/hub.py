@@ -28,7 +28,7 @@ import yaml
 from tests.act import events
 from tests.e2e.site import OURS
 from tests.github.branches import Branches
-from tests.github.fake import REPOSITORY, TOKEN, Comment, GitHub, Pull
+from tests.github.fake import REPOSITORY, TOKEN, Comment, GitHub, Pull, WorkflowRun
 
 Wire = dict[str, Any]
 
@@ -255,7 +255,18 @@ class Hub:
             check=False,
             timeout=PATIENCE,
         )
-        self._take_up(folder / "artifacts", fork="" if trusted else "mallory/requests")
+        fork = "" if trusted else "mallory/requests"
+        of_pull = "pull_request" in payload
+        ran = self.github.ran(
+            workflow=f"{workflow}.yml",
+            event=event,
+            branch=payload["pull_request"]["head"]["ref"] if of_pull else branch,
+            commit=payload["pull_request"]["head"]["sha"]
+            if of_pull
+            else self.branches.head(branch),
+            fork=fork,
+        )
+        self._take_up(folder / "artifacts", ran)
         shutil.rmtree(folder / "act", ignore_errors=True)
         notes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
         return Run(code=done.returncode, notes=tuple(notes), trouble=done.stderr.decode())
@@ -295,11 +306,10 @@ class Hub:
             "HUB_ARTIFACTS": str(folder / "artifacts"),
         }
 
-    def _take_up(self, artifacts: Path, fork: str) -> None:
+    def _take_up(self, artifacts: Path, run: WorkflowRun) -> None:
         for path in sorted(artifacts.glob("*")):
-            self.github.upload(
-                path.name, {one.name: one.read_bytes() for one in path.iterdir()}, fork=fork
-            )
+            files = {one.name: one.read_bytes() for one in path.iterdir()}
+            self.github.upload(path.name, files, run)
 
 
 def _granted(workflow: Path) -> set[str]:

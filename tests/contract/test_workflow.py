@@ -233,6 +233,46 @@ def test_the_preview_is_exact_with_the_last_dispatchs_status(workflow: Workflow)
     assert workflow.branches.github.on(8) == []
 
 
+BELIEVED: dict[str, dict[str, Any]] = {
+    "a push to the cluster's branch": {},
+    "a schedule": {"event": "schedule"},
+    "by hand": {"event": "workflow_dispatch"},
+}
+FORGED: dict[str, dict[str, Any]] = {
+    "another branch": {"branch": "patch"},
+    "another workflow": {"workflow": "ci.yml"},
+    "a pull request's own workflow": {"event": "pull_request", "branch": "patch"},
+    "a fork's pull request": {"event": "pull_request", "fork": "mallory/requests"},
+    "the end of another run": {"event": "workflow_run"},
+    "a tag called like the branch": {"commit": "a" * 40},
+}
+
+
+@pytest.mark.parametrize("facts", [*BELIEVED.values(), *FORGED.values()], ids=[*BELIEVED, *FORGED])
+def test_how_jobs_stand_is_believed_of_a_dispatch_of_the_branch_alone(
+    workflow: Workflow, facts: dict[str, Any]
+) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    done = workflow.step("dispatch", wait="60")
+    merged = workflow.branches.head("main")
+    github = workflow.branches.github
+    document = Path(done.outputs["status-file"]).read_bytes()
+    run = github.ran(**{"commit": merged} | facts)
+    github.upload(done.outputs["status-artifact"], {"status.json": document}, run)
+    workflow.branches.pull(8, {A: "#!/bin/sh\nexit 0\n"})
+
+    step = workflow.step("preview", "pull_request", proposal(workflow), branch="main")
+
+    assert step.code == 0, step.out
+    if facts in BELIEVED.values():
+        assert "attempt 2" in step.summary
+        assert step.commands() == []
+    else:
+        assert "depends" in step.summary
+        seen = run.workflow == "dispatch.yml"
+        assert any(line.startswith("::warning") for line in step.commands()) == seen
+
+
 def test_the_preview_of_a_rejected_script_fails_on_its_line(workflow: Workflow) -> None:
     workflow.branches.pull(8, {A: "#!/bin/sh\n#DTP memry=1Gi\n"})
     event = proposal(workflow)

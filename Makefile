@@ -93,7 +93,7 @@ pictures: setup ## what people read on GitHub, drawn into build/pictures (needs 
 
 .PHONY: attacks
 attacks: setup ## try all attacks and write down what stopped them; review the diff
-	DTP_REFRESH_ATTACKS=1 $(RUN)/python -m pytest tests/e2e/test_attacks.py tests/e2e/test_network.py -q -n 3 --dist=loadgroup
+	DTP_REFRESH_ATTACKS=1 $(RUN)/python -m pytest tests/e2e/test_attacks.py tests/e2e/test_network.py tests/act/test_way_in.py -q -n 3 --dist=loadgroup
 
 .PHONY: github-schema
 github-schema: setup ## cut what we use out of GitHub's description anew (needs npm)

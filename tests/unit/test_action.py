@@ -109,15 +109,7 @@ def test_the_steps_before_it_know_no_secret() -> None:
 
 
 def test_an_action_starts_without_building_anything(tmp_path: Path) -> None:
-    """What would build the package is replaced by what leaves a trace, and builds nothing."""
-    program, trace = tmp_path / "program", tmp_path / "built"
-    shutil.copytree(ROOT / "dtp_action", program / "dtp_action")
-    shutil.copy(ROOT / "uv.lock", program)
-    project = (ROOT / "pyproject.toml").read_text()
-    own = '[build-system]\nrequires = []\nbuild-backend = "traced"\nbackend-path = ["."]\n'
-    project = re.sub(r"\[build-system\]\n(.+\n)+", own, project, count=1)
-    (program / "pyproject.toml").write_text(project)
-    (program / "traced.py").write_text(f"open({str(trace)!r}, 'w')\n")
+    program, trace = traced(tmp_path)
     elsewhere = tmp_path / "requests" / "dtp_action"
     elsewhere.mkdir(parents=True)
     (elsewhere / "__init__.py").write_text("raise SystemExit('a file of the checkout was run')\n")
@@ -129,6 +121,19 @@ def test_an_action_starts_without_building_anything(tmp_path: Path) -> None:
         assert not trace.exists()
 
     assert "0 scripts" in ran.stdout
+
+
+def traced(folder: Path) -> tuple[Path, Path]:
+    """Return the program with a build backend that leaves a trace and builds nothing, and where."""
+    program, trace = folder / "program", folder / "built"
+    shutil.copytree(ROOT / "dtp_action", program / "dtp_action")
+    shutil.copy(ROOT / "uv.lock", program)
+    project = (ROOT / "pyproject.toml").read_text()
+    own = '[build-system]\nrequires = []\nbuild-backend = "traced"\nbackend-path = ["."]\n'
+    project = re.sub(r"\[build-system\]\n(.+\n)+", own, project, count=1)
+    (program / "pyproject.toml").write_text(project)
+    (program / "traced.py").write_text(f"open({str(trace)!r}, 'w')\n")
+    return program, trace
 
 
 def carried_out(step: dict[str, Any], program: Path, cwd: Path) -> subprocess.CompletedProcess[str]:

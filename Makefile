@@ -41,7 +41,7 @@ lint: setup ## ruff, mypy, import layers, shellcheck, hadolint, workflow linters
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/shellcheck --norc -S style dtp_action/runner/*.sh images/globus-*/dtp-globus-*
+	$(RUN)/shellcheck --norc -S style dtp_action/runner/*.sh images/globus-*/dtp-globus-* images/dtp/dtp
 	PATH=$(RUN):$$PATH $(RUN)/actionlint -ignore 'no explicit cache access limit' $(WORKFLOWS)
 	$(RUN)/zizmor --quiet --config .github/zizmor.yml --offline --strict-collection action.yml $(WORKFLOWS)
 	$(RUN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
@@ -93,7 +93,7 @@ pictures: setup ## what people read on GitHub, drawn into build/pictures (needs 
 
 .PHONY: attacks
 attacks: setup ## try all attacks and write down what stopped them; review the diff
-	DTP_REFRESH_ATTACKS=1 $(RUN)/python -m pytest tests/e2e/test_attacks.py tests/e2e/test_network.py -q -n 3 --dist=loadgroup
+	DTP_REFRESH_ATTACKS=1 $(RUN)/python -m pytest tests/e2e/test_attacks.py tests/e2e/test_network.py tests/act/test_way_in.py -q -n 3 --dist=loadgroup
 
 .PHONY: github-schema
 github-schema: setup ## cut what we use out of GitHub's description anew (needs npm)

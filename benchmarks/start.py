@@ -39,11 +39,11 @@ def by_uv() -> float:
     """Set up as the action does: from the lock, into a fresh environment, with a warm cache."""
     uv = shutil.which("uv") or str(PROJECT / ".uv" / "bin" / "uv")
     with tempfile.TemporaryDirectory() as folder:
-        options = ["--locked", "--no-dev", "--no-editable", "--project", str(PROJECT)]
-        ready = run(
-            uv, "run", *options, "dtp", "--version", UV_PROJECT_ENVIRONMENT=f"{folder}/venv"
-        )
-        return ready.seconds
+        options = ["--locked", "--no-dev", "--no-install-project", "--no-build"]
+        options += ["--project", str(PROJECT)]
+        synced = run(uv, "sync", *options, UV_PROJECT_ENVIRONMENT=f"{folder}/venv")
+        dtp = (f"{folder}/venv/bin/python", "-P", "-m", "dtp_action", "--version")
+        return synced.seconds + run(*dtp, PYTHONPATH=str(PROJECT)).seconds
 
 
 def by_pip() -> float:

@@ -27,7 +27,7 @@ from dtp_action.core.model import (
     Phase,
     Ref,
 )
-from dtp_action.core.pulls import Asked, History, Pulls, Say, Shown, Step, Write
+from dtp_action.core.pulls import Asked, History, Permission, Pulls, Say, Shown, Step, Write
 from dtp_action.core.telling import Page, Row
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import (
@@ -416,40 +416,98 @@ def before_merge(audience: Audience, number: int, text: str) -> Told:
 Begin = Callable[[], tuple[Work, Observed]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """What somebody asks for, and may ask for as far as GitHub can tell."""
+
+    command: Command
+    permission: Permission
+
+
+def admit(audience: Audience, node: str, *, branch: str) -> Admitted | Told:
+    """Answer a comment as far as this needs no cluster: whoever may not ask hears why.
+
+    What is left for `answer`, which asks GitHub again, is returned as admitted.
+    """
+    question = _question(audience, node, branch)
+    if question is None:
+        return Told()
+    said = _considered(audience, question)
+    return said if isinstance(said, Admitted) else Told(urls=(question.answer(audience, said),))
+
+
 def answer(audience: Audience, node: str, *, branch: str, begin: Begin) -> Told:
     """Do what a comment asks for, if its writer may, and say what came of it. Once a comment.
 
     `begin` opens the cluster: it is not touched before it is certain that somebody may ask.
     """
-    asked = audience.pulls.asked(node)
-    if asked is None or asked.number is None or asked.base != branch:
+    question = _question(audience, node, branch)
+    if question is None:
         return Told()
-    command = commands.parse(asked.body) if asked.human and not asked.edited else None
-    if command is None:
-        return Told()
-    answered = pulls.marker("answer", audience.cluster, str(asked.id))
-    shown = audience.pulls.shown([asked.number], (), audience.context)
-    if any(c.body.startswith(answered) for c in shown.comments.get(asked.number, ())):
-        return Told()
-    with suppress(DtpError):  # a courtesy
-        audience.pulls.acknowledge(asked)
-    answering = _Answering(audience=audience, asked=asked, shown=shown, begin=begin)
+    answering = _Answering(
+        audience=audience, asked=question.asked, shown=question.shown, begin=begin
+    )
     try:
-        text = answering.carry_out(command) if isinstance(command, Command) else _unclear(command)
+        said = _considered(audience, question)
+        text = answering.carry_out(said) if isinstance(said, Admitted) else said
     except DtpError:
-        sorry = pulls.marker("unanswered", audience.cluster, str(asked.id))
-        for write in pulls.once(Say(number=asked.number, marker=sorry, text=NOT_NOW), shown):
+        sorry = pulls.marker("unanswered", audience.cluster, str(question.asked.id))
+        say = Say(number=question.number, marker=sorry, text=NOT_NOW)
+        for write in pulls.once(say, question.shown):
             audience.pulls.write(write)
         raise
-    url = audience.pulls.write(Say(number=asked.number, marker=answered, text=text))
+    url = question.answer(audience, text)
     if answering.changed is None:
         return Told(urls=(url,))
     told = everybody(*answering.changed)
     return replace(told, urls=(url, *told.urls))
 
 
-def _unclear(why: str) -> str:
-    return f"{why}.\n\n{commands.help_text()}"
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """A comment that asks for something, in words or not, and has no answer yet."""
+
+    asked: Asked
+    number: int  # of the pull request
+    command: Command | str
+    marker: str
+    shown: Shown
+
+    def answer(self, audience: Audience, text: str) -> str:
+        """Write the answer; return its address."""
+        return audience.pulls.write(Say(number=self.number, marker=self.marker, text=text))
+
+
+def _question(audience: Audience, node: str, branch: str) -> _Question | None:
+    """Return what a comment asks of this branch, and show that it was seen."""
+    asked = audience.pulls.asked(node)
+    if asked is None or asked.number is None or asked.base != branch:
+        return None
+    command = commands.parse(asked.body) if asked.human and not asked.edited else None
+    if command is None:
+        return None
+    answered = pulls.marker("answer", audience.cluster, str(asked.id))
+    shown = audience.pulls.shown([asked.number], (), audience.context)
+    if any(c.body.startswith(answered) for c in shown.comments.get(asked.number, ())):
+        return None
+    with suppress(DtpError):  # a courtesy
+        audience.pulls.acknowledge(asked)
+    return _Question(
+        asked=asked, number=asked.number, command=command, marker=answered, shown=shown
+    )
+
+
+def _considered(audience: Audience, question: _Question) -> Admitted | str:
+    """Return the answer where no cluster is needed for it, else what is to be carried out."""
+    command = question.command
+    if not isinstance(command, Command):
+        return f"{command}.\n\n{commands.help_text()}"
+    if command.verb is Verb.HELP:
+        return commands.help_text()
+    permission = audience.pulls.permission(question.asked.author or "")
+    if why := commands.refusal(command, question.asked, permission):
+        return f"Not done: {why}"
+    return Admitted(command=command, permission=permission)
 
 
 @dataclass(kw_only=True)
@@ -462,17 +520,13 @@ class _Answering:
     begin: Begin
     changed: tuple[Work, Observed] | None = None  # the state after a retry or cancel
 
-    def carry_out(self, command: Command) -> str:
+    def carry_out(self, admitted: Admitted) -> str:
         """Return the answer. Raises what the cluster raises: the comment may be sent again."""
-        if command.verb is Verb.HELP:
-            return commands.help_text()
-        permission = self.audience.pulls.permission(self.asked.author or "")
-        if why := commands.refusal(command, self.asked, permission):
-            return f"Not done: {why}"
+        command = admitted.command
         work, seen = self.begin()
         seen = attributed(work, seen)
         own = _own(command, work, seen, self.asked.number)
-        if why := commands.foreign(command, permission, own):
+        if why := commands.foreign(command, admitted.permission, own):
             return f"Not done: {why}"
         try:
             return self._done(command, work, seen)

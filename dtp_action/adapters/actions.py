@@ -268,6 +268,11 @@ def pull_request_branch(event: Event) -> str | None:
     return _text(event, BRANCH, "pull_request", "base", "ref")
 
 
+def default_branch(event: Event) -> str | None:
+    """Return the branch whose workflows schedules and comments run."""
+    return _text(event, BRANCH, "repository", "default_branch")
+
+
 def pull_request_author(event: Event) -> str | None:
     """Return the login of who opened a pull request."""
     return _text(event, LOGIN, "pull_request", "user", "login")

@@ -130,6 +130,11 @@ def follows(directory: Path, old: str, new: str) -> bool:
     return False
 
 
+def holds(directory: Path, branch: str, commit: str) -> bool:
+    """Tell whether a branch of the remote has a commit; False for what is not here."""
+    return follows(directory, commit, f"refs/remotes/origin/{branch}")
+
+
 def read_file(directory: Path, revision: str, path: str) -> bytes | None:
     """Return one file's bytes at a revision, None if there is none; a link is a UsageError."""
     commit = _commit(directory, revision)

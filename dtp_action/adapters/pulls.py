@@ -41,6 +41,7 @@ from dtp_action.core.pulls import (
     Say,
     Shown,
     State,
+    WorkflowRun,
     Write,
 )
 from dtp_action.errors import GitHubRefusedError, UnavailableError
@@ -79,6 +80,7 @@ LAST_COMMENT = "comments(last: 1) { nodes { body url viewerDidAuthor } }"
 LOOK = "contents: read, pull-requests: read, statuses: read"
 COMMENT = "pull-requests: write"
 ISSUE = "issues: write"
+ARTIFACTS = "actions: read"
 
 
 class NotNowError(Exception):
@@ -212,11 +214,16 @@ class GitHubPulls:
             if one["headRefOid"] == head
         )
 
-    def status_document(self, artifact: str) -> bytes | None:
-        does, needs = "list the artifacts", "actions: read"
-        path = f"/actions/artifacts?name={quote(artifact, safe='')}&per_page=100"
-        listed = self._rest(does, "GET", path, needs=needs)["artifacts"]
-        ours = [there for there in listed if there["name"] == artifact and _ours(there)]
+    def runs(self, workflow: str) -> tuple[WorkflowRun, ...]:
+        name = quote(workflow, safe="")
+        path = f"/actions/workflows/{name}/runs?per_page=100&exclude_pull_requests=true"
+        listed = self._rest(f"list the runs of {workflow}", "GET", path, needs=ARTIFACTS)
+        return tuple(map(_run, listed["workflow_runs"]))
+
+    def status_document(self, run: WorkflowRun, artifact: str) -> bytes | None:
+        path = f"/actions/runs/{run.id}/artifacts?name={quote(artifact, safe='')}&per_page=100"
+        listed = self._rest("list the artifacts", "GET", path, needs=ARTIFACTS)["artifacts"]
+        ours = [one for one in listed if one["name"] == artifact and not one["expired"]]
         if not ours:
             return None
         newest = max(ours, key=lambda there: str(there["created_at"]))
@@ -226,7 +233,7 @@ class GitHubPulls:
             headers, _ = self._send("GET", path, done=(HTTPStatus.FOUND,))
             return self._fetch(headers["location"])
 
-        packed = self._ask(f"hand out the artifact {artifact}", needs, once)
+        packed = self._ask(f"hand out the artifact {artifact}", ARTIFACTS, once)
         return _unpacked(packed, artifact)
 
     # --- writing ---
@@ -558,11 +565,15 @@ def _whole_but_for_missing(answer: Any) -> bool:
     return types == {"NOT_FOUND"} and answer["data"].get("repository", True) is not None
 
 
-def _ours(artifact: Wire) -> bool:
-    """Tell whether it can be had, and a run for this repository's own commit made it."""
-    run = artifact.get("workflow_run") or {}
-    here = run.get("repository_id")
-    return not artifact["expired"] and here is not None and run.get("head_repository_id") == here
+def _run(wire: Wire) -> WorkflowRun:
+    head = wire["head_repository"] or {}  # a fork that is gone
+    return WorkflowRun(
+        id=wire["id"],
+        event=wire["event"],
+        branch=wire["head_branch"],
+        commit=wire["head_sha"],
+        here=head.get("id") == wire["repository"]["id"],
+    )
 
 
 def _unpacked(packed: bytes, artifact: str) -> bytes:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from dtp_action import __version__
 from dtp_action.cli import admins, cluster_admins, images, researchers, watching
 from dtp_action.cli.options import workflow
 from dtp_action.errors import DtpError, Exit
@@ -26,6 +27,7 @@ CHAIRS = {
         admins.dispatch,
         admins.retry,
         admins.cancel,
+        admins.admit,
         admins.answer,
         admins.render,
         admins.protocols,
@@ -49,7 +51,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-C", "directory", type=click.Path(path_type=Path), default=".", metavar="DIR",
               help="The git checkout to work on.")  # fmt: skip
-@click.version_option(package_name="dtp-requests", prog_name="dtp")
+@click.version_option(__version__, prog_name="dtp")
 @click.pass_context
 def dtp(ctx: click.Context, directory: Path) -> None:
     """Data transfers by pull request: merged scripts run in Pods on a shared claim, once each."""
@@ -83,7 +85,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        code = dtp.main(standalone_mode=False)
+        code = dtp.main(prog_name="dtp", standalone_mode=False)
     except DtpError as error:
         _tell(error.message, error.hint)
         return error.exit_code

@@ -17,6 +17,7 @@ from dtp_action.cli.options import (
     Hub,
     Site,
     bounds_options,
+    branch_option,
     branch_options,
     catalog_option,
     format_option,
@@ -31,9 +32,11 @@ from dtp_action.cli.work import begin, end, read, read_ref, watching, working_ca
 from dtp_action.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from dtp_action.adapters.actions import Runner
     from dtp_action.core.model import Action, Observed
     from dtp_action.tell import Audience, Work
 
+NOTHING_ASKED = "nothing was asked for here"
 FIRST_TURN = 15  # seconds: what ends by then is told once
 
 
@@ -215,6 +218,39 @@ def cancel(
 
 
 @click.command()
+@branch_option
+@hub_options
+def admit(branch: str | None, hub: Hub) -> None:
+    """Decide whether a comment may be carried out, with no cluster (in a workflow)."""
+    from dtp_action import tell
+
+    runner, audience, name, node = asked_in_comment("admit", branch, hub)
+    found = tell.admit(audience, node, branch=name) if node else tell.Told()
+    admitted = isinstance(found, tell.Admitted)
+    urls = "" if isinstance(found, tell.Admitted) else "\n".join(found.urls)
+    click.echo("admitted" if admitted else urls or NOTHING_ASKED)
+    runner.output("admitted", "true" if admitted else "false")
+    runner.output("comment-urls", urls)
+
+
+def asked_in_comment(
+    command: str, branch: str | None, hub: Hub
+) -> tuple[Runner, Audience, str, str | None]:
+    """Return the workflow's runner, who is told, the branch, and the comment if there is one."""
+    from dtp_action import settings
+    from dtp_action.adapters import actions
+
+    name = branch or settings.github_branch(os.environ)
+    runner, audience = workflow(), hub.audience(name, hub.pulls())
+    if not runner or not audience or not name:
+        raise UsageError(
+            f"{command} needs the event of a workflow, and a token",
+            hint="it is for workflows on issue_comment; by hand: dtp status, logs, retry, cancel",
+        )
+    return runner, audience, name, actions.comment_node(runner.payload)
+
+
+@click.command()
 @site_options
 @branch_options
 @hub_options
@@ -223,14 +259,8 @@ def answer(directory: Path, /, site: Site, branch: Branch, hub: Hub) -> None:
     """Do what a comment on a pull request asks for (in a workflow)."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
-    from dtp_action.adapters import actions
 
-    runner, audience = workflow(), hub.audience(branch.name, hub.pulls())
-    if not runner or not audience or not branch.name:
-        raise UsageError(
-            "answer needs the event of a workflow, and a token",
-            hint="it is for workflows on issue_comment; by hand: dtp status, logs, retry, cancel",
-        )
+    runner, audience, name, node = asked_in_comment("answer", branch.name, hub)
 
     def start() -> tuple[Work, Observed]:
         work = begin(directory, site, branch, hub)
@@ -239,9 +269,8 @@ def answer(directory: Path, /, site: Site, branch: Branch, hub: Hub) -> None:
             observed = enter(work, observed, branch, site)
         return work, observed
 
-    node = actions.comment_node(runner.payload)
-    told = tell.answer(audience, node, branch=branch.name, begin=start) if node else tell.Told()
-    click.echo("\n".join(told.urls) or "nothing was asked for here")
+    told = tell.answer(audience, node, branch=name, begin=start) if node else tell.Told()
+    click.echo("\n".join(told.urls) or NOTHING_ASKED)
     for warning in told.warnings:
         warn(warning)
     runner.output("comment-urls", "\n".join(told.urls))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from dtp_action.core.preview import Preview
     from dtp_action.core.pulls import Pulls
     from dtp_action.core.status_document import StatusDocument
+
+
+MOST_RUNS = 10  # looked through for a status.json; those that only list or show leave none
 
 
 @click.command()
@@ -86,6 +91,8 @@ def run(script: Path, host: bool, workspace: Path | None) -> int:
 @option("--base", metavar="COMMIT", help="What it is merged into; else as the event says.")
 @option("--status", "document", metavar="FILE",
         help="A dispatch's status.json; else the newest that dispatch left on GitHub.")  # fmt: skip
+@option("--status-workflow", "dispatcher", default="dispatch.yml", show_default=True,
+        metavar="FILE", help="The workflow whose runs leave it.")  # fmt: skip
 @commit_option
 @branch_option
 @catalog_option
@@ -98,6 +105,7 @@ def preview(
     /,
     base: str | None,
     document: str | None,
+    dispatcher: str,
     commit: str | None,
     branch: str | None,
     catalog: str | None,
@@ -109,14 +117,20 @@ def preview(
     proposals = proposed(base, commit, branch, pulls)
     if not proposals:
         click.echo("no open pull request has this commit: nothing to preview")
-    told = [show(directory, one, document, catalog, hub, pulls, form) for one in proposals]
+    told = []
+    for one in proposals:
+        last = status_of(document) if document else None
+        if not document and pulls:
+            last = last_status(directory, pulls, dispatcher, hub.name(one.into), one.into)
+        last = last if last and one.into in (None, last.branch) else None
+        told.append(show(directory, one, last, catalog, hub, pulls, form))
     return max(told, default=Exit.DONE)
 
 
 def show(
     directory: Path,
     proposal: Proposal,
-    document: str | None,
+    last: StatusDocument | None,
     catalog: str | None,
     hub: Hub,
     pulls: Pulls | None,
@@ -128,7 +142,6 @@ def show(
     from dtp_action.core import preview as forms
 
     runner, name = workflow(), hub.name(proposal.into)
-    last = last_status(document, name, proposal.into, pulls)
     seen = foreseen(directory, proposal, last, catalog)
     text = comment.preview(seen, cluster=name, run_url=runner.run_url if runner else "")
     if form == "json":
@@ -208,23 +221,42 @@ def _of_finished_run(runner: Runner, pulls: Pulls | None) -> list[Proposal]:
     ]
 
 
-def last_status(
-    file: str | None, cluster: str, branch: str | None, pulls: Pulls | None
-) -> StatusDocument | None:
-    """Return how jobs stood after the branch's last dispatch; None where nobody knows."""
+def status_of(file: str) -> StatusDocument:
+    """Return how jobs stood by a file that a dispatch left."""
     from dtp_action.core import status_document
 
-    if file:
-        return status_document.load(read(file))
-    if pulls is None:
-        return None
+    return status_document.load(read(file))
+
+
+def last_status(
+    directory: Path, pulls: Pulls, dispatcher: str, cluster: str, branch: str | None
+) -> StatusDocument | None:
+    """Return how jobs stood after the branch's last dispatch; None where nobody knows.
+
+    Any run may upload something under that name. What counts is what the dispatching workflow left,
+    on this branch or on the default branch, where schedules run.
+    """
+    from dtp_action.adapters import actions, checkout
+    from dtp_action.core import status_document
+    from dtp_action.core.pulls import dispatches
+
+    artifact = status_document.artifact(cluster)
+    holds = functools.partial(checkout.holds, directory)
     try:
-        content = pulls.status_document(status_document.artifact(cluster))
+        runner = workflow()
+        named = (branch, actions.default_branch(runner.payload) if runner else None)
+        runs = pulls.runs(dispatcher)
+        ours = tuple(islice(dispatches(runs, set(filter(None, named)), holds), MOST_RUNS))
+        left = (pulls.status_document(run, artifact) for run in ours)
+        content = next(filter(None, left), None)
         found = status_document.load(content) if content else None
     except DtpError as error:
         warn(f"{error.message}: the preview speaks conditionally")
         return None
-    return found if found and branch in (None, found.branch) else None
+    if runs and not ours:
+        what = f"none of the last runs of {dispatcher} is one of the branch {branch}"
+        warn(f"{what}: the preview speaks conditionally")
+    return found
 
 
 def foreseen(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from dtp_action.core import unseen
 from dtp_action.core.quantities import Kind
 from dtp_action.errors import UsageError
 
@@ -37,6 +38,7 @@ def read(content: str | bytes, document: str, reader: Reader) -> Any:
     """Return what the reader makes of one YAML document; raises UsageError that names it."""
     if len(content) > LARGEST:
         raise UsageError(f"{document}: is longer than {LARGEST // 1024} KiB")
+    _refuse_unseen(content, document)
     try:
         return reader(yaml.load(content, _Loader))  # noqa: S506 makes text, lists and mappings only
     except yaml.MarkedYAMLError as error:
@@ -47,6 +49,18 @@ def read(content: str | bytes, document: str, reader: Reader) -> Any:
         raise UsageError(f"{document}: is not valid YAML text in UTF-8") from error
     except ValueError as error:
         raise UsageError(f"{document}: {error}") from error
+
+
+def _refuse_unseen(content: str | bytes, document: str) -> None:
+    """Raise UsageError where a reviewer of the text does not see all that is in it."""
+    text = content.decode(errors="replace") if isinstance(content, bytes) else content
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    for at in unseen.find(text):
+        line = text.count("\n", 0, at) + 1
+        raise UsageError(
+            f"{document}: line {line}: holds {unseen.name(text[at])}, which reviewers do not see",
+            hint="Remove it; typing the line anew does.",
+        )
 
 
 class _Loader(yaml.BaseLoader):

@@ -6,7 +6,7 @@ request is worse than none: nothing here guesses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -114,6 +114,37 @@ def _rebased(pull: Candidate, line: Sequence[Step]) -> set[str]:
         while left.pop() != step.authored:  # those left out
             pass
     return found
+
+
+# --- whose word is taken for how jobs stand? -----------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowRun:
+    """A run of a workflow. Of a pushed tag `branch` is the tag's name, None where it is gone."""
+
+    id: int
+    event: str
+    branch: str | None
+    commit: str
+    here: bool  # for this repository's own commit, not a fork's
+
+
+# What runs what a branch has; others (a pull request, the end of its run) may run anybody's code.
+OF_A_BRANCH = ("push", "schedule", "workflow_dispatch", "repository_dispatch")
+
+
+def dispatches(
+    runs: Iterable[WorkflowRun], branches: Collection[str], holds: Callable[[str, str], bool]
+) -> Iterator[WorkflowRun]:
+    """Yield the runs that one of these branches' own workflow file made.
+
+    `holds` tells whether a branch has a commit: a tag may be called like a branch.
+    """
+    for run in runs:
+        named = run.branch in branches and run.event in OF_A_BRANCH
+        if run.here and named and holds(run.branch or "", run.commit):
+            yield run
 
 
 # --- what to write -------------------------------------------------------------------------------
@@ -325,8 +356,8 @@ class Pulls(Protocol):
     def place(self, commit: str, branch: str) -> Place:
         """Return where a commit is on a branch as that is now."""
 
-    def status_document(self, artifact: str) -> bytes | None:
-        """Return `status.json` of the newest artifact of this name; None where there is none.
+    def runs(self, workflow: str) -> tuple[WorkflowRun, ...]:
+        """Return the last runs of the workflow in a file of this name, newest first."""
 
-        Those of runs for a fork are passed over: anybody can make them.
-        """
+    def status_document(self, run: WorkflowRun, artifact: str) -> bytes | None:
+        """Return `status.json` of a run's newest artifact of this name; None without one."""

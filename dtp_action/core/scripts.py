@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import directives, secrets
+from dtp_action.core import directives, secrets, unseen
 from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Desired, Directives, Finding, Ref, Script, Severity, Wanted
@@ -185,6 +185,19 @@ def _bytes(file: File) -> Iterator[Finding]:
     for code, pattern, message in NO_TEXT:
         if match := re.search(pattern, content):
             yield _finding(path, code, message, content.count(b"\n", 0, match.start()) + 1)
+    yield from islice(_unseen(content, path), directives.MOST)
+
+
+def _unseen(content: bytes, path: str) -> Iterator[Finding]:
+    """Yield the characters that a reviewer does not see; what `NO_TEXT` tells is not told twice."""
+    text = content.removeprefix(BOM).decode(errors="replace")
+    for at in unseen.find(text):
+        if (char := text[at]) in "\0\r":
+            continue
+        message = f"holds {unseen.name(char)}, which a reviewer does not see: remove it, or, where"
+        message += f" the script has to print it, write `printf '{unseen.octal(char)}'`"
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        yield _finding(path, "unseen", message, line, column)
 
 
 def _shebang(text: str, path: str, row: Row | None) -> Iterator[Finding]:

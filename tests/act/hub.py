@@ -28,7 +28,7 @@ import yaml
 from tests.act import events
 from tests.e2e.site import OURS
 from tests.github.branches import Branches
-from tests.github.fake import REPOSITORY, TOKEN, Comment, GitHub, Pull
+from tests.github.fake import REPOSITORY, TOKEN, Comment, GitHub, Pull, WorkflowRun
 
 Wire = dict[str, Any]
 
@@ -72,6 +72,11 @@ class Run:
             for note in self.notes
             if note.get("command") == level
         ]
+
+    @property
+    def jobs(self) -> set[str]:
+        """Return which jobs began a step."""
+        return {note["jobID"] for note in self.notes if "jobID" in note and "stepID" in note}
 
     @property
     def commands(self) -> set[str]:
@@ -250,7 +255,18 @@ class Hub:
             check=False,
             timeout=PATIENCE,
         )
-        self._take_up(folder / "artifacts", fork="" if trusted else "mallory/requests")
+        fork = "" if trusted else "mallory/requests"
+        of_pull = "pull_request" in payload
+        ran = self.github.ran(
+            workflow=f"{workflow}.yml",
+            event=event,
+            branch=payload["pull_request"]["head"]["ref"] if of_pull else branch,
+            commit=payload["pull_request"]["head"]["sha"]
+            if of_pull
+            else self.branches.head(branch),
+            fork=fork,
+        )
+        self._take_up(folder / "artifacts", ran)
         shutil.rmtree(folder / "act", ignore_errors=True)
         notes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
         return Run(code=done.returncode, notes=tuple(notes), trouble=done.stderr.decode())
@@ -290,19 +306,22 @@ class Hub:
             "HUB_ARTIFACTS": str(folder / "artifacts"),
         }
 
-    def _take_up(self, artifacts: Path, fork: str) -> None:
+    def _take_up(self, artifacts: Path, run: WorkflowRun) -> None:
         for path in sorted(artifacts.glob("*")):
-            self.github.upload(
-                path.name, {one.name: one.read_bytes() for one in path.iterdir()}, fork=fork
-            )
+            files = {one.name: one.read_bytes() for one in path.iterdir()}
+            self.github.upload(path.name, files, run)
 
 
 def _granted(workflow: Path) -> set[str]:
-    """Return what the token of a workflow's one job may do, of what the stand-in knows."""
+    """Return what the token of any of a workflow's jobs may do, of what the stand-in knows."""
     document = yaml.safe_load(workflow.read_text())
-    (job,) = document["jobs"].values()
-    permissions = job.get("permissions", document.get("permissions", {}))
-    return {scope for scope, least in SCOPES.items() if permissions.get(scope) in (least, "write")}
+    jobs = document["jobs"].values()
+    granted = [job.get("permissions", document.get("permissions", {})) for job in jobs]
+    return {
+        scope
+        for scope, least in SCOPES.items()
+        if any(permissions.get(scope) in (least, "write") for permissions in granted)
+    }
 
 
 def one_line(kubeconfig: str) -> str:
@@ -313,22 +332,17 @@ def one_line(kubeconfig: str) -> str:
 def lay_project(place: Path) -> Path:
     """Copy what a release of this project would have, for runs to start from.
 
-    They share an environment, and the one place that the package is built from: else each run
-    would build it and compile all packages anew, most of its time.
+    They share an environment: else each run would compile all packages anew, most of its time.
     """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in ("dtp_action", ".github", "docs/examples"):
         shutil.copytree(ROOT / name, place / name, ignore=ignore)
-    for name in ("action.yml", "pyproject.toml", "uv.lock", "README.md", "LICENSE"):
+    for name in ("action.yml", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, place / name)
     action = (place / "action.yml").read_text()
-    for own, shared in {
-        "${{ runner.temp }}/dtp/environment": str(place.parent / "environment"),
-        '"$GITHUB_ACTION_PATH"': '"$(realpath "$GITHUB_ACTION_PATH")"',
-    }.items():
-        assert own in action
-        action = action.replace(own, shared)
-    (place / "action.yml").write_text(action)
+    own = "${{ runner.temp }}/dtp/environment"
+    assert own in action
+    (place / "action.yml").write_text(action.replace(own, str(place.parent / "environment")))
     for path in (place / ".github/workflows").glob("*.yml"):
         path.write_text(_for_act(path.read_text()))
     return place

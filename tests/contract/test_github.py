@@ -567,27 +567,51 @@ def test_it_is_found_among_hundreds_of_branches_with_the_usual_name(
 NAME = "dtp-status-main"
 
 
-def test_the_newest_status_document_is_read(github: GitHub, us: GitHubPulls) -> None:
+def left(us: GitHubPulls) -> bytes | None:
+    """Return what the newest run of the dispatching workflow left."""
+    return us.status_document(us.runs("dispatch.yml")[0], NAME)
+
+
+def test_the_status_document_of_the_newest_run_is_read(github: GitHub, us: GitHubPulls) -> None:
     github.upload(NAME, {"status.json": b'"old"'})
-    github.upload(NAME, {"status.json": b'"new"'})
-    github.upload("dtp-status-main-2", {"status.json": b'"of another cluster"'})
-    assert us.status_document(NAME) == b'"new"'
-    assert github.count() == {"reads": 2}
+    run = github.ran(event="schedule", branch="main", commit=a_sha("x"))
+    github.upload(NAME, {"status.json": b'"overwritten"'}, run)
+    github.upload(NAME, {"status.json": b'"new"'}, run)
+    github.upload("dtp-status-main-2", {"status.json": b'"of another cluster"'}, run)
+    newest = us.runs("dispatch.yml")[0]
+    assert (newest.id, newest.event, newest.commit) == (run.id, "schedule", a_sha("x"))
+    assert (newest.branch, newest.here) == ("main", True)
+    assert us.status_document(newest, NAME) == b'"new"'
+    assert github.count() == {"reads": 3}
 
 
-def test_what_a_run_for_a_fork_uploaded_is_passed_over(github: GitHub, us: GitHubPulls) -> None:
+def test_what_others_uploaded_under_that_name_is_not_seen(github: GitHub, us: GitHubPulls) -> None:
     github.upload(NAME, {"status.json": b'"ours"'})
-    github.upload(NAME, {"status.json": b'"forged"'}, fork="mallory/requests")
-    assert us.status_document(NAME) == b'"ours"'
+    github.upload(NAME, {"status.json": b'"forged"'}, github.ran(workflow="ci.yml"))
+    assert left(us) == b'"ours"'
+    assert len(us.runs("dispatch.yml")) == 1
+
+
+def test_a_run_for_a_fork_is_told_from_our_own(github: GitHub, us: GitHubPulls) -> None:
+    github.ran(event="pull_request", branch=None, fork="mallory/requests")
+    (run,) = us.runs("dispatch.yml")
+    assert (run.here, run.branch, run.event) == (False, None, "pull_request")
+
+
+def test_a_workflow_that_is_not_there_is_named(github: GitHub, us: GitHubPulls) -> None:
+    assert us.runs("dispatch.yml") == ()
+    with pytest.raises(GitHubRefusedError, match=r"would not list the runs of other\.yml"):
+        us.runs("other.yml")
 
 
 def test_an_expired_status_document_is_none(github: GitHub, us: GitHubPulls) -> None:
     github.upload(NAME, {"status.json": b"1"}).expired = True
-    assert us.status_document(NAME) is None
+    assert left(us) is None
 
 
 def test_without_an_artifact_there_is_no_status_document(github: GitHub, us: GitHubPulls) -> None:
-    assert us.status_document("any name & more") is None
+    github.ran()
+    assert us.status_document(us.runs("dispatch.yml")[0], "any name & more") is None
 
 
 @pytest.mark.parametrize(
@@ -603,7 +627,7 @@ def test_without_an_artifact_there_is_no_status_document(github: GitHub, us: Git
 def test_a_broken_status_document_is_told(github: GitHub, us: GitHubPulls, content: bytes) -> None:
     github.upload(NAME, content)
     with pytest.raises(UnavailableError, match="artifact"):
-        us.status_document(NAME)
+        left(us)
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["a bomb", "a long download"])
@@ -613,7 +637,7 @@ def test_a_status_document_without_bound_is_told(
     bomb = {"status.json": bytes(64 * 2**20 + 1)}
     github.upload(NAME, bomb if packed else bytes(16 * 2**20 + 1))
     with pytest.raises(UnavailableError, match="too large"):
-        us.status_document(NAME)
+        left(us)
 
 
 def test_a_storage_that_fails_is_tried_again_and_never_named_with_what_opens_it(
@@ -621,10 +645,10 @@ def test_a_storage_that_fails_is_tried_again_and_never_named_with_what_opens_it(
 ) -> None:
     github.upload(NAME, {"status.json": b"1"})
     github.troubles = [fake.bad_gateway("GET /storage", effect=False)]
-    assert us.status_document(NAME) == b"1"
+    assert left(us) == b"1"
     github.troubles = [fake.bad_gateway("GET /storage", effect=False, times=50)]
     with pytest.raises(UnavailableError, match="answered HTTP 502") as caught:
-        us.status_document(NAME)
+        left(us)
     assert "opens-it" not in caught.value.message
 
 
@@ -634,13 +658,13 @@ def test_a_storage_without_a_word_costs_bounded_time(
 ) -> None:
     github.upload(NAME, {"status.json": b"1"})
     github.troubles = [fake.silence("GET /storage", effect=False, seconds=1.5 - silent)]
-    assert connect(github, time, timeout=1).status_document(NAME) == b"1"
+    assert left(connect(github, time, timeout=1)) == b"1"
 
 
 def test_a_missing_permission_to_read_artifacts_is_named(github: GitHub, us: GitHubPulls) -> None:
     github.denied = {"actions"}
     with pytest.raises(GitHubRefusedError) as caught:
-        us.status_document(NAME)
+        left(us)
     assert "`permissions: actions: read`" in caught.value.hint
 
 

@@ -85,7 +85,8 @@ def test_the_storage_is_shown_neither_the_token_nor_what_stands_in_netrc(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     github, calls = reached
     github.upload(NAME, {"status.json": b"1"})
-    assert connect().status_document(NAME) == b"1"
+    (run,) = connect().runs("dispatch.yml")
+    assert connect().status_document(run, NAME) == b"1"
     assert calls[-1].request.url.startswith("https://storage.example/")
     assert "Authorization" not in calls[-1].request.headers
 
@@ -93,10 +94,11 @@ def test_the_storage_is_shown_neither_the_token_nor_what_stands_in_netrc(
 def test_a_storage_that_drips_ends_with_patience(reached: tuple[GitHub, Any]) -> None:
     github, calls = reached
     github.upload(NAME, bytes(range(256)) * 2**12)
+    (run,) = connect().runs("dispatch.yml")
     seconds = itertools.count(0, 10)  # each look at the clock costs ten
     with pytest.raises(UnavailableError, match=r"storage\.example is too slow"):
-        connect(clock=lambda: float(next(seconds))).status_document(NAME)
-    assert len(calls) == 3
+        connect(clock=lambda: float(next(seconds))).status_document(run, NAME)
+    assert len(calls) == 1 + 3
 
 
 def test_a_name_of_a_branch_is_never_part_of_a_query(reached: tuple[GitHub, Any]) -> None:

@@ -844,3 +844,67 @@ def test_phases_have_states(site: Site) -> None:
         Phase.SUCCEEDED,
         Phase.FAILED,
     }
+
+
+# --- who asks, before anything is opened ---------------------------------------------------------
+
+
+def admitted(site: Site, body: str, *, by: str) -> tuple[bool, list[str]]:
+    """Comment as somebody; return whether it is to be carried out, and what was said at once."""
+    site.github.denied = {"statuses", "actions", "issues"}  # what the first job's token may not
+    comment = site.github.comment(7, body, by)
+    before = len(site.github.comments)
+    audience = site.work().audience
+    assert audience
+    found = tell.admit(audience, comment.node, branch="main")
+    return isinstance(found, tell.Admitted), [c.body for c in site.github.comments[before:]]
+
+
+@pytest.mark.parametrize("verb", ["status", "logs dtp-local/a", "retry dtp-local/a"])
+def test_who_may_not_ask_is_told_and_not_admitted(site: Site, verb: str) -> None:
+    site.merge(7, "a", author="ada")
+    site.github.permissions |= {"mallory": "read"}
+    may, (said,) = admitted(site, f"/dtp {verb}", by="mallory")
+    assert not may
+    assert "`write`" in said
+
+
+@pytest.mark.parametrize(("by", "permission"), [("grace", "write"), ("ada", "read")])
+def test_who_may_ask_is_admitted_and_answered_later(site: Site, by: str, permission: str) -> None:
+    site.merge(7, "a", author="ada")
+    site.github.permissions[by] = permission
+    assert admitted(site, "/dtp status", by=by) == (True, [])
+    assert [content for _, content in site.github.reactions] == ["eyes"]
+
+
+@pytest.mark.parametrize("body", ["/dtp help", "/dtp frob", "/dtp retry"])
+def test_what_needs_no_cluster_is_answered_at_once(site: Site, body: str) -> None:
+    site.merge(7, "a")
+    may, (said,) = admitted(site, body, by="grace")
+    assert not may
+    assert "/dtp retry" in said
+
+
+def test_the_author_of_an_unmerged_pull_request_is_not_admitted(site: Site) -> None:
+    site.branches.pull(7, {path("a"): SCRIPT.format("a")}, author="mallory")
+    site.github.permissions |= {"mallory": "none"}
+    may, (said,) = admitted(site, "/dtp status", by="mallory")
+    assert not may
+    assert "until this pull request is merged" in said
+
+
+def test_other_comments_and_other_branches_begin_nothing(site: Site) -> None:
+    site.merge(7, "a")
+    site.github.permissions |= {"grace": "write"}
+    assert admitted(site, "thank you", by="grace") == (False, [])
+    assert admitted(site, "/dtp status", by="deploy[bot]") == (False, [])
+    site.github.pulls[7].base = "north"
+    assert admitted(site, "/dtp status", by="grace") == (False, [])
+
+
+def test_where_github_does_not_say_who_asks_nobody_is_admitted(site: Site) -> None:
+    site.merge(7, "a")
+    site.github.permissions |= {"grace": "write"}
+    site.github.troubles.append(fake.bad_gateway("GET .*permission", effect=False, times=99))
+    with pytest.raises(UnavailableError):
+        admitted(site, "/dtp status", by="grace")

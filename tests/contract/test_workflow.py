@@ -283,6 +283,46 @@ def test_the_preview_is_exact_with_the_last_dispatchs_status(workflow: Workflow)
     assert workflow.branches.github.on(8) == []
 
 
+BELIEVED: dict[str, dict[str, Any]] = {
+    "a push to the cluster's branch": {},
+    "a schedule": {"event": "schedule"},
+    "by hand": {"event": "workflow_dispatch"},
+}
+FORGED: dict[str, dict[str, Any]] = {
+    "another branch": {"branch": "patch"},
+    "another workflow": {"workflow": "ci.yml"},
+    "a pull request's own workflow": {"event": "pull_request", "branch": "patch"},
+    "a fork's pull request": {"event": "pull_request", "fork": "mallory/requests"},
+    "the end of another run": {"event": "workflow_run"},
+    "a tag called like the branch": {"commit": "a" * 40},
+}
+
+
+@pytest.mark.parametrize("facts", [*BELIEVED.values(), *FORGED.values()], ids=[*BELIEVED, *FORGED])
+def test_how_jobs_stand_is_believed_of_a_dispatch_of_the_branch_alone(
+    workflow: Workflow, facts: dict[str, Any]
+) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    done = workflow.step("dispatch", wait="60")
+    merged = workflow.branches.head("main")
+    github = workflow.branches.github
+    document = Path(done.outputs["status-file"]).read_bytes()
+    run = github.ran(**{"commit": merged} | facts)
+    github.upload(done.outputs["status-artifact"], {"status.json": document}, run)
+    workflow.branches.pull(8, {A: "#!/bin/sh\nexit 0\n"})
+
+    step = workflow.step("preview", "pull_request", proposal(workflow), branch="main")
+
+    assert step.code == 0, step.out
+    if facts in BELIEVED.values():
+        assert "attempt 2" in step.summary
+        assert step.commands() == []
+    else:
+        assert "depends" in step.summary
+        seen = run.workflow == "dispatch.yml"
+        assert any(line.startswith("::warning") for line in step.commands()) == seen
+
+
 def test_the_preview_of_a_rejected_script_fails_on_its_line(workflow: Workflow) -> None:
     workflow.branches.pull(8, {A: "#!/bin/sh\n#DTP memry=1Gi\n"})
     event = proposal(workflow)
@@ -315,9 +355,27 @@ def test_a_comment_is_answered(workflow: Workflow) -> None:
         "issue": {"number": 7, "pull_request": {}},
         "comment": {"node_id": comment.node},
     }
+    first = workflow.step("admit", "issue_comment", event, cluster="no such kind")
+    assert (first.code, first.outputs["admitted"]) == (0, "true"), first.out
     step = workflow.step("answer", "issue_comment", event)
     assert step.code == 0, step.out
     assert "exit 7" in github.on(7)[-1]
     before = len(github.comments)
     workflow.step("answer", "issue_comment", event)
     assert len(github.comments) == before
+    assert workflow.step("admit", "issue_comment", event).outputs["admitted"] == "false"
+
+
+def test_a_comment_of_who_may_not_ask_is_answered_where_no_cluster_is(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    github = workflow.branches.github
+    github.permissions["mallory"] = "read"
+    comment = github.comment(7, "/dtp status", "mallory")
+    event = {
+        "action": "created",
+        "issue": {"number": 7, "pull_request": {}},
+        "comment": {"node_id": comment.node},
+    }
+    step = workflow.step("admit", "issue_comment", event, cluster="no such kind")
+    assert (step.code, step.outputs["admitted"]) == (0, "false"), step.out
+    assert "`write`" in github.on(7)[-1]

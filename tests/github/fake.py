@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -112,13 +113,25 @@ class Comment:
 
 
 @dataclass(kw_only=True)
+class WorkflowRun:
+    """A run of a workflow's file; `fork` is the repository whose commit it ran for, '' this one."""
+
+    id: int
+    workflow: str = "dispatch.yml"
+    event: str = "push"
+    branch: str | None = "main"
+    commit: str = "a" * 40
+    fork: str = ""
+
+
+@dataclass(kw_only=True)
 class Artifact:
-    """What a run uploaded; `fork` is the repository whose commit it ran for, '' this one."""
+    """What a run uploaded."""
 
     id: int
     name: str
     content: bytes
-    fork: str = ""
+    run: WorkflowRun
     expired: bool = False
 
 
@@ -249,11 +262,13 @@ class GitHub:
     has_issues: bool = True
     comments: list[Comment] = field(default_factory=list)
     statuses: dict[str, list[Wire]] = field(default_factory=dict)  # by commit, newest last
+    runs: list[WorkflowRun] = field(default_factory=list)  # newest last
     artifacts: list[Artifact] = field(default_factory=list)  # newest last
     visibility: str = "public"
     viewer: str = US  # whose the token is
     git: Git | None = None  # where the branches are, for who opens and merges by the API
     permissions: dict[str, str] = field(default_factory=dict)
+    workflows: set[str] = field(default_factory=lambda: {"dispatch.yml"})  # ran or not
     reactions: list[tuple[int, str]] = field(default_factory=list)
     denied: set[str] = field(
         default_factory=set
@@ -294,13 +309,21 @@ class GitHub:
         self.comments.append(comment)
         return comment
 
-    def upload(self, name: str, files: Mapping[str, bytes] | bytes, *, fork: str = "") -> Artifact:
-        """Keep files as the artifact of a run, of a pull request's from a fork if one is named.
+    def ran(self, **facts: Any) -> WorkflowRun:
+        """Run a workflow; facts are the fields of `WorkflowRun`."""
+        self.runs.append(WorkflowRun(id=next(self.ids), **facts))
+        return self.runs[-1]
+
+    def upload(
+        self, name: str, files: Mapping[str, bytes] | bytes, run: WorkflowRun | None = None
+    ) -> Artifact:
+        """Keep files as the artifact of a run, of a dispatch of its own if none is named.
 
         Bytes are kept as they are, in place of a zip.
         """
         content = files if isinstance(files, bytes) else zipped(files)
-        artifact = Artifact(id=next(self.ids), name=name, content=content, fork=fork)
+        run = run or self.ran()
+        artifact = Artifact(id=next(self.ids), name=name, content=content, run=run)
         self.artifacts.append(artifact)
         return artifact
 
@@ -386,7 +409,8 @@ class GitHub:
             ("POST", r"/issues/comments/(\d+)/reactions", self._react),
             ("POST", r"/statuses/([0-9a-f]{40})", self._status),
             ("GET", r"/collaborators/([^/]+)/permission", self._permission),
-            ("GET", r"/actions/artifacts", self._artifacts),
+            ("GET", r"/actions/workflows/([^/]+)/runs", self._runs),
+            ("GET", r"/actions/runs/(\d+)/artifacts", self._artifacts),
             ("GET", r"/actions/artifacts/(\d+)/zip", self._zip),
         ]
 
@@ -462,12 +486,21 @@ class GitHub:
         who = _user(unquote(login)) | {"role_name": level}
         return 200, {"permission": level, "role_name": level, "user": who}
 
-    def _artifacts(self, query: Wire) -> tuple[int, Any]:
+    def _runs(self, workflow: str, query: Wire) -> tuple[int, Any]:
         self._needs("actions")
-        named = [a for a in self.artifacts if query.get("name") in (None, a.name)]
-        size = int(query.get("per_page", 30))
-        assert 1 <= size <= 100, f"GitHub lists 100 artifacts at most, not {size}"
-        newest = named[::-1][:size]
+        found = [run for run in self.runs if run.workflow == unquote(workflow)]
+        if not found and unquote(workflow) not in self.workflows:
+            raise Answer(404, _error("Not Found"))
+        newest = found[::-1][: _per_page(query)]
+        return 200, {"total_count": len(found), "workflow_runs": [_run(run) for run in newest]}
+
+    def _artifacts(self, ident: str, query: Wire) -> tuple[int, Any]:
+        self._needs("actions")
+        if int(ident) not in {run.id for run in self.runs}:
+            raise Answer(404, _error("Not Found"))
+        of_run = [a for a in self.artifacts if a.run.id == int(ident)]
+        named = [a for a in of_run if query.get("name") in (None, a.name)]
+        newest = named[::-1][: _per_page(query)]
         return 200, {"total_count": len(named), "artifacts": [self._listed(a) for a in newest]}
 
     def _zip(self, ident: str, query: Wire) -> tuple[int, Any]:
@@ -486,7 +519,8 @@ class GitHub:
     def _listed(self, artifact: Artifact) -> Wire:
         address = f"https://api.github.com/repos/{REPOSITORY}/actions/artifacts/{artifact.id}"
         created = _stamp(artifact.id - 2**32)
-        run = {"id": 1, "repository_id": 42, "head_repository_id": 43 if artifact.fork else 42}
+        run = {"id": artifact.run.id, "repository_id": 42}
+        run |= {"head_repository_id": 43 if artifact.run.fork else 42}
         return {
             "id": artifact.id,
             "node_id": "A_1",
@@ -498,7 +532,8 @@ class GitHub:
             "created_at": created,
             "updated_at": created,
             "expires_at": _stamp(90 * 86_400),
-            "workflow_run": run | {"head_branch": "main", "head_sha": a_sha("head")},
+            "workflow_run": run
+            | {"head_branch": artifact.run.branch, "head_sha": artifact.run.commit},
         }
 
     def _needs(self, permission: str) -> None:
@@ -815,6 +850,66 @@ def _user(login: str) -> Wire:
         "type": "Bot" if bot else "User",
         "site_admin": False,
         **{f"{name}_url": f"{root}/{name}" for name in lists.split()},
+    }
+
+
+def _per_page(query: Wire) -> int:
+    size = int(query.get("per_page", 30))
+    assert 1 <= size <= 100, f"GitHub lists 100 at most, not {size}"
+    return size
+
+
+def _run(run: WorkflowRun) -> Wire:
+    """Return a run as REST lists it."""
+    root = f"https://api.github.com/repos/{REPOSITORY}/actions/runs/{run.id}"
+    lists = "jobs logs check_suite cancel rerun artifacts workflow"
+    return {
+        "id": run.id,
+        "node_id": f"WFR_{run.id}",
+        "name": Path(run.workflow).stem,
+        "head_branch": run.branch,
+        "head_sha": run.commit,
+        "run_number": 1,
+        "display_title": "a run",
+        "event": run.event,
+        "status": "completed",
+        "conclusion": "success",
+        "path": f".github/workflows/{run.workflow}",
+        "workflow_id": 1,
+        "url": root,
+        "html_url": f"https://github.com/{REPOSITORY}/actions/runs/{run.id}",
+        "created_at": _stamp(run.id - 2**32),
+        "updated_at": _stamp(run.id - 2**32),
+        "head_commit": None,
+        "repository": _repository(REPOSITORY, 42),
+        "head_repository": _repository(run.fork, 43) if run.fork else _repository(REPOSITORY, 42),
+        "pull_requests": [],
+        **{f"{name}_url": f"{root}/{name}" for name in lists.split()},
+    }
+
+
+def _repository(full_name: str, ident: int) -> Wire:
+    """Return a repository in the short form that stands in a run."""
+    owner, name = full_name.split("/")
+    root = f"https://api.github.com/repos/{full_name}"
+    lists = (
+        "archive assignees blobs branches collaborators comments commits compare contents"
+        " contributors deployments downloads events forks git_commits git_refs git_tags hooks"
+        " issue_comment issue_events issues keys labels languages merges milestones notifications"
+        " pulls releases stargazers statuses subscribers subscription tags teams trees"
+    )
+    return {
+        "id": ident,
+        "node_id": f"R_{ident}",
+        "name": name,
+        "full_name": full_name,
+        "owner": _user(owner),
+        "private": False,
+        "html_url": f"https://github.com/{full_name}",
+        "description": None,
+        "fork": ident != 42,
+        "url": root,
+        **{f"{one}_url": f"{root}/{one}" for one in lists.split()},
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,7 +17,7 @@ import click
 import pytest
 import yaml
 
-from dtp_action import cli
+from dtp_action import __version__, cli
 
 ROOT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -23,8 +26,8 @@ FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*/*.yml"))
 OURS = re.compile(r"\./\.dtp-requests$|scidas/dtp-requests@")
 COMMANDS = (
-    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "answer", "doctor",
-    "images",
+    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "admit", "answer",
+    "doctor", "images",
 )  # fmt: skip
 # What is no option: what becomes argv, and whether there is a first step.
 ARGV, SETUP = {"command", "directory"}, "setup-uv"
@@ -94,11 +97,118 @@ def test_every_output_is_the_steps_own() -> None:
         assert output["value"] == f"${{{{ steps.{STEP['id']}.outputs.{name} }}}}"
 
 
-def test_dtp_starts_from_the_lock_with_one_stream_for_all_it_says() -> None:
+def test_dtp_starts_with_one_stream_for_all_it_says_and_fetches_nothing() -> None:
     first, last = STEP["run"].strip().splitlines()
     assert first == "exec 2>&1"
-    assert "--locked" in last
-    assert last.endswith('dtp -C "$DTP_DIRECTORY" "$DTP_COMMAND"')
+    assert last == '"$PYTHON" -P -m dtp_action -C "$DTP_DIRECTORY" "$DTP_COMMAND"'
+
+
+def test_the_steps_before_it_know_no_secret() -> None:
+    for step in ACTION["runs"]["steps"][:-1]:
+        known = str({key: value for key, value in step.items() if key != "if"})
+        assert not re.search(r"inputs\.|secrets\.|token", known)
+
+
+def test_an_action_starts_without_building_anything(tmp_path: Path) -> None:
+    program, trace = traced(tmp_path)
+    elsewhere = tmp_path / "requests" / "dtp_action"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "__init__.py").write_text("raise SystemExit('a file of the checkout was run')\n")
+    (elsewhere.parent / "dtp-jobs").mkdir()
+
+    for step in ACTION["runs"]["steps"][1:]:
+        ran = carried_out(step, program, cwd=elsewhere.parent)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert not trace.exists()
+
+    assert "0 scripts" in ran.stdout
+
+
+def traced(folder: Path) -> tuple[Path, Path]:
+    """Return the program with a build backend that leaves a trace and builds nothing, and where."""
+    program, trace = folder / "program", folder / "built"
+    shutil.copytree(ROOT / "dtp_action", program / "dtp_action")
+    shutil.copy(ROOT / "uv.lock", program)
+    project = (ROOT / "pyproject.toml").read_text()
+    own = '[build-system]\nrequires = []\nbuild-backend = "traced"\nbackend-path = ["."]\n'
+    project = re.sub(r"\[build-system\]\n(.+\n)+", own, project, count=1)
+    (program / "pyproject.toml").write_text(project)
+    (program / "traced.py").write_text(f"open({str(trace)!r}, 'w')\n")
+    return program, trace
+
+
+def carried_out(step: dict[str, Any], program: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a step of the Action by hand, its command being `check`; a Python is not fetched."""
+    known = {"github.action_path": str(program), "runner.temp": str(cwd / "temp")}
+    known |= {"inputs.command": "check", "inputs.directory": "."}
+    given = {
+        name: re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda match: known.get(match[1], ""), value)
+        for name, value in step["env"].items()
+    }
+    uv = Path(shutil.which("uv") or ROOT / ".uv/bin/uv").parent
+    ours = {"PATH": f"{uv}:{os.environ['PATH']}", "UV_PYTHON": sys.executable}
+    ours |= {"GITHUB_ACTION_PATH": str(program), "GITHUB_ACTIONS": "false"}
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+        cwd=cwd, env=os.environ | ours | given, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_program_knows_its_version_without_being_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+
+
+# --- what runs beside a secret -------------------------------------------------------------------
+
+FETCHES = r"(?:uv|uvx|pip3?|npm|npx|pipx|go|cargo|curl|wget)\b"
+LOCKED = re.compile(  # the forms in which a package may come
+    r"uv sync --locked --no-dev --no-install-project --no-build(?: .*)?"
+    r"|uv build --build-constraints \.github/build\.txt --require-hashes"
+    r"|uv version --short"  # fetches nothing
+)
+
+
+def commands(script: str) -> Iterator[str]:
+    """Yield each command of a script that may fetch or build a package."""
+    for line in script.splitlines():
+        for match in re.finditer(rf"(?:^|[\s(;&|]|/bin/)({FETCHES}[^;&|)#]*)", line):
+            yield match[1].strip(' "')
+
+
+def keeps_secret(job: dict[str, Any]) -> bool:
+    """Tell whether a job has a secret, or a token that may write."""
+    return "secrets." in str(job) or "write" in str(job.get("permissions"))
+
+
+@every_file
+def test_a_job_with_a_secret_runs_nothing_but_what_is_locked_by_hash(path: Path) -> None:
+    for job in workflow(path)["jobs"].values():
+        if keeps_secret(job):
+            scripts = [step.get("run", "") for step in job.get("steps", ())]
+            unlocked = [c for one in scripts for c in commands(one) if not LOCKED.fullmatch(c)]
+            assert unlocked == []
+
+
+def test_the_action_too() -> None:
+    scripts = [step.get("run", "") for step in ACTION["runs"]["steps"]]
+    found = [command for script in scripts for command in commands(script)]
+    assert len(found) == 1
+    assert LOCKED.fullmatch(found[0])
+
+
+def test_an_unlocked_command_would_be_found() -> None:
+    bad = ("uv run --locked x.py", "a=$(uvx ruff)", "x && .venv/bin/pip install y", "uv build")
+    assert [len([c for c in commands(one) if not LOCKED.fullmatch(c)]) for one in bad] == [1] * 4
+
+
+def test_what_a_release_is_built_with_is_locked_by_hash() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert (ROOT / ".github/build.in").read_text().splitlines() == asked
+    text = (ROOT / ".github/build.txt").read_text()
+    package = re.compile(r"^[\w.-]+==\S+(?: \\\n    --hash=sha256:[0-9a-f]{64})+$", re.MULTILINE)
+    assert len(package.findall(text)) == len(re.findall("==", text)) > len(asked)
+    assert f"{asked[0]} " in text
 
 
 # --- the workflows -------------------------------------------------------------------------------
@@ -140,6 +250,21 @@ def test_what_acts_is_off_until_it_is_enabled(path: Path) -> None:
 
 
 @every_file
+def test_who_asks_is_known_before_a_job_with_a_secret_begins(path: Path) -> None:
+    """Anybody may comment, and so begin a run."""
+    jobs = workflow(path)["jobs"]
+    asked = {name for name, job in jobs.items() if "admit" in str(job.get("steps"))}
+    for job in jobs.values() if "issue_comment" in triggers(path) else ():
+        if "steps" in job and ("secrets." in str(job) or "environment" in job):
+            assert {job["needs"]} <= asked
+            assert job["if"].endswith(f"&& needs.{job['needs']}.outputs.admitted == 'true'")
+    for name in asked:
+        assert "secrets." not in str(jobs[name])
+        assert "environment" not in jobs[name]
+        assert "vars.DTP_RUNS_ON" not in jobs[name]["runs-on"]
+
+
+@every_file
 def test_a_checkout_leaves_no_credentials_behind(path: Path) -> None:
     for step in steps(path):
         if step.get("uses", "").startswith("actions/checkout@"):
@@ -174,8 +299,10 @@ def test_a_caller_gives_what_the_called_workflow_takes_and_needs(path: Path) -> 
             takes = triggers(called)["workflow_call"]
             assert set(job.get("with", {})) <= set(takes["inputs"])
             assert set(job.get("secrets", {})) <= set(takes.get("secrets", {}))
-            (its,) = workflow(called)["jobs"].values()
-            assert job["permissions"] == its["permissions"]
+            needed = [its["permissions"] for its in workflow(called)["jobs"].values()]
+            assert job["permissions"] == {
+                scope: how for one in needed for scope, how in one.items()
+            }
 
 
 @pytest.mark.parametrize(
@@ -192,7 +319,7 @@ def test_a_manual_run_offers_what_the_command_line_has() -> None:
     for path in [*FILES, *EXAMPLES]:
         if path.stem == "dispatch":
             asked = triggers(path)["workflow_dispatch"]["inputs"]["command"]
-            assert set(asked["options"]) == set(COMMANDS) - {"preview", "answer", "images"}
+            assert set(asked["options"]) == set(COMMANDS) - {"preview", "admit", "answer", "images"}
             assert asked["default"] == ACTION["inputs"]["command"]["default"] == "dispatch"
 
 

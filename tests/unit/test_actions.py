@@ -461,6 +461,7 @@ COMMENT = {
     "comment": {"node_id": "IC_kwDOabc123=", "body": "/dtp status"},
 }
 FINISHED = {"workflow_run": {"event": "pull_request", "head_sha": SHA, "head_branch": "new/job"}}
+TRUNK = {"repository": {"default_branch": "trunk"}}
 ODD: tuple[Any, ...] = (
     None,
     7,
@@ -484,6 +485,10 @@ def test_event_of_a_pull_request_names_base_and_author() -> None:
     assert actions.pull_request_author(PULL_REQUEST) == "ada-l"
     bot = changed(PULL_REQUEST, ("pull_request", "user", "login"), "renovate[bot]")
     assert actions.pull_request_author(bot) == "renovate[bot]"
+
+
+def test_every_event_names_the_default_branch() -> None:
+    assert actions.default_branch(TRUNK) == "trunk"
 
 
 def test_event_of_a_comment_names_its_node() -> None:
@@ -522,6 +527,7 @@ def test_only_runs_on_pull_requests_are_previewed(event: Any) -> None:
         (actions.pull_request_branch, PULL_REQUEST, ("pull_request", "base", "ref")),
         (actions.pull_request_author, PULL_REQUEST, ("pull_request", "user", "login")),
         (actions.pull_request_author, PULL_REQUEST, ("pull_request",)),
+        (actions.default_branch, TRUNK, ("repository", "default_branch")),
         (actions.comment_node, COMMENT, ("comment", "node_id")),
         (actions.comment_node, COMMENT, ("comment",)),
         (actions.previewed, FINISHED, ("workflow_run", "head_sha")),

@@ -75,6 +75,24 @@ def test_nothing_follows_what_the_clone_does_not_know(repository: Path, old: str
     assert not checkout.follows(repository, old, commit(repository))
 
 
+# --- whether a branch has a commit ---------------------------------------------------------------
+
+
+def test_a_branch_holds_its_own_commits_and_no_others(repository: Path) -> None:
+    first, second = commit(repository), commit(repository)
+    git(repository, "update-ref", "refs/remotes/origin/main", second)
+    git(repository, "checkout", "--quiet", "--detach")
+    aside = commit(repository)
+    git(repository, "tag", "main", aside)
+    git(repository, "tag", "other", first)
+    assert checkout.holds(repository, "main", first)
+    assert checkout.holds(repository, "main", second)
+    assert not checkout.holds(repository, "main", aside)
+    assert not checkout.holds(repository, "other", first)
+    assert not checkout.holds(repository, "main", "0" * 40)
+    assert not checkout.holds(repository, "main", "--all")
+
+
 # --- a commit ------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,14 @@ def test_what_is_no_yaml_is_a_usage_error_that_names_the_document(text: str | by
     assert message(text).startswith("catalog.yaml: ")
 
 
+def test_what_a_reviewer_does_not_see_is_refused_with_its_line() -> None:
+    assert message("a: 1\nb: x\u202e # y\n") == (
+        "catalog.yaml: line 2: holds U+202E RIGHT-TO-LEFT OVERRIDE, which reviewers do not see"
+    )
+    assert message("\ufeffa: \x9b\r\n".encode()).startswith("catalog.yaml: line 1: holds U+009B ")
+    assert load("\ufeffa: é ✔️\r\n") == {"a": "é ✔️"}
+
+
 def test_a_huge_document_is_refused_unread() -> None:
     assert message(" " * 600_000) == "catalog.yaml: is longer than 512 KiB"
 

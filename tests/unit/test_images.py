@@ -90,6 +90,9 @@ def test_what_is_fetched_is_pinned_by_its_checksum(name: str) -> None:
     for run in given(name, "RUN"):
         assert not re.search(r"https?://|\bcurl |\bwget ", run.replace("aria2c", ""))
         assert "pip install" not in run or "--require-hashes" in run
+        assert not re.search(
+            r"/uv (?!sync --locked --no-dev --no-install-project --no-build |&&)", run
+        )
 
 
 @pytest.mark.parametrize("path", ["images/globus-cli/requirements.txt", "images/dtp/uv.txt"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dtp_action import dispatch
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import planner, preview, scripts, status_document
+from dtp_action.core import comment, markdown, planner, preview, scripts, status_document
 from dtp_action.core.cluster_settings import Caps
 from dtp_action.core.model import (
     Desired,
@@ -581,6 +581,15 @@ def test_what_is_rejected_cannot_run_and_says_where() -> None:
         (2, "directive-unknown", "#DTP time=2h")
     ]
     assert told.rejected
+
+
+def test_what_a_reviewer_does_not_see_is_named_and_not_shown() -> None:
+    told = foresee({}, {PATH: "#!/bin/sh\n# \x1b[8m\u202e\u200b\necho\n".encode()})
+    assert (only(told).will, told.rejected) == (Will.REJECT, True)
+    text = comment.preview(told, cluster="nautilus", run_url="")
+    for name in ("U+001B ESCAPE", "U+202E RIGHT-TO-LEFT OVERRIDE", "U+200B ZERO WIDTH SPACE"):
+        assert name in text.replace(markdown.GAP, "")
+    assert all(char.isprintable() for char in set(text) - {"\n", markdown.GAP})
 
 
 def test_a_warning_rejects_nothing() -> None:

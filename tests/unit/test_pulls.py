@@ -23,9 +23,18 @@ from dtp_action.core.pulls import (
     Shown,
     State,
     Step,
+    WorkflowRun,
 )
 
+MAIN = {"main", "trunk"}
 SAY = Say(number=7, marker=pulls.marker("status", "main"), text="1 done")
+
+
+def a_run(**facts: Any) -> WorkflowRun:
+    defaults: dict[str, Any] = {
+        "id": 1, "event": "push", "branch": "main", "commit": "c", "here": True,
+    }  # fmt: skip
+    return WorkflowRun(**defaults | facts)
 
 
 def a_step(sha: str, authored: int = 0, *parents: str) -> Step:
@@ -212,3 +221,40 @@ def test_a_status_without_a_comment_leads_to_the_run_that_set_it_and_is_not_set_
     (step,) = pulls.mark("c", plain, Shown(), "https://github.example/run/1")
     assert step == Mark(commit="c", status=replace(STATUS, url="https://github.example/run/1"))
     assert not pulls.mark("c", plain, Shown(statuses={"c": step.status}), "https://…/run/2")
+
+
+# --- whose word is taken for how jobs stand? -----------------------------------------------------
+
+
+def believed(*runs: WorkflowRun) -> list[int]:
+    """Return whose word is taken, where `main` has the commit c and `trunk` has t."""
+    line = {("main", "c"), ("trunk", "t")}
+    return [run.id for run in pulls.dispatches(runs, MAIN, lambda *named: named in line)]
+
+
+@pytest.mark.parametrize("event", ["push", "schedule", "workflow_dispatch", "repository_dispatch"])
+def test_a_run_of_the_clusters_or_the_default_branch_is_believed(event: str) -> None:
+    assert believed(a_run(event=event)) == [1]
+    assert believed(a_run(event=event, branch="trunk", commit="t")) == [1]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"branch": "other"},
+        {"branch": None},
+        {"here": False},
+        {"commit": "of a tag that is called main"},
+        {"commit": "t"},
+        *({"event": event} for event in (
+            "pull_request", "pull_request_target", "workflow_run", "issue_comment", "merge_group",
+            "",
+        )),
+    ],
+)  # fmt: skip
+def test_any_other_run_is_not(facts: dict[str, Any]) -> None:
+    assert believed(a_run(**facts)) == []
+
+
+def test_runs_are_tried_in_their_order() -> None:
+    assert believed(a_run(id=9), a_run(id=8, branch="x"), a_run(id=7)) == [9, 7]

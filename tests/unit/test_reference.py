@@ -122,6 +122,7 @@ WRONG = {
     "dtp-aws/large.sh": (0o100644, b"#" * 300_000),
     "dtp-aws/encoding.sh": (0o100644, b"\xff\0"),
     "dtp-aws/bom.sh": (0o100644, b"\xef\xbb\xbf#!/bin/perl\r\n"),
+    "dtp-aws/unseen.sh": (0o100644, b"#!/bin/sh\necho \x1b\n"),
     "dtp-aws/syntax.sh": (0o100644, b"fi\n"),
     "dtp-aws/directives.sh": (
         0o100644,

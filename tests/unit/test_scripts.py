@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -260,6 +261,96 @@ def test_windows_line_ends_do_not_hide_what_else_is_wrong() -> None:
 @pytest.mark.parametrize("mode", [0o100644, 0o100755])
 def test_the_x_bit_never_matters(mode: int) -> None:
     assert judge(GOOD, mode=mode).script is not None
+
+
+# --- what a reviewer does not see ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("char", "name", "octal"),
+    [
+        ("\x1b", "U+001B ESCAPE", r"\033"),
+        ("\x7f", "U+007F DELETE", r"\177"),
+        ("\x01", "U+0001 control character", r"\001"),
+        ("\x9b", "U+009B CONTROL SEQUENCE INTRODUCER", r"\302\233"),
+        ("\u00ad", "U+00AD SOFT HYPHEN", r"\302\255"),
+        ("\u202e", "U+202E RIGHT-TO-LEFT OVERRIDE", r"\342\200\256"),
+        ("\u2069", "U+2069 POP DIRECTIONAL ISOLATE", r"\342\201\251"),
+        ("\u061c", "U+061C ARABIC LETTER MARK", r"\330\234"),
+        ("\u200b", "U+200B ZERO WIDTH SPACE", r"\342\200\213"),
+        ("\u200d", "U+200D ZERO WIDTH JOINER", r"\342\200\215"),
+        ("\u2028", "U+2028 LINE SEPARATOR", r"\342\200\250"),
+        ("\u2060", "U+2060 WORD JOINER", r"\342\201\240"),
+        ("\ufeff", "U+FEFF ZERO WIDTH NO-BREAK SPACE", r"\357\273\277"),
+        ("\ufe0f", "U+FE0F VARIATION SELECTOR-16", r"\357\270\217"),
+        ("\u3164", "U+3164 HANGUL FILLER", r"\343\205\244"),
+        ("\u2800", "U+2800 BRAILLE PATTERN BLANK", r"\342\240\200"),
+        ("\ue000", "U+E000 private use character", r"\356\200\200"),
+        ("\U000e0041", "U+E0041 TAG LATIN CAPITAL LETTER A", r"\363\240\201\201"),
+        ("\U000e0101", "U+E0101 VARIATION SELECTOR-18", r"\363\240\204\201"),
+    ],
+    ids=lambda value: value.split()[0] if value.startswith("U+") else "",
+)
+def test_what_a_reviewer_does_not_see_is_rejected_with_its_place_and_name(
+    char: str, name: str, octal: str
+) -> None:
+    wanted = judge(f"#!/bin/sh\n# né\necho {char}x\n".encode())
+    assert wanted.script is None
+    ((line, column, code, message),) = (
+        (one.line, one.column, one.code, one.message) for one in wanted.findings
+    )
+    assert (line, column, code) == (3, 6, "unseen")
+    assert message == (
+        f"holds {name}, which a reviewer does not see: remove it, or, where the script has to"
+        f" print it, write `printf '{octal}'`"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# réplique des données, naïve Σ Ж ش",
+        "# deja\u0300 vu, 数据传输, データ\u3000転送, 데이터, हिन्दी",
+        "echo 'Téléchargement\u00a0: fini – “ok” … × µ'",
+        "echo ✔️ ❤️ 1️⃣ 🎉 👍🏽 👩‍💻 🏳️‍🌈 👨‍👩‍👧",
+        "\techo done",
+    ],
+)
+def test_ordinary_text_and_emoji_pass(text: str) -> None:
+    wanted = judge(f"#!/bin/bash\n{text}\n".encode())
+    assert wanted.findings == ()
+    assert wanted.script is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["rm a\ufe0f", "rm a\u200db", "#🏴\U000e0067", "#a\u200d🎉", "#🎉\u200d"]
+)
+def test_what_belongs_into_emoji_passes_nowhere_else(text: str) -> None:
+    assert [code for _, code in codes(f"#!/bin/sh\n{text}\n".encode())] == ["unseen"]
+
+
+def test_no_more_than_twenty_of_them_are_told() -> None:
+    assert len(codes(b"#!/bin/sh\n" + b"echo \x1b[31m\n" * 1000)) == 20
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_what_passes_holds_nothing_that_does_not_print_but_in_an_emoji(text: str) -> None:
+    content = f"#!/bin/sh\n: '{text}'\n"
+    if judge(content.encode()).script is not None:
+        left = {unicodedata.category(char) for char in set(content) - set("\t\n\u200d")}
+        assert not left & {"Cc", "Cf", "Co", "Zl", "Zp"}
+
+
+@given(
+    st.text(
+        st.characters(categories=["Cc", "Cf", "Co", "Zl", "Zp"], exclude_characters="\t\n"),
+        min_size=1,
+    )
+)
+def test_nothing_but_what_does_not_print_never_passes(text: str) -> None:
+    wanted = judge(f"#!/bin/sh\n# {text}\n".encode())
+    assert wanted.script is None
+    assert all(one.line and one.message.isprintable() for one in wanted.findings)
 
 
 # --- the shebang ---------------------------------------------------------------------------------

@@ -326,7 +326,7 @@ build_image_of_dtp() {
   locked=$PIECES/locked-$(key "$REPOSITORY/uv.lock" "$HERE/lib/locked.py" "$(written build_locked pip unpack_wheels python_program)")
   git=$PIECES/image-git-$(debian_key "${images[base]##*/}" git dash)
   images[dtp]=$PIECES/image-dtp-$(key "$HERE/lib/images.py" "${git##*/}" "${locked##*/}" "$(written make_dtp)" \
-    "$REPOSITORY/pyproject.toml" "${code[@]#"$REPOSITORY"}" "${code[@]}")
+    "${code[@]#"$REPOSITORY"}" "${code[@]}")
   have "$locked" build_locked
   have "$git" add_debian git git dash
   have "${images[dtp]}" make_dtp
@@ -339,12 +339,10 @@ build_locked() {
 }
 
 make_dtp() {
-  local python=/usr/local/lib/python3.11/dist-packages about=code/dtp_requests.dist-info
-  mkdir -p "$about"
+  local python=/usr/local/lib/python3.11/dist-packages
+  mkdir code
   cp -r "$REPOSITORY/dtp_action" code/
   find code -name __pycache__ -prune -exec rm -r {} +
-  # It asks for its own version, which an installation would have put down.
-  { echo 'Metadata-Version: 2.1'; sed -n 's/^name = "\(.*\)"/Name: \1/p; s/^version = "\(.*\)"/Version: \1/p' "$REPOSITORY/pyproject.toml"; } >"$about/METADATA"
   make_image dtp --base "$git" --user 1000 "tree:$python:$locked/site-packages" "tree:$python:code" \
     "file:/usr/local/bin/dtp:$locked/bin/dtp" || return 1
   rm -r code

@@ -233,8 +233,8 @@ CHANGES: dict[str, Callable[[Prey], Call]] = {
 NO_NAME = "dtp-local-other-aaaaaaaa-1"  # what a hash is of is for nobody to see
 
 # What it makes of a Job: `ref` says whose it is, `name` whose name it bears; at a place (`job.` its
-# spec, `pod.` its Pod's, `run.` and `prep.` the containers) stands something else; `+` adds to a
-# list, `++` once more, None takes away.
+# spec, `pod.` its Pod's, `run.` and `prep.` the containers) stands something else, a member of a
+# list by its number or name; `+` adds to a list, None takes away.
 Changed = dict[str, Any]
 
 
@@ -456,16 +456,16 @@ AGAIN: dict[str, tuple[int, Changed]] = {
         0,
         {
             "job.backoffLimit": 5,
-            "run.env+": {"name": "DTP_RETRIES", "value": "99"},
-            "run.env++": {"name": "DTP_TRANSIENT", "value": "0"},
+            "run.env.DTP_RETRIES.value": "99",
+            "run.env.DTP_TRANSIENT.value": "0",
         },
     ),
     "run a failure again, within the cap of retries": (
         7,
         {
             "job.backoffLimit": 1,
-            "run.env+": {"name": "DTP_RETRIES", "value": "1"},
-            "run.env++": {"name": "DTP_TRANSIENT", "value": "7"},
+            "run.env.DTP_RETRIES.value": "1",
+            "run.env.DTP_TRANSIENT.value": "7",
         },
     ),
 }

@@ -188,14 +188,20 @@ def _put(manifest: Wire, place: str, value: Any) -> None:
     )
     at: Any = manifest
     for step in steps:
-        at = at[int(step)] if isinstance(at, list) else at[step]
+        at = at[_key(at, step)]
     if last.endswith("+"):
-        key = last.rstrip("+")
-        at[key] = [*at.get(key, ()), value]
+        at[last[:-1]] = [*at.get(last[:-1], ()), value]
     elif value is None:
         del at[last]
     else:
-        at[int(last) if isinstance(at, list) else last] = value
+        at[_key(at, last)] = value
+
+
+def _key(at: Any, step: str) -> Any:
+    """Return what leads to a member; that of a list is named by its number or its name."""
+    if not isinstance(at, list):
+        return step
+    return int(step) if step.isdigit() else [one["name"] for one in at].index(step)
 
 
 # --- a script that tries things ------------------------------------------------------------------

@@ -59,6 +59,7 @@ EVENTS = 50
 NO_LOG = b"unable to retrieve container logs for "  # the kubelet's, as if it were the log itself
 LOG_LIMIT = 64 * 1024
 LINE_LIMIT = 17 * 1024  # container runtimes cut longer lines into several
+REFUSAL = 1000  # characters of one that are kept: they go into annotations, which have bounds
 LOG_PATIENCE = 10.0  # seconds: a log is worth having, not worth waiting for a node that is gone
 SILENCE = 180.0  # seconds; the runner writes a line a minute
 GONE = HTTPStatus.NOT_FOUND
@@ -372,13 +373,14 @@ def _whose(job: Wire, entry: Entry) -> Buried | Started | Taken:
 
 def _refused(error: AnswerError) -> Refused | None:
     """Read the refusal to make a Job; None where it is the dispatcher that is refused."""
+    said = error.said if len(error.said) <= REFUSAL else f"{error.said[:REFUSAL]}…"
     for words, meaning in FOR_NOW.items():
         if words in error.said:
-            return Refused(reason=f"{meaning}: {error.said}", for_good=False)
+            return Refused(reason=f"{meaning}: {said}", for_good=False)
     dispatcher = error.status in (HTTPStatus.UNAUTHORIZED, GONE)
     if dispatcher or any(words in error.said for words in NOT_ABOUT_THE_JOB):
         return None
-    return Refused(reason=error.said, for_good=error.status != HTTPStatus.CONFLICT)
+    return Refused(reason=said, for_good=error.status != HTTPStatus.CONFLICT)
 
 
 def _entry(found: Wire) -> Entry:

@@ -78,7 +78,7 @@ _protocol = text(
     "lower case letters, digits and, between them, `-`, at most 31, without the folder's `dtp-`",
 )
 _variable = text(
-    r"(?!(?:HOME|TMPDIR|PATH)$|DTP_)[A-Za-z_][A-Za-z0-9_]*",
+    r"(?!(?:HOME|TMPDIR|PATH)$|[Dd][Tt][Pp]_)[A-Za-z_][A-Za-z0-9_]*",
     "a variable's name, not HOME, TMPDIR, PATH or DTP_…",
 )
 _program = text(r"[A-Za-z0-9][\w.+-]*", "a program's name such as `python3`")

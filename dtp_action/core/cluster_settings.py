@@ -81,7 +81,10 @@ image_reference = text(
 )
 _prefix = text(r"[a-z0-9][\w./:@-]{0,400}", "the beginning of an image reference")
 _user = text(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}", "a GitHub user name")
-_path = text(PATH, "a path below the workspace such as `shared/results`, not `.dtp`")
+_open = text(
+    rf"(?!dtp-jobs(/|$)){PATH}",
+    "a path below the workspace such as `shared/results`, outside `dtp-jobs` and `.dtp`",
+)
 _offer = text(f"(?!.*[,*?]){PATH}", "a path below the workspace without `,`, `*` and `?`")
 _any = text(r"[^\x00-\x1f]{0,253}", "one line of text")
 
@@ -97,6 +100,19 @@ _TOLERATION = {
 }
 
 
+def _writable(value: Any) -> tuple[str, ...]:
+    """Read paths of which none holds another: whoever may write to one could replace what is in it,
+    and a link in the place of the other would be followed, to wherever it leads on the claim.
+    """
+    paths: tuple[str, ...] = several(_open)(value)
+    for number, path in enumerate(paths, 1):
+        for other in paths[number:]:
+            outer, inner = sorted((path, other), key=len)
+            if f"{inner}/".startswith(f"{outer}/"):
+                raise ValueError(f"`{inner}` is in `{outer}`: leave one of them out")
+    return paths
+
+
 def _caps(value: Any) -> Caps:
     return Caps(**documents.record(CAPS)(value))
 
@@ -108,7 +124,7 @@ FIELDS: Mapping[str, Field] = {
     "claim": Field(name, "name", "the PersistentVolumeClaim that holds the workspace"),
     "runnerImage": Field(image_reference, "image", "the project's runner, best with its digest"),
     "visible": choice({one.value: one for one in Visible}, "what jobs see of the workspace"),
-    "writable": Field(several(_path), "list of paths", "workspace paths all jobs may write to"),
+    "writable": Field(_writable, "list of paths", "workspace paths all jobs may write to"),
     "exposed": Field(several(_offer), "list of paths", "workspace paths that services may offer"),
     "serviceAccount": Field(name, "name", "the account of all Pods; it needs no permission"),
     "images": Field(several(_prefix), "list of prefixes", "the images that may run; none: any"),

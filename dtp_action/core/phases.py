@@ -488,9 +488,9 @@ def _disrupted(pod: PodView) -> tuple[Phase, str]:
     if match := SCRATCH_FULL.search(pod.message):
         return Phase.FAILED, f"used more than {match[1]} of scratch: raise disk="
     if pod.reason == "Evicted":
-        return Phase.ERRORED, f"evicted from its node: {pod.message or pod.disruption}"
+        return Phase.ERRORED, _short(f"evicted from its node: {pod.message or pod.disruption}")
     detail = pod.disruption or pod.message or pod.reason
-    return Phase.ERRORED, f"its node was drained or lost: {detail}"
+    return Phase.ERRORED, _short(f"its node was drained or lost: {detail}")
 
 
 EXIT_IN_MESSAGE = re.compile(r"failed with exit code (\d+) matching")

@@ -170,5 +170,8 @@ DEVIATIONS: dict[str, Callable[[Wire], object]] = {
     "another account": lambda pod: pod.update(serviceAccountName="default"),
     "an account's token": lambda pod: pod.update(automountServiceAccountToken=True),
     "another program than the runner": lambda pod: pod["containers"][0].update(command=["sh"]),
+    "a runner that takes a success for a failure that passes": lambda pod: pod["containers"][0][
+        "env"
+    ].append({"name": "DTP_TRANSIENT", "value": "0"}),
     "a Pod without a deadline": lambda pod: pod.pop("activeDeadlineSeconds"),
 }

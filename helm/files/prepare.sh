@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes what jobs need at the root of the claim. Runs as the user and with the group that jobs have;
-# changes nothing but these three directories, and nothing below them.
+# changes nothing but these three directories, and nothing below them. Refuses links where jobs may write.
 #
-# Environment: DTP_CLAIM (where it is mounted), DTP_CLAIM_NAME, DTP_GROUP, DTP_AGAIN (what to do then).
+# Environment: DTP_CLAIM (where it is mounted), DTP_CLAIM_NAME, DTP_GROUP, DTP_WRITABLE (paths, one a line),
+# DTP_AGAIN (what to do then).
 set -u
 umask 002
 
@@ -40,8 +41,30 @@ have() {
   is_open "$1" || open "$1" || tell_the_storage_admin "$1 is not open to all jobs: $(stat -c '%U:%G %A' "$1")."
 }
 
+# A mount of a path follows links within the claim: jobs would write to wherever they lead, to .dtp too.
+free_of_links() {
+  at=. rest=$1/
+  while [ "$rest" ]; do
+    at=$at/${rest%%/*} rest=${rest#*/}
+    [ ! -L "$at" ] || tell_of_link "$1" "${at#./}" "$(readlink "$at")"
+  done
+}
+
+tell_of_link() {
+  cat >&2 <<TEXT
+dtp-prepare: $2 on the claim $DTP_CLAIM_NAME is a symbolic link, to $3.
+
+Jobs may write to $1 (settings.writable): they would write to where the link leads. Remove it, or take the path
+out of the settings. Then $DTP_AGAIN
+TEXT
+  exit 1
+}
+
 cd "$DTP_CLAIM" || exit 1
 have dtp-jobs
 have .dtp
 have .dtp/state
+while IFS= read -r path; do free_of_links "$path"; done <<TEXT
+$DTP_WRITABLE
+TEXT
 echo "dtp-prepare: the claim $DTP_CLAIM_NAME is ready"

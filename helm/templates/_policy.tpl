@@ -80,6 +80,108 @@ c.image.matches(r'^(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9._-]+
 !(s.secret.name in {{ append .Values.imagePullSecrets .Values.cron.tokenSecret | toJson }}) && ({{ $granted }}.exists(k, s.secret.name == "dtp-" + variables.protocol + "-" + k && !{{ $granted }}.exists(l, l.endsWith("-" + k) && (variables.protocol + "-" + k).endsWith("-" + l))) || s.secret.name == "dtp-" + variables.protocol && !{{ $granted }}.exists(k, variables.protocol.endsWith("-" + k)))
 {{- end }}
 
+{{/* Tells whether `variables.name` is that of attempt `variables.attempt` of job `variables.ref`, of protocol
+     `variables.protocol`; as naming.attempt_name makes it, but for the hash, of which CEL knows none. */}}
+{{- define "dtp.named" -}}
+variables.ref.matches("^dtp-[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$") &&
+variables.attempt.matches("^[1-9][0-9]{0,6}$") && variables.ref.startsWith("dtp-" + variables.protocol + "/") &&
+(variables.name.matches("^dtp-" + {{ include "dtp.slug" (list "variables.protocol" 8) }} + "-" +
+{{ include "dtp.slug" (list "variables.ref.substring(variables.ref.indexOf('/') + 1)" 14) }} + "-[a-z2-7]{16}-" + variables.attempt + "$") ||
+variables.name.matches("^dtp-" + {{ include "dtp.slug" (list "variables.protocol" 8) }} + "-" +
+{{ include "dtp.slug" (list "variables.ref.substring(variables.ref.indexOf('/') + 1)" 22) }} + "-[a-z2-7]{8}-" + variables.attempt + "$"))
+{{- end }}
+
+{{/* dtp.slug (list EXPRESSION LENGTH): what naming makes of a text of at most 100 characters: runs of others than
+     letters and digits become one `-`, and none stands at an end. */}}
+{{- define "dtp.slug" -}}
+{{- $words := printf "(%s).lowerAscii()" (index . 0) -}}
+{{- range list "." "_" "-" }}{{ $words = printf "%s.replace(%s, ' ')" $words (toJson .) }}{{ end -}}
+{{- range until 7 }}{{ $words = printf "%s.replace('  ', ' ')" $words }}{{ end -}}
+[{{ $words }}].map(w, w.substring(0, [w.size(), {{ index . 1 }}].min()).trim().replace(" ", "-"))[0]
+{{- end }}
+
+{{/* What the runner goes by in the container `job`: variables of which each has one value … */}}
+{{- define "dtp.jobEnv" -}}
+DTP_REF: {$: variables.ref}
+DTP_NAME: {$: variables.name}
+DTP_ATTEMPT: {$: variables.attempt}
+DTP_DIRECTORY: {$: '"/workspace/dtp-jobs/" + variables.ref'}
+DTP_STATE: /dtp-state
+DTP_SCRIPT: /dtp-entry/script
+DTP_TOOLS: /dtp
+DTP_SECRETS: /var/run/dtp/secret
+DTP_TERMINATION: /dev/termination-log
+HOME: /home/dtp
+TMPDIR: /tmp
+{{- end }}
+
+{{/* … those of which each has one of some values, given as a pattern, … */}}
+{{- define "dtp.jobWords" -}}
+{{- $code := "([1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])" -}}
+DTP_RETRIES: "[0-5]"
+DTP_RESUME: "yes|no"
+DTP_TRANSIENT: "({{ $code }}( {{ $code }}){0,254})?"
+DTP_KIND: run|service
+DTP_MANIFEST: none|sha256
+DTP_COMMIT: {{ include "dtp.hex" . | quote }}
+DTP_ENTRY: {{ include "dtp.uid" . | quote }}
+DTP_BLOB: {{ include "dtp.hex" . | quote }}
+{{- end }}
+
+{{/* … and those that may be there. */}}
+{{- define "dtp.jobMay" -}}
+DTP_EXPOSED: .+
+{{- end }}
+
+{{- define "dtp.prepEnv" -}}
+DTP_CLAIM: /claim
+DTP_TOOLS_OUT: /tools
+DTP_DIRECTORY_PATH: {$: '"dtp-jobs/" + variables.ref'}
+DTP_STATE_PATH: {$: '".dtp/state/" + variables.name'}
+DTP_TERMINATION: /dev/termination-log
+{{- end }}
+
+{{- define "dtp.hex" -}}
+[0-9a-f]{40}([0-9a-f]{24})?
+{{- end }}
+{{- define "dtp.uid" -}}
+[A-Za-z0-9-]{1,100}
+{{- end }}
+
+{{/* dtp.environment: what both policies make of this. The variables of `job` beyond these are the
+     catalog's: any, but none that begins like ours, and not the path to programs. */}}
+{{- define "dtp.environment" -}}
+- name: told
+  expression: {{ include "dtp.cel" (include "dtp.jobEnv" . | fromYaml) | quote }}
+- name: words
+  expression: {{ include "dtp.cel" (include "dtp.jobWords" . | fromYaml) | quote }}
+- name: may
+  expression: {{ include "dtp.cel" (include "dtp.jobMay" . | fromYaml) | quote }}
+- name: prepTold
+  expression: {{ include "dtp.cel" (include "dtp.prepEnv" . | fromYaml) | quote }}
+- name: env
+  expression: "variables.run.?env.orValue([])"
+- name: prepEnv
+  expression: "variables.prep.?env.orValue([])"
+{{- end }}
+{{- define "dtp.environmentRules" -}}
+- message: the runner is told the job, the attempt, its directory and its state, as the name and the annotations say
+  expression: >-
+    variables.told.all(k, variables.env.exists(e, e.name == k)) && variables.words.all(k, variables.env.exists(e, e.name == k)) &&
+    variables.env.exists(e, e.name == "DTP_UID") && variables.prepTold.all(k, variables.prepEnv.exists(e, e.name == k)) &&
+    variables.env.all(e, !(e.name in variables.told) || e.?value.orValue("") == variables.told[e.name]) &&
+    variables.prepEnv.all(e, e.name in variables.prepTold ? e.?value.orValue("") == variables.prepTold[e.name] :
+    e.name in ["DTP_ENTRY", "DTP_BLOB"] && e in variables.env) &&
+    ["DTP_ENTRY", "DTP_BLOB"].all(k, variables.prepEnv.exists(e, e.name == k))
+- message: the runner is told nothing that an attempt's Job does not tell it
+  expression: >-
+    variables.env.all(e, e.name in variables.told ||
+    (e.name in variables.words ? !has(e.valueFrom) && e.?value.orValue("").matches("^(" + variables.words[e.name] + ")$") :
+    e.name in variables.may ? !has(e.valueFrom) && e.?value.orValue("").matches("^(" + variables.may[e.name] + ")$") :
+    e.name == "DTP_UID" ? e.?valueFrom.orValue({}) == {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}} :
+    !e.name.matches("^([dD][tT][pP]_.*|PATH)$")))
+{{- end }}
+
 {{/* Seconds of a time such as 90m, 24h or 7d. */}}
 {{- define "dtp.seconds" -}}
 {{- $unit := regexFind "[smhd]$" . -}}

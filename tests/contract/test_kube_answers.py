@@ -253,6 +253,15 @@ def test_job_refused_for_now_may_start_later(line: Line, answer: Answer, words: 
     assert words in refused.reason
 
 
+def test_of_a_long_refusal_the_beginning_is_kept(line: Line) -> None:
+    """What is kept goes into annotations, and the admission policy bounds those."""
+    long = "ValidatingAdmissionPolicy 'x' denied request: " + "no " * 10_000
+    line.stub.play(READ, status(422, "Invalid", long), not_found())
+    refused = line.cluster.start(ENTRY)
+    assert isinstance(refused, Refused)
+    assert refused.reason == f"{long[: kube.REFUSAL]}…"
+
+
 @pytest.mark.parametrize(
     "answer", [QUOTA, POLICY, WEBHOOK_DOWN], ids=["quota", "policy", "webhook"]
 )

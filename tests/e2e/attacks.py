@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dtp_action.core import ledger
+from dtp_action.core import ledger, naming
+from dtp_action.core.model import Entry, Phase, Ref
+from tests import builders, chart
 from tests.e2e.prey import Prey
 
 Wire = dict[str, Any]
@@ -94,6 +96,20 @@ def _label(key: str, value: str | None) -> Wire:
     return {"metadata": {"labels": {key: value}}}
 
 
+def _end(entry: Entry, outcome: str) -> Wire:
+    return ledger.companion(entry, "end", {ledger.OUTCOME_KEY: outcome, ledger.TAIL_KEY: ""})
+
+
+def _settled(outcome: str, phase: Phase = Phase.SUCCEEDED) -> Wire:
+    labels, notes = {ledger.STATE: phase.lower()}, {ledger.OUTCOME: outcome}
+    return {"metadata": {"labels": labels, "annotations": notes}}
+
+
+DONE = ledger.dump_outcome(builders.an_outcome())
+BY_ADA = ledger.dump_intent(builders.an_intent(by="ada"))
+COMMIT = ledger.PREFIX + "commit"
+OTHERS_NAME = naming.attempt_name(Ref("local", "somebodys"), 1)
+
 # What it writes to ConfigMaps.
 LEDGER: dict[str, Callable[[Prey], Call]] = {
     "raise the caps in `dtp-cluster`": lambda prey: prey.patch(
@@ -142,8 +158,56 @@ LEDGER: dict[str, Callable[[Prey], Call]] = {
     "move the ledger to another branch": lambda prey: prey.patch(
         "ConfigMap", ledger.LEDGER_NAME, _note(ledger.SOURCE, "other"), dry=True
     ),
+    "move the ledger to another commit": lambda prey: prey.patch(
+        "ConfigMap", ledger.LEDGER_NAME, _note(COMMIT, "0" * 40), dry=True
+    ),
+    "move the ledger to what is no commit": lambda prey: prey.patch(
+        "ConfigMap", ledger.LEDGER_NAME, _note(COMMIT, "main"), dry=True
+    ),
     "record an attempt that no branch asks for": lambda prey: prey.post(
         "ConfigMap", prey.entry_manifest()
+    ),
+    "record an attempt under another job's name": lambda prey: prey.post(
+        "ConfigMap", chart.merged(prey.entry_manifest(), {"metadata": {"name": OTHERS_NAME}})
+    ),
+    "record an attempt of 900 KiB": lambda prey: prey.post(
+        "ConfigMap", chart.merged(prey.entry_manifest(), {"data": {"script": "x" * 900 * 1024}})
+    ),
+    "record attempts without end, each within its bounds": lambda prey: prey.post(
+        "ConfigMap", chart.merged(prey.entry_manifest(), {"data": {"script": "x" * 256 * 1024}})
+    ),
+    "record an attempt that nobody can read": lambda prey: prey.post(
+        "ConfigMap", chart.merged(prey.entry_manifest(), _note(ledger.ORIGIN, "{}"))
+    ),
+    "add 200 KiB of notes to an entry": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _note(ledger.WAITING, "x" * 200 * 1024)
+    ),
+    "close an open attempt with an invented outcome": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _settled(DONE)
+    ),
+    "close an open attempt with an outcome that nobody can read": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _settled("{}")
+    ),
+    "close an open attempt without an outcome": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _label(ledger.STATE, "succeeded")
+    ),
+    "close an attempt as failed, with the outcome of a success": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _settled(DONE, Phase.FAILED)
+    ),
+    "say that somebody cancelled an attempt": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _note(ledger.INTENT, BY_ADA)
+    ),
+    "say so in words that nobody can read": lambda prey: prey.patch(
+        "ConfigMap", prey.entry(), _note(ledger.INTENT, '{"why":"cancel"}')
+    ),
+    "write the end of an open attempt, before it ends": lambda prey: prey.post(
+        "ConfigMap", _end(prey.open_entry(), DONE)
+    ),
+    "write an end that nobody can read": lambda prey: prey.post(
+        "ConfigMap", _end(prey.open_entry(), "{}")
+    ),
+    "write an end that can be changed later": lambda prey: prey.post(
+        "ConfigMap", _end(prey.open_entry(), DONE) | {"immutable": False}
     ),
 }
 
@@ -172,8 +236,11 @@ CHANGES: dict[str, Callable[[Prey], Call]] = {
     ),
 }
 
-# What it makes of a Job: `ref` says whose it is; at a place (`job.` its spec, `pod.` its Pod's,
-# `run.` and `prep.` the containers) stands something else; `+` adds to a list, None takes away.
+NO_NAME = "dtp-local-other-aaaaaaaa-1"  # what a hash is of is for nobody to see
+
+# What it makes of a Job: `ref` says whose it is, `name` whose name it bears; at a place (`job.` its
+# spec, `pod.` its Pod's, `run.` and `prep.` the containers) stands something else, a member of a
+# list by its number or name; `+` adds to a list, None takes away.
 Changed = dict[str, Any]
 
 
@@ -182,6 +249,11 @@ def _volume(**source: Any) -> Changed:
         "pod.volumes+": {"name": "more", **source},
         "run.volumeMounts+": {"name": "more", "mountPath": "/more"},
     }
+
+
+def _told(name: str, value: str) -> Changed:
+    """The last one of a name counts."""
+    return {"run.env+": {"name": name, "value": value}}
 
 
 def _secret(name: str) -> Changed:
@@ -207,6 +279,22 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         "a container beside the job's": {
             "pod.containers+": {"name": "more", "image": base, "securityContext": LOCKED}
         },
+        # what the runner is told
+        "a success that the runner takes for a failure that passes": _told("DTP_TRANSIENT", "0"),
+        "more retries for the runner than the Job has": _told("DTP_RETRIES", "99"),
+        "another attempt's name for the runner": _told("DTP_NAME", OTHERS_NAME),
+        "another job for the runner": _told("DTP_REF", "dtp-local/other"),
+        "another number for the runner": _told("DTP_ATTEMPT", "7"),
+        "another entry for the runner": _told("DTP_ENTRY", "another"),
+        "a Pod's UID of its choice for the runner": _told("DTP_UID", "one"),
+        "a runner that gives up on others at once": _told("DTP_MARGIN", "0"),
+        "a variable of the runner's own": _told("dtp_start", "7"),
+        "other programs for the runner": _told("PATH", "/tmp"),
+        "another offer for services than the settings have": _told("DTP_EXPOSED", "rw/workspace"),
+        "another state prepared": {
+            "prep.env+": {"name": "DTP_STATE_PATH", "value": ".dtp/state/other"}
+        },
+        "100 kB of variables": _told("X", "x" * 100_000),
         # volumes
         "a folder of the node": _volume(hostPath={"path": "/"}),
         "a share of a server": _volume(nfs={"server": "192.0.2.1", "path": "/"}),
@@ -279,11 +367,31 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         "a device": {"run.resources.limits": {"memory": "64Mi", "example.org/gpu": "1"}},
         "no deadline": {"job.activeDeadlineSeconds": None, "pod.activeDeadlineSeconds": None},
         "a later deadline than the cap": {"pod.activeDeadlineSeconds": 10**7},
+        "one that never starts, so that its attempt never does": {
+            "job.parallelism": 0,
+            "job.completions": 0,
+        },
+        "one that never starts and never ends": {"job.parallelism": 0},
         "two Pods at once": {"job.parallelism": 2, "job.completions": 2},
         "more retries than the cap": {"job.backoffLimit": 50},
         "Pods without end": {"job.podFailurePolicy.rules.1.action": "Ignore"},
         "one that is gone when it has ended": {"job.ttlSecondsAfterFinished": 0},
         # names
+        "another job's attempt, by its name": {"name": OTHERS_NAME},
+        "an attempt of a name that no job has, by the name alone": {
+            "ref": "dtp-local/other",
+            "name": NO_NAME,
+        },
+        "another job in the Pod's annotations": {"notes.dtp.scidas.org/ref": "dtp-local/other"},
+        "annotations of its own": {
+            "metadata.annotations": {
+                ledger.REF: "dtp-local/annotated",
+                ledger.ATTEMPT: "1",
+                ledger.ENTRY_UID: "x",
+                ledger.PREFIX + "more": "x" * 1000,
+            },
+            "ref": "dtp-local/annotated",
+        },
         "the labels of another application": {"labels.app": "database"},
         "annotations for another controller": {"notes.example.org/inject": "yes"},
         "an owner": {"metadata.ownerReferences": OWNER["ownerReferences"]},
@@ -329,10 +437,43 @@ SHELL = {
     ),
     "fill the claim": "head -c 3000000 /dev/zero >large",
     "remove the record of its own start": "rm -r /dtp-state/starts",
+    # Where a read-only mount stops nothing: what takes part in neither files nor directories.
+    "write to another job's named pipe": f"echo x 1<>{OTHER}/pipe",
+    "talk to another job's socket": (
+        f"python3 -c \"import socket as s; s.socket(s.AF_UNIX).connect('{OTHER}/socket')\""
+    ),
+    "lock another job's file": f"flock --exclusive --nonblock {OTHER}/data true",
+    "make a named pipe in another job's directory": f"mkfifo {OTHER}/new",
 }
+# The same under other settings: `visible: own`, and a path is opened where a job had left a link.
+LATER_WRITABLE = ["shared", "trapped"]
 HIDDEN = {
     "read another job's file, `visible: own`": f"grep data {OTHER}/data",
     "read the state of other attempts, `visible: own`": "ls /workspace/.dtp/state/other",
+    "change another attempt's state by a link that was there before its path was opened": (
+        "echo x >/workspace/trapped/other/starts/1/end"
+    ),
+}
+
+# How an attempt is run again when its Job is gone: how its script ends, what else the Job says.
+AGAIN: dict[str, tuple[int, Changed]] = {
+    "run an attempt again": (0, {}),
+    "run a success again, as a failure that passes": (
+        0,
+        {
+            "job.backoffLimit": 5,
+            "run.env.DTP_RETRIES.value": "99",
+            "run.env.DTP_TRANSIENT.value": "0",
+        },
+    ),
+    "run a failure again, within the cap of retries": (
+        7,
+        {
+            "job.backoffLimit": 1,
+            "run.env.DTP_RETRIES.value": "1",
+            "run.env.DTP_TRANSIENT.value": "7",
+        },
+    ),
 }
 
 # What a script does that shows in how it ends: the script, and what its end says of who stopped it.

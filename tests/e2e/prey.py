@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubernetes.client import ApiException
@@ -83,9 +83,13 @@ class Prey:
         ref = f"dtp-local/prey-{next(self.numbers)}"
         return ledger.entry_manifest(builders.a_draft(ref, spec=self.spec))
 
+    def open_entry(self) -> Entry:
+        """Make an entry; return it."""
+        return ledger.load_entry(self._made("ConfigMap", self.entry_manifest())["metadata"])
+
     def entry(self) -> str:
         """Make an entry; return its name."""
-        return str(self._made("ConfigMap", self.entry_manifest())["metadata"]["name"])
+        return self.open_entry().name
 
     def attributed_entry(self) -> str:
         """Make an entry whose pull request is known; return its name."""
@@ -99,8 +103,7 @@ class Prey:
 
     def ended_entry(self) -> str:
         """Make an entry whose attempt has ended; return its name."""
-        made = self._made("ConfigMap", self.entry_manifest())
-        entry = ledger.load_entry(made["metadata"])
+        entry = self.open_entry()
         self.site.namespace.connect().settle(entry, builders.an_outcome(), "")
         return entry.name
 
@@ -133,12 +136,13 @@ class Prey:
         return builders.an_entry(ref or f"dtp-local/prey-{next(self.numbers)}")
 
     def changed_job(self, changes: Wire) -> Wire:
-        """Return a Job with other things at these places; `ref` says whose it is."""
+        """Return a Job with other things at these places; `ref` says whose it is, `name` whose name
+        it bears.
+        """
         entry = self.some_entry(changes.get("ref", ""))
-        manifest = copy.deepcopy(manifests.job(entry, self.spec))
-        for place in changes.keys() - {"ref"}:
-            _put(manifest, place, changes[place])
-        return manifest
+        entry = replace(entry, name=changes.get("name", entry.name))
+        places = {key: value for key, value in changes.items() if key not in ("ref", "name")}
+        return changed(manifests.job(entry, self.spec), places)
 
     def _made(self, kind: str, manifest: Wire) -> Wire:
         return self.site.namespace.dispatcher.call("POST", self.path(kind), manifest)
@@ -174,6 +178,14 @@ def make_prey(site: Site) -> Prey:
     return Prey(site=site, spec=a_spec(settings, site.namespace.images["base"]))
 
 
+def changed(manifest: Wire, places: Wire) -> Wire:
+    """Return the manifest of a Job with other things at these places."""
+    other = copy.deepcopy(manifest)
+    for place, value in places.items():
+        _put(other, place, value)
+    return other
+
+
 def _put(manifest: Wire, place: str, value: Any) -> None:
     part, _, rest = place.partition(".")
     *steps, last = (
@@ -186,13 +198,20 @@ def _put(manifest: Wire, place: str, value: Any) -> None:
     )
     at: Any = manifest
     for step in steps:
-        at = at[int(step)] if isinstance(at, list) else at[step]
+        at = at[_key(at, step)]
     if last.endswith("+"):
         at[last[:-1]] = [*at.get(last[:-1], ()), value]
     elif value is None:
         del at[last]
     else:
-        at[int(last) if isinstance(at, list) else last] = value
+        at[_key(at, last)] = value
+
+
+def _key(at: Any, step: str) -> Any:
+    """Return what leads to a member; that of a list is named by its number or its name."""
+    if not isinstance(at, list):
+        return step
+    return int(step) if step.isdigit() else [one["name"] for one in at].index(step)
 
 
 # --- a script that tries things ------------------------------------------------------------------

@@ -5,7 +5,9 @@ The tables of docs/explanation/security.md are held to it, a column by each kind
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,7 +18,7 @@ from tests.admin import wait_for
 from tests.e2e import attacks, page
 from tests.e2e.conftest import Sites
 from tests.e2e.page import Found
-from tests.e2e.prey import NOTHING, Call, Prey, make_prey, script, tried, who
+from tests.e2e.prey import NOTHING, Call, Prey, Wire, changed, make_prey, script, tried, who
 from tests.e2e.site import SOURCE, Site
 
 Told = Callable[[str, Found], None]
@@ -47,11 +49,17 @@ def prey(column: str, sites: Sites, images: dict[str, str]) -> Iterator[Prey]:
             site.admin.patch("Namespace", site.namespace.name, metadata={"labels": labels})
         furnish(site)
         site.dispatch()  # so that there is a ledger
-        yield make_prey(site)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(site.place("dtp-local/other") / "socket"))
+            server.listen()
+            (site.place("dtp-local/other") / "socket").chmod(0o777)
+            yield make_prey(site)
 
 
 def furnish(site: Site) -> None:
-    """Put down Secrets, an account, another job's file, another's state, and a path for all."""
+    """Put down Secrets, an account, another job's file and pipe, another's state, a path for all,
+    and a link to the state that a job left while it could.
+    """
     for secret in ("dtp-local", "dtp-aws", "dtp-local-lab", "other"):
         token = {"TOKEN": f"the token of {secret}"}
         site.admin.create("Secret", secret, site.namespace.name, stringData=token)
@@ -63,6 +71,9 @@ def furnish(site: Site) -> None:
             if site.claim in part.parents:
                 part.chmod(0o777)
     (site.place("dtp-local/other") / "data").write_text("data of another job\n")
+    os.mkfifo(site.place("dtp-local/other") / "pipe")
+    (site.place("dtp-local/other") / "pipe").chmod(0o666)
+    (site.claim / "trapped").symlink_to(".dtp/state")
 
 
 @pytest.fixture
@@ -127,13 +138,15 @@ def asked(prey: Prey, calls: dict[str, Callable[[Prey], Call]]) -> Found:
 def test_what_jobs_the_dispatchers_token_can_make(
     prey: Prey, told: Told, images: dict[str, str]
 ) -> None:
-    made, found = {}, {}
+    made, found, podless = {}, {}, set()
     for what, changes in attacks.jobs(images).items():
         job = prey.changed_job(changes)
         found[what] = prey.refuses(prey.post("Job", job))
         made[job["metadata"]["name"]] = what
+        if not job["spec"]["parallelism"]:
+            podless.add(job["metadata"]["name"])
     accepted = {name for name, what in made.items() if found[what] == NOTHING}
-    becomes: Found = {}
+    becomes: Found = dict.fromkeys(accepted & podless, NOTHING)
     wait_for(partial(all_told, prey, accepted, becomes), f"what becomes of {accepted}", 240)
     for name in accepted:
         found[made[name]] = becomes[name]
@@ -162,12 +175,32 @@ def remove(prey: Prey, job: str) -> None:
     admin.delete("Job", job, prey.namespace)
 
 
-def test_an_attempt_cannot_be_run_a_second_time(prey: Prey, told: Told) -> None:
+def test_whether_an_attempt_can_be_run_a_second_time(prey: Prey, told: Told) -> None:
     site = prey.site
-    site.merge(once="#!/bin/bash\necho ran >>ran\n")
-    name = site.dispatch(wait=True).rows["dtp-local/once"]["name"]
-    kept = site.admin.get("Job", name, prey.namespace)
-    site.delete_job(name)  # as Kubernetes does some time after the end
+    ends = [code for code, _ in attacks.AGAIN.values()]
+    for number, code in enumerate(ends):
+        site.write(f"dtp-local/again-{number}", f"#!/bin/bash\necho ran >>ran\nexit {code}\n")
+    site.commit()
+    rows = site.dispatch(wait=True).rows
+    found = {}
+    for number, (what, (_, changes)) in enumerate(attacks.AGAIN.items()):
+        ref = f"dtp-local/again-{number}"
+        again = remade(prey, rows[ref]["name"])
+        found[what] = prey.refuses(prey.post("Job", changed(again, changes)))
+        if found[what] == NOTHING:
+            ended = partial(over, prey, rows[ref]["name"])
+            wait_for(ended, f"the Job {rows[ref]['name']} to end", 240)
+            if (site.place(ref) / "ran").read_text() == "ran\n":
+                found[what] = "the fence"
+    told("again", found)
+
+
+def remade(prey: Prey, name: str) -> Wire:
+    """Let the Job of an ended attempt go, as Kubernetes does some time after the end; return what
+    would make it again.
+    """
+    kept = prey.site.admin.get("Job", name, prey.namespace)
+    prey.site.delete_job(name)
     again = {
         "metadata": {key: kept["metadata"][key] for key in ("name", "labels", "annotations")},
         "spec": kept["spec"],
@@ -177,12 +210,13 @@ def test_an_attempt_cannot_be_run_a_second_time(prey: Prey, told: Told) -> None:
             one for one in place if one == "selector" or "-uid" in one or "job-name" in one
         ]:
             del place[key]
-    by = prey.refuses(prey.post("Job", again))
-    if by == NOTHING:
-        wait_for(lambda: prey.status(name).get("succeeded"), f"the Job {name} to end", 180)
-        ran = (site.place("dtp-local/once") / "ran").read_text()
-        by = NOTHING if ran != "ran\n" else "the fence"
-    told("again", {"run an attempt again, when its Job is gone": by})
+    return again
+
+
+def over(prey: Prey, job: str) -> bool:
+    """Tell whether a Job has ended, well or not."""
+    conditions = prey.status(job).get("conditions", ())
+    return any(one["type"] in ("Complete", "Failed") for one in conditions)
 
 
 # --- from the shell of a job ---------------------------------------------------------------------
@@ -202,7 +236,8 @@ def test_what_a_script_can_do(prey: Prey, told: Told) -> None:
         by = [name for words, name in ends.items() if re.match(words, end)]
         assert by or row["phase"] == "SUCCEEDED", f"{what}: {end}"
         found[what] = by[0] if by else NOTHING
-    site.namespace.settle_settings(**site.namespace.values["settings"] | {"visible": "own"})
+    later = {"visible": "own", "writable": attacks.LATER_WRITABLE}
+    site.namespace.settle_settings(**site.namespace.values["settings"] | later)
     site.merge(blindfolded=script(attacks.HIDDEN))
     site.dispatch(wait=True)
     told("shell", found | stopped(prey, "dtp-local/blindfolded", attacks.HIDDEN))

@@ -18,9 +18,9 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from kubernetes.client import ApiException
 
-from dtp_action.core import catalog, manifests
+from dtp_action.core import catalog, ledger, manifests, naming
 from dtp_action.core.catalog import Catalog, Row
-from dtp_action.core.model import Origin, Ref, Spec
+from dtp_action.core.model import Intent, Notify, Origin, Outcome, Phase, Ref, Spec, Why
 from dtp_action.errors import ClusterRefusedError
 from tests import builders as b
 from tests import chart
@@ -134,7 +134,12 @@ asked = st.fixed_dictionaries(
 )
 @hypothesis(deadline=None, max_examples=25, derandomize=True)
 def test_every_job_that_dtp_makes_passes(
-    odd: Namespace, ref: str, attempt: int, asked: Wire, transient: frozenset[int], env: Wire
+    odd: Namespace,
+    ref: str,
+    attempt: int,
+    asked: Wire,
+    transient: frozenset[int],
+    env: Wire,
 ) -> None:
     script, codes = b.a_script(ref, **asked), dict.fromkeys(transient, "")
     row = Row(protocol=script.ref.protocol, image=IMAGES["base"], env=env, transient=codes)
@@ -147,6 +152,189 @@ def test_every_job_that_dtp_makes_passes(
     assert isinstance(spec, Spec), spec
     entry = b.an_entry(ref, attempt)
     assert odd.refusal("Job", manifests.job(entry, spec)) == ""
+    assert odd.refusal("Job", manifests.tombstone(entry, spec)) == ""
+    first = replace(entry, name=naming.attempt_name(entry.ref, entry.attempt, 1))
+    assert odd.refusal("Job", manifests.job(first, spec)) == ""
+
+
+@pytest.mark.parametrize(
+    ("completions", "parallelism", "passes"),
+    [(1, 1, True), (0, 0, True), (1, 0, False), (0, 1, False), (2, 2, False), (2, 1, False)],
+)
+def test_a_job_runs_once_or_never(
+    odd: Namespace, completions: int, parallelism: int, passes: bool
+) -> None:
+    """A Job that never runs takes the name of an attempt that must not start any more."""
+    spec = a_spec(odd.connect().settings(), IMAGES["base"])
+    job = manifests.job(b.an_entry("dtp-local/small"), spec)
+    job["spec"] |= {"completions": completions, "parallelism": parallelism}
+    said = odd.refusal("Job", job)
+    assert ("a Job runs one Pod at a time, or none ever" not in said) is passes
+    assert bool(said) is not passes
+
+
+def test_a_job_that_is_made_runs_no_more_and_no_fewer_pods_later(odd: Namespace) -> None:
+    entry = b.an_entry("dtp-local/later")
+    job = manifests.job(entry, a_spec(odd.connect().settings(), IMAGES["base"]))
+    path = PATHS["Job"].format(odd.name)
+    odd.dispatcher.call("POST", path, job)
+    for parallelism in (0, 2):
+        said = refusal_of_change(
+            odd, f"{path}/{entry.name}", {"spec": {"parallelism": parallelism}}
+        )
+        assert "of a Job nothing changes but its deadline" in said
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+names = st.none() | st.from_regex("[A-Za-z0-9-]{1,39}", fullmatch=True)
+times = st.datetimes(
+    b.NOON.replace(year=2020, tzinfo=None), b.NOON.replace(year=2199, tzinfo=None)
+).map(lambda at: at.replace(tzinfo=b.NOON.tzinfo))
+counts = st.none() | st.integers(0, 2**63 - 1)
+outcomes = st.builds(
+    Outcome,
+    phase=st.sampled_from([phase for phase in Phase if phase.ended]),
+    reason=words,
+    exit_code=st.none() | st.integers(0, 255),
+    started=st.none() | times,
+    finished=st.none() | times,
+    before_start=st.booleans(),
+    why=st.none() | st.sampled_from(Why),
+    warnings=st.lists(words, max_size=5).map(tuple),
+    received=counts,
+    sent=counts,
+    starts=counts,
+    new_files=counts,
+    new_bytes=counts,
+    at_least=st.booleans(),
+    manifest=st.sampled_from(["", "a" * 64]),
+    settled=times,
+)
+intents = st.builds(
+    Intent,
+    why=st.sampled_from(Why),
+    by=words,
+    at=times,
+    reason=words,
+    request=words,
+    started=st.none() | times,
+)
+origins = st.builds(
+    b.an_origin,
+    commit=st.sampled_from(["0" * 40, "f" * 64]),
+    pull_request=st.none() | st.integers(1, 10**9),
+    author=names,
+    merged_by=names,
+    asked=st.booleans(),
+)
+
+
+@given(
+    ref=st.from_regex(Ref.PATTERN, fullmatch=True),
+    attempt=st.integers(1, 9999),
+    origin=origins,
+    created=times,
+    more=st.fixed_dictionaries(
+        {
+            "run": words,
+            "request": words,
+            "adopted": st.booleans(),
+            "notify": st.sampled_from(Notify),
+        }
+    ),
+)
+@hypothesis(deadline=None, max_examples=25, derandomize=True)
+def test_every_entry_that_dtp_writes_passes(
+    odd: Namespace, ref: str, attempt: int, origin: Any, created: Any, more: Wire
+) -> None:
+    draft = b.a_draft(ref, attempt, origin=origin, created=created, **more)
+    assert odd.refusal("ConfigMap", ledger.entry_manifest(draft)) == ""
+
+
+@given(intent=intents, outcome=outcomes, tail=st.text(max_size=2000))
+@hypothesis(deadline=None, max_examples=25, derandomize=True)
+def test_whatever_dtp_writes_to_an_entry_and_beside_it_passes(
+    odd: Namespace, recorded: str, intent: Intent, outcome: Outcome, tail: str
+) -> None:
+    path = f"{PATHS['ConfigMap'].format(odd.name)}/{recorded}"
+    noted = {
+        ledger.WAITING: intent.reason,
+        ledger.JOB_UID: "00000000-0000-4000-8000-000000000000",
+        ledger.INTENT: ledger.dump_intent(intent),
+    }
+    assert refusal_of_change(odd, path, {"metadata": {"annotations": noted}}) == ""
+    settled = ledger.settled_metadata(outcome)
+    assert refusal_of_change(odd, path, {"metadata": settled}) == ""
+    entry = b.an_entry("dtp-local/recorded")
+    kept = ledger.companion(entry, "tail", {ledger.TAIL_KEY: tail})
+    assert odd.refusal("ConfigMap", kept) == ""
+    end = {ledger.OUTCOME_KEY: ledger.dump_outcome(outcome), ledger.TAIL_KEY: tail}
+    assert odd.refusal("ConfigMap", ledger.companion(entry, "end", end)) == ""
+
+
+@pytest.fixture(scope="module")
+def recorded(odd: Namespace) -> str:
+    """Return the name of an open entry."""
+    return odd.connect().record(b.a_draft("dtp-local/recorded")).name
+
+
+UNREADABLE = [
+    "",
+    "{}",
+    "[]",
+    '{"at":"2030-01-02T12:00:00Z"}',
+    '{"at":"yesterday","why":"cancel"}',
+    '{"at":"2030-13-02T12:00:00Z","why":"cancel"}',
+    '{"at":"2030-01-02T12:00:00Z","why":"cancelled"}',
+    '{"at":"2030-01-02T12:00:00Z","why":"cancel","why":"stuck"}',
+    '{"at":"2030-01-02T12:00:00Z","why":"cancel","more":"x"}',
+    '{"at":"2030-01-02T12:00:00Z","why":"cancel"}}',
+    '{"at":"2030-01-02T12:00:00Z","why":"cancel",}',
+    '{"at":"2030-01-02T12:00:00Z","by":"\\ud800","why":"cancel"}',
+    '{"at":"2030-01-02T12:00:00Z","by":"' + "x" * 25_000 + '","why":"cancel"}',
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:60])
+def test_no_intent_is_written_that_cannot_be_read(odd: Namespace, recorded: str, text: str) -> None:
+    path = f"{PATHS['ConfigMap'].format(odd.name)}/{recorded}"
+    change = {"metadata": {"annotations": {ledger.INTENT: text}}}
+    assert "has its form and its bounds" in refusal_of_change(odd, path, change)
+
+
+COMMIT = ledger.PREFIX + "commit"
+
+
+def test_the_card_names_a_commit_that_moves_and_stays_one(odd: Namespace) -> None:
+    card = ledger.identity_manifest(b.an_identity())
+    path = f"{PATHS['ConfigMap'].format(odd.name)}/{ledger.LEDGER_NAME}"
+
+    def moved(commit: str | None) -> str:
+        return refusal_of_change(odd, path, {"metadata": {"annotations": {COMMIT: commit}}})
+
+    born = chart.merged(card, {"metadata": {"annotations": {COMMIT: "a" * 40}}})
+    assert odd.refusal("ConfigMap", born) == ""
+    odd.dispatcher.call("POST", PATHS["ConfigMap"].format(odd.name), card)
+    assert moved("b" * 40) == ""
+    odd.dispatcher.call("PATCH", path, {"metadata": {"annotations": {COMMIT: "c" * 64}}})
+    assert moved("d" * 40) == ""
+    for wrong in ("main", "", "a" * 41):
+        assert "has its form and its bounds" in moved(wrong)
+    assert "what the ledger has noted stays" in moved(None)
+
+
+def refusal_of_change(namespace: Namespace, path: str, change: Wire) -> str:
+    """Return why the dispatcher may not change an object so; '' where it may. It stays as it is."""
+    try:
+        namespace.dispatcher.call("PATCH", f"{path}?dryRun=All", change)
+    except ApiException as error:
+        return str(json.loads(str(error.body))["message"])
+    return ""
+
+
+# --- bounds ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("amount", OVER)
@@ -225,7 +413,7 @@ def test_what_is_learnt_later_of_an_attempt_may_be_noted_and_nothing_else_once_i
     for reason in ("the end cannot be read", "the end still cannot be read"):
         entry = cluster.mark_held(entry, reason)
     ended = cluster.settle(entry, b.an_outcome(), "")
-    with pytest.raises(ClusterRefusedError, match="ends once"):
+    with pytest.raises(ClusterRefusedError, match="an attempt is born open"):
         cluster.mark_held(ended, "again")
     entry = cluster.attribute(ended, b.an_origin())
     assert (entry.origin.pull_request, entry.outcome) == (7, ended.outcome)
@@ -249,9 +437,6 @@ HARMLESS = {
     "spec.template.spec.initContainers.*.imagePullPolicy",
     "spec.template.spec.containers.*.terminationMessagePolicy",
     "spec.template.spec.initContainers.*.terminationMessagePolicy",
-    # variables that the runner does not go by
-    "spec.template.spec.containers.*.env.*.name",
-    "spec.template.spec.containers.*.env.*.value",
 }
 
 

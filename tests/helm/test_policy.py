@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 from typing import Any
 
 import pytest
 
-from dtp_action.core import ledger, manifests, quantities
+from dtp_action.core import ledger, logs, manifests, quantities, scripts
+from dtp_action.core.model import Intent, Mount, Outcome
+from tests import builders as b
 from tests.chart import EXISTING, Helm, find, merged
 
 VALUES = merged(EXISTING, {"profile": "cluster"})
@@ -17,8 +22,13 @@ def a_policy(helm: Helm, what: str) -> dict[str, Any]:
     return dict(find(helm.template(VALUES), POLICY, f"dtp-{helm.namespace}-{what}")["spec"])
 
 
-def test_the_ledgers_policy_knows_its_keys(helm: Helm) -> None:
-    variables = {one["name"]: one["expression"] for one in a_policy(helm, "ledger")["variables"]}
+def variables_of(helm: Helm, what: str) -> dict[str, str]:
+    """Return the expression of each of a policy's variables."""
+    return {one["name"]: one["expression"] for one in a_policy(helm, what)["variables"]}
+
+
+def test_the_ledgers_policy_knows_its_keys_and_the_form_of_each(helm: Helm) -> None:
+    variables = variables_of(helm, "ledger")
     told = variables["born"] + variables["grows"]
     notes = {
         key
@@ -26,13 +36,45 @@ def test_the_ledgers_policy_knows_its_keys(helm: Helm) -> None:
         if kind == "annotation" and not where.startswith("Job")
     }
     assert {key for key in notes if f'"{key}"' in told} == notes
+    formed = variables["forms"] + variables["members"]
+    assert {key for key in notes if f'"{key}":' in formed} == notes
     holds = (ledger.SCRIPT_KEY, ledger.ATTEMPT_KEY, ledger.TAIL_KEY, ledger.OUTCOME_KEY)
     assert all(f'"{key}"' in variables["holds"] for key in holds)
 
 
+def test_the_ledgers_policy_knows_all_that_the_ledgers_json_holds(helm: Helm) -> None:
+    members = variables_of(helm, "ledger")["members"]
+    origin = b.an_origin(merged_by="bob", asked=True)
+    draft = b.a_draft(
+        origin=origin, run="r", request="q", adopted=True, spec=b.a_spec(service=True)
+    )
+    noted = ledger.entry_manifest(draft)["metadata"]["annotations"][ledger.ORIGIN]
+    fields = [one.name for kind in (Intent, Outcome) for one in dataclasses.fields(kind)]
+    for key in (*fields, *json.loads(noted)):
+        assert re.search(rf"[(|]{key}[)|]", members), key
+
+
+def test_the_ledgers_policy_has_the_programs_bounds(helm: Helm) -> None:
+    most = json.loads(variables_of(helm, "ledger")["most"])
+    assert most[ledger.SCRIPT_KEY] == scripts.MAX_BYTES
+    assert most[ledger.TAIL_KEY] == ledger.TAIL_LIMIT == logs.KEPT
+
+
+@pytest.mark.parametrize("what", ["jobs", "pods"])
+def test_the_policies_know_all_that_the_runner_is_told(helm: Helm, what: str) -> None:
+    variables = variables_of(helm, what)
+    entry = b.an_entry()
+    spec = b.a_spec(service=True, offers=(Mount(path="x"),))
+    known = variables["told"] + variables["words"] + variables["may"]
+    for name in manifests.runner_environment(entry, spec):
+        assert f'"{name}":' in known, name
+    for one in manifests.job(entry, spec)["spec"]["template"]["spec"]["initContainers"][0]["env"]:
+        assert f'"{one["name"]}":' in variables["prepTold"] + variables["words"]
+
+
 def test_the_jobs_policy_leaves_room_for_every_start_and_no_more(helm: Helm) -> None:
     spec = a_policy(helm, "jobs")
-    (run,) = [one for one in spec["validations"] if "retries" in one["message"]]
+    (run,) = [one for one in spec["validations"] if "no more often" in one["message"]]
     day, week = quantities.TIME.parse("1d"), quantities.TIME.parse("7d")
     longest = (day + week + manifests.GRACE) * (5 + 1 + manifests.RESUMES)
     assert f"<= {longest} " in run["expression"]

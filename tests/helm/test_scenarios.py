@@ -10,6 +10,7 @@ import yaml
 
 from dtp_action.adapters import kube
 from dtp_action.core import cluster_settings, ledger, manifests
+from dtp_action.errors import UsageError
 from tests.chart import CHART, EXISTING, NEW, Helm, RefusalError, Wire, find, merged, names
 
 CLUSTER: Wire = {"profile": "cluster", "quota": {"enabled": True}}
@@ -168,6 +169,29 @@ def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Wire, sente
     with pytest.raises(RefusalError) as caught:
         helm.template(values)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("paths", "inner", "outer"),
+    [
+        (["shared", "shared/results"], "shared/results", "shared"),
+        (["a/b/c", "other", "a"], "a/b/c", "a"),
+    ],
+)
+def test_nested_writable_paths_are_refused_by_chart_and_program(
+    helm: Helm, paths: list[str], inner: str, outer: str
+) -> None:
+    with pytest.raises(RefusalError) as chart:
+        helm.template(merged(EXISTING, {"settings": {"writable": paths}}))
+    assert f"settings.writable has {inner}, which is in {outer}: leave one" in str(chart.value)
+    document = {"version": 1, "claim": "c", "runnerImage": "r.example.org/r:1", "writable": paths}
+    with pytest.raises(UsageError) as program:
+        cluster_settings.parse(yaml.safe_dump(document), "the chart")
+    assert f"`{inner}` is in `{outer}`: leave one of them out" in program.value.message
+
+
+def test_writable_paths_that_begin_alike_are_admitted(helm: Helm) -> None:
+    assert helm.template(merged(EXISTING, {"settings": {"writable": ["shared", "shared-2"]}}))
 
 
 # --- identities -----------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def claim() -> Iterator[Path]:
 @pytest.fixture
 def prepare(claim: Path) -> Prepare:
     """Return what runs the hook's script on the claim, in the shell of the runner's image."""
-    return lambda user=USER: subprocess.run(
+    return lambda user=USER, writable=(): subprocess.run(
         [program("busybox"), "sh", "-c", (FILES / "prepare.sh").read_text()],
         user=user,
         group=GROUP,
@@ -52,6 +52,7 @@ def prepare(claim: Path) -> Prepare:
             "DTP_CLAIM": str(claim),
             "DTP_CLAIM_NAME": "shared",
             "DTP_GROUP": str(GROUP),
+            "DTP_WRITABLE": "\n".join(writable),
             "DTP_AGAIN": "repeat it.",
             "PATH": "/usr/bin:/bin",
         },
@@ -81,6 +82,29 @@ def test_the_roots_directories_belong_to_the_group_of_all_jobs(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "dtp-prepare: the claim shared is ready\n"
     assert modes(claim) == READY
+
+
+def test_paths_that_jobs_may_write_to_need_not_be_there(prepare: Prepare, claim: Path) -> None:
+    (claim / "shared").mkdir()
+    done = prepare(writable=["shared", "other/a $b * 'c'"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (claim / "other").exists()
+
+
+@pytest.mark.parametrize("path", ["shared/results", "shared/results/more"])
+@pytest.mark.parametrize("target", ["../.dtp/state", "/nowhere"])
+def test_a_link_where_jobs_may_write_is_refused_and_left_alone(
+    prepare: Prepare, claim: Path, path: str, target: str
+) -> None:
+    (claim / "shared").mkdir()
+    (claim / "shared/results").symlink_to(target)
+    done = prepare(writable=["other", path])
+    assert done.returncode == 1
+    told = f"shared/results on the claim shared is a symbolic link, to {target}."
+    assert told in done.stderr
+    assert f"Jobs may write to {path} (settings.writable)" in done.stderr
+    assert "Then repeat it." in done.stderr
+    assert (claim / "shared/results").is_symlink()
 
 
 def test_a_job_of_any_user_may_then_make_its_directories(prepare: Prepare, claim: Path) -> None:

@@ -174,6 +174,11 @@ def test_an_empty_site_file_changes_nothing() -> None:
             "  aws: {env: {HOME: /x}}\n",
             "protocols: aws: env: `HOME` is not a variable's name, not HOME, TMPDIR, PATH or DTP_…",
         ),
+        (
+            "  aws: {env: {dtp_start: 7}}\n",  # variables of the runner itself are called so
+            "protocols: aws: env: `dtp_start` is not a variable's name, not HOME, TMPDIR, PATH or "
+            "DTP_…",
+        ),
         ("  aws: {off: yes}\n", "protocols: aws: off: `yes` is not `true` or `false`"),
         (
             "  AWS: {}\n",

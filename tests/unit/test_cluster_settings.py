@@ -28,7 +28,7 @@ def test_claim_and_runner_image_are_enough() -> None:
 def test_every_key_is_read() -> None:
     settings = parse("""
 visible: own
-writable: [shared/results, dtp-jobs]
+writable: [shared/results, incoming]
 exposed: [shared/results]
 serviceAccount: mover
 images: [docker.io/amazon/, quay.io/minio/mc]
@@ -47,7 +47,7 @@ stuckLimit: 10m
         claim="data",
         runner_image="registry.example.org/dtp/runner:1",
         visible=Visible.OWN,
-        writable=("shared/results", "dtp-jobs"),
+        writable=("shared/results", "incoming"),
         exposed=("shared/results",),
         service_account="mover",
         images=("docker.io/amazon/", "quay.io/minio/mc"),
@@ -109,11 +109,40 @@ def test_an_error_names_the_place_what_was_found_and_what_is_allowed(text: str, 
     assert refusal(text) == told
 
 
+OUTSIDE = ["/etc", "..", "a/../b", "a//b", "", "a/", ".", "./a", "a/./b", "a\\b"]
+OURS = [".dtp", ".dtp/state", "dtp-jobs", "dtp-jobs/dtp-aws", "dtp-jobs/dtp-aws/genome"]
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, *OURS])
+def test_a_writable_path_stays_within_the_workspace_and_off_jobs_and_state(path: str) -> None:
+    said = refusal(f"{LEAST}writable: ['{path}']\n")
+    assert "writable: 1: " in said
+    assert "outside `dtp-jobs` and `.dtp`" in said
+
+
+def test_directories_of_jobs_may_be_offered() -> None:
+    assert parse("exposed: [dtp-jobs/dtp-aws]\n").exposed == ("dtp-jobs/dtp-aws",)
+
+
 @pytest.mark.parametrize(
-    "path", ["/etc", "..", "a/../b", "a//b", "", ".dtp", ".dtp/state", "a/", ".", "a\\b"]
+    ("paths", "told"),
+    [
+        ("[shared, shared/results]", "writable: `shared/results` is in `shared`: leave one of"),
+        ("[shared/results, other, shared]", "writable: `shared/results` is in `shared`"),
+        ("[shared, shared]", "writable: `shared` is in `shared`"),
+        ("[a/b/c, a/b/c/d/e]", "writable: `a/b/c/d/e` is in `a/b/c`"),
+    ],
 )
-def test_a_writable_path_stays_within_the_workspace_and_off_the_projects_state(path: str) -> None:
-    assert "writable: 1: " in refusal(f"{LEAST}writable: ['{path}']\n")
+def test_no_writable_path_holds_another(paths: str, told: str) -> None:
+    assert told in refusal(f"{LEAST}writable: {paths}\n")
+
+
+def test_writable_paths_may_begin_alike() -> None:
+    assert parse("writable: [shared, shared-2, other/shared]\n").writable == (
+        "shared",
+        "shared-2",
+        "other/shared",
+    )
 
 
 @pytest.mark.parametrize(

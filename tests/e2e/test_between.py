@@ -66,7 +66,7 @@ def test_a_job_that_is_asked_for_minutes_late_finds_its_name_taken(site: Site) -
     site.dispatch()
     site.merge(job=SAYS.format("old"))
     with proxied(site.namespace.kubeconfig) as proxy:
-        cut = Cut(at=2, writes_only=True, lasting=True)  # the entry passes, the Job does not
+        cut = Cut(at=3, writes_only=True, lasting=True)  # card and entry pass, the Job does not
         with through(site, proxy).running("dispatch", "--source", SOURCE) as process:
             proxy.cut = cut
             process.communicate()

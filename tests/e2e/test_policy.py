@@ -303,6 +303,18 @@ def test_no_intent_is_written_that_cannot_be_read(odd: Namespace, recorded: str,
     assert "has its form and its bounds" in refusal_of_change(odd, path, change)
 
 
+@pytest.mark.parametrize(("many", "passes"), [(20, True), (31, False)])
+def test_an_entry_does_not_grow_by_those_who_manage_its_fields(
+    odd: Namespace, recorded: str, many: int, passes: bool
+) -> None:
+    path = f"{PATHS['ConfigMap'].format(odd.name)}/{recorded}"
+    managed = odd.admin.get("ConfigMap", recorded, odd.name)["metadata"]["managedFields"]
+    others = [managed[0] | {"manager": f"m{n}", "operation": "Apply"} for n in range(many)]
+    said = refusal_of_change(odd, path, {"metadata": {"managedFields": [*managed, *others]}})
+    assert ("more than 30 that manage its fields" not in said) is passes
+    assert bool(said) is not passes
+
+
 COMMIT = ledger.PREFIX + "commit"
 
 

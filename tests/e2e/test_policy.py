@@ -304,6 +304,18 @@ def test_no_intent_is_written_that_cannot_be_read(odd: Namespace, recorded: str,
     assert "has its form and its bounds" in refusal_of_change(odd, path, change)
 
 
+@pytest.mark.parametrize(("many", "passes"), [(20, True), (31, False)])
+def test_an_entry_does_not_grow_by_those_who_manage_its_fields(
+    odd: Namespace, recorded: str, many: int, passes: bool
+) -> None:
+    path = f"{PATHS['ConfigMap'].format(odd.name)}/{recorded}"
+    managed = odd.admin.get("ConfigMap", recorded, odd.name)["metadata"]["managedFields"]
+    others = [managed[0] | {"manager": f"m{n}", "operation": "Apply"} for n in range(many)]
+    said = refusal_of_change(odd, path, {"metadata": {"managedFields": [*managed, *others]}})
+    assert ("more than 30 that manage its fields" not in said) is passes
+    assert bool(said) is not passes
+
+
 COMMIT = ledger.PREFIX + "commit"
 
 
@@ -384,6 +396,52 @@ def test_a_name_that_ends_in_two_grants_belongs_to_the_longer(
     spec = replace(a_spec(settings, IMAGES["base"]), secrets=("dtp-x-odd-lab.keys",))
     said = odd.refusal("Job", manifests.job(b.an_entry(ref), spec))
     assert ("a Secret is neither" not in said) is passes
+
+
+def never(job: Wire) -> Wire:
+    """Return the Job that takes an attempt's name and never runs anything."""
+    return chart.merged(job, {"spec": {"completions": 0, "parallelism": 0}})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"retries": 5, "resume": True},
+        {"time": 10**7},
+        {"queue": "other"},
+        {"claim": "other", "mounts": ()},
+        {"runner_image": f"registry.example/old@{b.DIGEST}"},
+        {"secrets": ("dtp-local-taken",)},
+        {"node_selector": {"zone": "b"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_name_of_an_attempt_can_be_taken_whatever_settings_it_was_recorded_under(
+    odd: Namespace, changes: Wire
+) -> None:
+    spec = replace(a_spec(odd.connect().settings(), IMAGES["base"]), **changes)
+    job = manifests.job(b.an_entry("dtp-local/small"), spec)
+    assert "Policy" in odd.refusal("Job", job)
+    assert odd.refusal("Job", never(job)) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metadata": {"name": b.an_entry("dtp-local/other").name}},
+        {"metadata": {"annotations": {ledger.REF: "dtp-local/other"}}},
+        {"metadata": {"annotations": {"example.org/more": "x"}}},
+        {"metadata": {"finalizers": ["example.org/never"]}},
+        {"metadata": {"labels": {"app": "database"}}},
+        {"spec": {"ttlSecondsAfterFinished": 1}},
+        {"spec": {"manualSelector": True, "selector": {"matchLabels": {ledger.KIND: "attempt"}}}},
+    ],
+)
+def test_what_takes_a_name_is_of_that_attempt(odd: Namespace, changes: Wire) -> None:
+    job = manifests.job(
+        b.an_entry("dtp-local/small"), a_spec(odd.connect().settings(), IMAGES["base"])
+    )
+    assert "Policy" in odd.refusal("Job", chart.merged(never(job), changes))
 
 
 def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin: Admin) -> None:

@@ -280,6 +280,15 @@ def test_the_test_is_locked_down_as_a_job_is(helm: Helm) -> None:
         assert container["securityContext"] == manifests._locked_down()
 
 
+def test_the_claim_is_prepared_with_the_paths_that_jobs_may_write_to(helm: Helm) -> None:
+    """Kubernetes reads `$$` in a variable as `$`, and `$(NAME)` as another variable."""
+    paths = ["shared/results", "a $(DTP_CLAIM) \"b\" 'c'"]
+    made = helm.template(merged(EXISTING, {"settings": {"writable": paths}}))
+    told = environment(pods(made)["Job"])["DTP_WRITABLE"]
+    assert told.replace("$$", "$").split("\n") == paths
+    assert "$$(DTP_CLAIM)" in told
+
+
 def environment(pod: Wire) -> dict[str, Any]:
     listed = pod["containers"][0]["env"]
     return {one["name"]: one.get("value", one.get("valueFrom")) for one in listed}

@@ -583,7 +583,9 @@ def run(
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
     mine |= _opened(done)
-    observed, later = _wait(cluster, desired, policy, patience, mine, since=observed.now)
+    observed, later = _wait(
+        cluster, desired, policy, patience, mine, since=observed.now, settled=_settled(done)
+    )
     followed = [entry for entry in observed.entries if entry.name in mine]
     return Report(
         observed=observed,
@@ -600,11 +602,14 @@ def _wait(
     policy: planner.Policy,
     patience: Patience,
     mine: set[str],
+    *,
     since: datetime,
+    settled: bool,
 ) -> tuple[Observed, list[Action]]:
     """Look and settle until none of `mine` is open or time is up; at least one look.
 
-    What is opened on the way is added to `mine`. As soon as a look shows that a newer commit rules,
+    What was settled may be followed by another attempt, so it is planned once more after that. What
+    is opened on the way is added to `mine`. As soon as a look shows that a newer commit rules,
     this run only follows, also what that commit opens: its own runs may not wait.
     """
     end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
@@ -616,17 +621,25 @@ def _wait(
         patience.watch(
             replace(observed, entries=tuple(e for e in observed.entries if e.name in mine))
         )
-        if patience.monotonic() >= end or not _any_open(observed, mine):
+        over = patience.monotonic() >= end or not _any_open(observed, mine)
+        if over and not settled:
             return observed, later
         planned, observed = plan(cluster, desired, observed, policy)
         work = [action for action in planned.actions if not isinstance(action, Hold | Start)]
         done = apply_all(cluster, work, observed)
         mine |= _opened(done)
+        settled = _settled(done)
         later += done
         if any(not isinstance(action, Hold) for action in done):
             continue
+        if over:
+            return observed, later
         patience.sleep(min(pause, max(0.0, end - patience.monotonic())))
         pause = min(pause * 1.3, LONGEST_PAUSE)
+
+
+def _settled(done: Iterable[Action]) -> bool:
+    return any(isinstance(action, Settle) for action in done)
 
 
 def _opened(done: Iterable[Action]) -> set[str]:

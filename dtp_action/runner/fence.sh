@@ -6,6 +6,7 @@
 #   pod   who it is: UID, time          beat  changes while it lives
 #   end   "CODE KIND", then the result; written once, renamed into place. KIND: done; interrupted;
 #         passed: a later attempt of the job took this start, so that there is no other
+# $DTP_STATE/unended/N: this attempt went on although attempt N of the job had no end.
 # A record that is missing or odd counts against a second run, never for one.
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2153 # what those that source it set and use
@@ -181,16 +182,16 @@ identify() {
   dtp_whose=$(glance "$1/entry")
   [ "$dtp_whose" != "$DTP_ENTRY $DTP_BLOB" ] || return 0
   case $dtp_whose in '' | *[!A-Za-z0-9\ -]*) dtp_whose='unknown' ;; esac
-  refuse 195 "the claim has a record of this attempt's name from another ledger or script (entry and blob: $dtp_whose): nothing was run; look in the job's directory, then use dtp retry${dtp_free:+ or \`#DTP attempt=$dtp_free\`}"
+  refuse 195 "the claim has a record of this attempt's name from another ledger or script (entry and blob: $dtp_whose): nothing was run; look in the job's directory, then use dtp retry${dtp_free:+, or the line #DTP attempt=$dtp_free}"
 }
 
 # --- the attempts of one job ---
 
 # pass STATE WHO: takes the next start of an attempt for a later one, so that it has none left, and gives
-# way should it wake up. Waits while it lives; sets dtp_unended if it then has no end.
-# A script may write to that record: no link in it is followed, and nothing of it is shown.
+# way should it wake up. Waits while it lives; calls note_dead WHO first if it then has no end.
+# A script may write to that record: no link in it is followed, and no file of it is shown.
 pass() {
-  dtp_unended='' dtp_starts=.
+  dtp_starts=.
   while :; do
     mkdir "$1/starts" 2>/dev/null || :
     { cd -P "$1" && dtp_real=$(pwd -P)/starts && enter starts; } || refuse 190 "the record of $2 is damaged: $1/starts"
@@ -201,7 +202,7 @@ pass() {
     elif [ "$dtp_last" -gt 0 ]; then
       # Its script may have removed the record meanwhile: then it is elsewhere, with a new beat.
       watch_it "$2" && [ -d "$dtp_before" ] || continue
-      dtp_unended=yes
+      note_dead "${2##* }" || refuse 190 "cannot write to $DTP_STATE_PATH on the claim"
     fi
     # The next round sees whether somebody else took a further one while we were asleep.
     take "$((dtp_last + 1))" || refuse 190 "cannot write to the record of $2: $1/starts"

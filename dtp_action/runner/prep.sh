@@ -84,14 +84,14 @@ pass_others() {
     pass "$dtp_record" "attempt $dtp_attempt"
     return
   fi
-  DTP_UID=attempt-$dtp_attempt dtp_dead=''
-  for dtp_one in $dtp_earlier; do
-    pass "$dtp_stem$dtp_one" "attempt $dtp_one"
-    [ -z "$dtp_unended" ] || dtp_dead="$dtp_dead $dtp_one"
-  done
-  [ -n "$dtp_dead" ] || return 0
-  # run.sh warns of them.
-  rm -f "$dtp_record/unended" && echo "${dtp_dead# }" >"$dtp_record/unended"
+  DTP_UID=attempt-$dtp_attempt
+  for dtp_one in $dtp_earlier; do pass "$dtp_stem$dtp_one" "attempt $dtp_one"; done
+}
+
+# note_dead ATTEMPT: run.sh warns of an earlier one that showed no sign of life and has no end.
+note_dead() {
+  [ "$1" -ne "$dtp_attempt" ] || return 0
+  [ ! -L "$dtp_record/unended" ] && mkdir -p "$dtp_record/unended/$1"
 }
 
 trap 'refuse 143 "ended before the script started"' TERM INT HUP

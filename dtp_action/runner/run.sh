@@ -196,9 +196,12 @@ warn_of_secrets() {
 
 # warn_of_others: prep.sh notes the earlier attempts that had no end and showed no sign of life.
 warn_of_others() {
-  dtp_others=$(glance "$DTP_STATE/unended")
-  case $dtp_others in '' | *[!0-9\ ]*) return 0 ;; esac
-  warn "attempt $dtp_others of this job has not ended and showed no sign of life: if a node of the cluster was cut off, it may have written to this directory until it noticed"
+  dtp_others=''
+  for dtp_other in "$DTP_STATE/unended"/*; do
+    ! is_number "${dtp_other##*/}" || dtp_others="$dtp_others ${dtp_other##*/}"
+  done
+  [ -n "$dtp_others" ] || return 0
+  warn "attempt$dtp_others of this job has not ended and showed no sign of life: if a node of the cluster was cut off, it may have written to this directory until it noticed"
 }
 
 # --- heartbeat and figures ---

@@ -556,7 +556,7 @@ def test_what_cannot_be_remembered_is_told_all_the_same(site: Site) -> None:
     site.run()
     site.github.linked[merge] = link
     refused = ClusterRefusedError("the policy lets nobody write")
-    site.fault = Fault(at=2, only="patch configmaps", error=refused)  # after the confirmation
+    site.fault = Fault(at=1, only="patch configmaps", error=refused)
     told = site.run()
     assert told.warnings == ("the policy lets nobody write",)
     assert "dtp-local/a" in site.status(7)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.admin import wait_for
-from tests.e2e.site import Site, Watch
+from tests.e2e.site import SOURCE, Site, Watch
+from tests.e2e.test_once import killed
+from tests.faults import Cut
 
 REF = "dtp-local/long"
 LONG = """\
@@ -109,7 +111,7 @@ def test_a_job_deleted_while_it_runs_is_lost_and_never_runs_again_by_itself(
     assert lost["phase"] == "LOST"
     site.merge(long=LONG + "# edited\n")
     again = site.dispatch()
-    assert [action for _, action in again.actions] == ["hold"]
+    assert [action for _, action in again.actions] == ["retire", "hold"]  # the tombstone
     assert again.rows[REF]["attempt"] == 1
     assert _starts(site) == ["1"]
 
@@ -117,7 +119,8 @@ def test_a_job_deleted_while_it_runs_is_lost_and_never_runs_again_by_itself(
 def test_a_job_deleted_before_it_was_confirmed_is_made_again_and_its_fence_holds(
     site: Site, watch: Watch
 ) -> None:
-    name = _begin(site, LONG)
+    name = _begin_unconfirmed(site, LONG)
+    wait_for(lambda: _starts(site), "the script to have begun")
 
     site.delete_job(name)
 
@@ -131,8 +134,7 @@ def test_a_job_deleted_before_it_was_confirmed_is_made_again_and_its_fence_holds
 def test_a_job_deleted_after_its_end_and_before_it_was_confirmed_has_its_result_told_again(
     site: Site, watch: Watch
 ) -> None:
-    site.merge(long="#!/bin/bash\necho once >>starts\nexit 7\n")
-    name = site.dispatch().rows[REF]["name"]
+    name = _begin_unconfirmed(site, "#!/bin/bash\necho once >>starts\nexit 7\n")
     wait_for(lambda: _ended(site, name), "the Job to end")
 
     site.delete_job(name)
@@ -151,6 +153,18 @@ def _begin(site: Site, script: str) -> str:
     name = str(site.until(REF, "RUNNING")["name"])
     wait_for(lambda: _starts(site), "the script to have begun")
     return name
+
+
+def _begin_unconfirmed(site: Site, script: str) -> str:
+    """Let a dispatcher die between making the Job and noting that; return the attempt's name."""
+    site.commit("nothing yet")
+    site.dispatch()
+    site.merge(long=script)
+    # The card, the entry and the Job are written, its confirmation is not.
+    cut = Cut(at=4, writes_only=True, lasting=True)
+    assert killed(site, cut, "dispatch", "--source", SOURCE) == 1
+    (job,) = site.admin.list("Job", site.namespace.name)
+    return str(job["metadata"]["name"])
 
 
 def _lose_pod(site: Site, name: str) -> None:

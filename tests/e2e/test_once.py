@@ -84,7 +84,7 @@ def test_a_cancel_killed_at_each_of_its_writes_in_turn_is_carried_out_by_the_nex
         site.until(ref, "RUNNING")
         wait_for(partial(_ran, site, ref), "the script to have begun")
         cut = Cut(at=at, after=True, writes_only=True)
-        assert _killed(site, cut, "cancel", ref) == 1
+        assert killed(site, cut, "cancel", ref) == 1
         again = site.dtp("cancel", ref)
         assert again.code in (0, 3), again.err
         ended = site.dispatch_until(ref, "CANCELLED")
@@ -94,10 +94,10 @@ def test_a_cancel_killed_at_each_of_its_writes_in_turn_is_carried_out_by_the_nex
 
 def _dispatch_killed(site: Site, cut: Cut) -> int:
     """Dispatch until it is killed; return 1 if it was."""
-    return _killed(site, cut, "dispatch", "--source", SOURCE, "--wait", str(WAIT))
+    return killed(site, cut, "dispatch", "--source", SOURCE, "--wait", str(WAIT))
 
 
-def _killed(site: Site, cut: Cut, *arguments: str) -> int:
+def killed(site: Site, cut: Cut, *arguments: str) -> int:
     with proxied(site.namespace.kubeconfig) as proxy:
         led = through(site, proxy)
         with led.running(*arguments) as process:

@@ -25,6 +25,8 @@ from dtp_action.errors import (
 )
 from tests import builders
 from tests.api_stub import (
+    ETCD,
+    QUOTA_RACE,
     Answer,
     NoAnswer,
     Silence,
@@ -55,12 +57,6 @@ QUOTA = status(
     f'jobs.batch "{NAME}" is forbidden: exceeded quota: q, requested: count/jobs.batch=1,'
     " used: count/jobs.batch=26, limited: count/jobs.batch=26",
 )
-QUOTA_RACE = status(
-    409,
-    "Conflict",
-    'Operation cannot be fulfilled on resourcequotas "q": the object has been modified;'
-    " please apply your changes to the latest version and try again",
-)
 RBAC = status(
     403,
     "Forbidden",
@@ -79,7 +75,6 @@ WEBHOOK_DOWN = status(
     'Internal error occurred: failed calling webhook "w": failed to call webhook: Post'
     ' "https://w.ns.svc:443/?timeout=10s": dial tcp 10.96.0.7:443: connect: connection refused',
 )
-ETCD = status(500, "InternalError", "etcdserver: request timed out")
 EXPIRED = status(410, "Expired", "The provided continue parameter is too old to display")
 CONFLICT = status(
     409,

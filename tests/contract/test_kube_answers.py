@@ -139,13 +139,6 @@ def test_entry_whose_request_was_lost_is_made_again(line: Line) -> None:
     assert line.stub.asked == ["POST configmaps", f"GET {NAME}", "POST configmaps"]
 
 
-def test_entry_that_never_gets_an_answer_is_unavailable(line: Line) -> None:
-    for _ in range(kube_api.TRIES):
-        line.stub.play(NoAnswer(), not_found())
-    with pytest.raises(UnavailableError, match="no answer"):
-        line.cluster.record(DRAFT)
-
-
 def test_job_whose_answer_is_lost_is_not_made_twice(line: Line) -> None:
     line.stub.play(READ, NoAnswer(), JOB)
     assert line.cluster.start(ENTRY) == STARTED
@@ -155,6 +148,27 @@ def test_job_whose_answer_is_lost_is_not_made_twice(line: Line) -> None:
 def test_job_whose_request_was_lost_is_made_once(line: Line) -> None:
     line.stub.play(READ, NoAnswer(), not_found(), JOB)
     assert line.cluster.start(ENTRY) == STARTED
+
+
+@pytest.mark.parametrize(
+    ("lost", "cause"),
+    [
+        (NoAnswer(), "without response"),
+        (status(503, "ServiceUnavailable", "the server is shutting down"), "HTTP 503"),
+        (ETCD, "etcdserver: request timed out"),
+    ],
+    ids=["cut", "503", "etcd"],
+)
+def test_a_write_that_is_lost_at_each_try_says_why(
+    line: Line, lost: Answer | NoAnswer, cause: str
+) -> None:
+    line.stub.play(*[lost, not_found()] * kube_api.TRIES)
+    with pytest.raises(UnavailableError, match=cause) as caught:
+        line.cluster.record(DRAFT)
+    assert "run again" in caught.value.hint
+    line.stub.play(*[lost, READ] * kube_api.TRIES)
+    with pytest.raises(UnavailableError, match=cause):
+        line.cluster.confirm(ENTRY, "another")
 
 
 # --- 409, by its reason ---------------------------------------------------------------------------

@@ -71,6 +71,10 @@ load: setup ## make test beside busy processes, three a core (DTP_LOAD=… sets 
 images-built: ## build the images that need no download by hand, and try them (needs root, buildah, debootstrap)
 	images/try.sh
 
+.PHONY: faults
+faults: setup ## every fault at every request, and kills: hours (FAULTS=150 of each scene: minutes); prints the table
+	DTP_FAULTS=$(or $(FAULTS),all) $(RUN)/python -m pytest tests/e2e/test_faults.py -q -n 2 --dist=loadgroup
+
 .PHONY: bench
 bench: setup ## all benchmarks, one after the other (half an hour; figures: docs/explanation/performance.md)
 	for one in start feel dispatch growth bytes; do $(RUN)/python -m benchmarks.$$one; done

@@ -41,8 +41,9 @@ from dtp_action.errors import (
 MOST_TAILS = 20  # ends of logs in one comment
 NEXT_LOOK = "within about 15 minutes"
 NOT_NOW = (
-    "Not done: the cluster could not be asked, or would not. The run of the workflow says why, to"
-    " those who look after it. Comment again later."
+    "It is not certain that this was done: the cluster could not be asked, or its answer was lost."
+    " The run of the workflow says why, to those who look after it. Look with `/dtp status` in a"
+    " while, and comment again if nothing came of it."
 )
 
 

@@ -177,6 +177,15 @@ def status(code: int, reason: str, message: str, **headers: str) -> Answer:
     )
 
 
+QUOTA_RACE = status(
+    409,
+    "Conflict",
+    'Operation cannot be fulfilled on resourcequotas "q": the object has been modified;'
+    " please apply your changes to the latest version and try again",
+)
+ETCD = status(500, "InternalError", "etcdserver: request timed out")
+
+
 def not_found(name: str = "it") -> Answer:
     return status(404, "NotFound", f'configmaps "{name}" not found')
 

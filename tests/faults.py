@@ -1,79 +1,166 @@
-"""A proxy before a real API server that breaks one request: before it takes effect, or after.
+"""A proxy before a real server that breaks requests, in the ways in which requests go wrong.
 
-For tests in which a dispatcher loses an answer, or dies, at each of its requests in turn. Listens
-on loopback, speaks plain HTTP to the dispatcher and TLS to the API server. Answers are passed on
-whole, so it is not for logs that are followed.
+For tests in which a dispatcher loses an answer, is told no, or dies, at each of its requests in
+turn. Listens on loopback and speaks plain HTTP to the dispatcher; to an API server it speaks TLS.
+Answers are passed on whole, so it is not for logs that are followed.
 """
 
 from __future__ import annotations
 
 import base64
+import json
+import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import urllib3
 import yaml
 
+from tests import api_stub
+
 PASSED_ON = ("accept", "authorization", "content-type", "user-agent")
+SENT_BACK = ("Date", "Content-Type", "Retry-After", "Location")
+
+
+class Kind(StrEnum):
+    """How a request goes wrong."""
+
+    BEFORE = "dropped before it takes effect"
+    AFTER = "dropped after it took effect"
+    BUSY = "429, with Retry-After"
+    ERROR = "500, though it took effect"
+    DOWN = "503"
+    QUOTA = "409, of a quota that changed meanwhile"  # only what creates something is told so
+    LATE = "takes effect when the client has given up"
+    LATER = "dropped, and takes effect after the next run"
+    HALF = "took effect, and half of the answer is missing"
+
+
+TOOK_EFFECT = (Kind.AFTER, Kind.ERROR, Kind.HALF)
+KUBERNETES = {
+    Kind.BUSY: api_stub.status(429, "TooManyRequests", "the server is busy", Retry_After="1"),
+    Kind.ERROR: api_stub.ETCD,
+    Kind.DOWN: api_stub.status(503, "ServiceUnavailable", "the server is shutting down"),
+    Kind.QUOTA: api_stub.QUOTA_RACE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """Break the connection at one request, counted from 1; `after`: once it took effect.
+class Fault:
+    """What goes wrong with one request, counted from 1 among those of its kind.
 
     `writes_only` counts nothing but writes. `lasting` breaks all later ones too, as for a
-    dispatcher that is cut off for good; `then` is called first, to kill one for instance.
+    dispatcher that is cut off for good; `then` is called when the request has taken effect or not,
+    to kill the dispatcher for instance.
     """
 
+    kind: Kind
     at: int
-    after: bool = False
     writes_only: bool = False
     lasting: bool = False
     then: Callable[[], object] = lambda: None
 
+    def fits(self, request: str) -> bool:
+        """Tell whether a request, `METHOD path`, counts."""
+        if self.kind is Kind.QUOTA:
+            return request.startswith("POST ")
+        return not self.writes_only or not (request.startswith("GET ") or "/graphql" in request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """A write that the server answered."""
+
+    request: str  # `METHOD path`
+    sent: Any
+    status: int
+    answer: Any
+
 
 @dataclass
 class Proxy:
-    """The proxy as a test sees it."""
+    """The proxy as a test sees it.
 
-    kubeconfig: str  # text: the one given, led through the proxy
-    cut: Cut | None = None
+    `change` may put another body in a request's place; `seen` is told of each write that reached
+    the server, whatever the client was told.
+    """
+
+    url: str
+    kubeconfig: str = ""  # text: the one given, led through the proxy
     requests: list[str] = field(default_factory=list)  # `METHOD path`, as they arrived
-    hit: bool = False  # the cut has happened
-    counted: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    broken: int = 0  # how many requests went wrong
+    change: Callable[[str, Any], Any] = lambda _request, body: body
+    seen: Callable[[Write], object] = lambda _write: None
+    _fault: Fault | None = None
+    _counted: int = 0
+    _late: list[Callable[[], object]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fate(self, method: str, path: str) -> str:
-        """Note a request; return `pass`, `before` or `after`."""
-        with self.lock:
-            self.requests.append(f"{method} {path}")
-            cut = self.cut
-            if not cut or (cut.writes_only and method == "GET"):
-                return "pass"
-            self.counted += 1
-            if self.counted != cut.at:
-                return "before" if self.hit and cut.lasting else "pass"
-            self.hit = True
-            return "after" if cut.after else "before"
+    @property
+    def hit(self) -> bool:
+        """True once something went wrong."""
+        return self.broken > 0
+
+    def play(self, fault: Fault | None) -> None:
+        """Let this go wrong from now on, and nothing else."""
+        with self._lock:
+            self._fault, self._counted, self.broken = fault, 0, 0
+            self.requests.clear()
+
+    def deliver(self) -> None:
+        """Let requests take effect that were on their way until now."""
+        late, self._late = self._late, []
+        for act in late:
+            act()
+
+    def fate(self, request: str) -> Fault | None:
+        """Note a request; return what goes wrong with it."""
+        with self._lock:
+            self.requests.append(request)
+            fault = self._fault
+            if not fault or not fault.fits(request):
+                return None
+            self._counted += 1
+            if self._counted < fault.at or (self._counted > fault.at and not fault.lasting):
+                return None
+            self.broken += 1
+            return fault
+
+    def postpone(self, act: Callable[[], object]) -> None:
+        """Keep a request on its way."""
+        with self._lock:
+            self._late.append(act)
 
 
 @contextmanager
-def proxied(kubeconfig: str, cut: Cut | None = None) -> Iterator[Proxy]:
+def proxied(kubeconfig: str, fault: Fault | None = None) -> Iterator[Proxy]:
     """Yield a running proxy to the server of a kubeconfig (text, with token and authority)."""
     config = yaml.safe_load(kubeconfig)
     cluster = config["clusters"][0]["cluster"]
     with tempfile.NamedTemporaryFile(suffix=".crt") as authority:
         authority.write(base64.b64decode(cluster["certificate-authority-data"]))
         authority.flush()
-        upstream = urllib3.PoolManager(maxsize=32, ca_certs=authority.name)
-        server = _Server(cluster["server"], upstream)
-        config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{server.server_port}"}
-        server.proxy = Proxy(kubeconfig=yaml.safe_dump(config), cut=cut)
+        with before(cluster["server"], KUBERNETES, ca_certs=authority.name) as proxy:
+            config["clusters"][0]["cluster"] = {"server": proxy.url}
+            proxy.kubeconfig = yaml.safe_dump(config)
+            proxy.play(fault)
+            yield proxy
+
+
+@contextmanager
+def before(
+    target: str, answers: Mapping[Kind, api_stub.Answer], **connection: Any
+) -> Iterator[Proxy]:
+    """Yield a running proxy to a server, which words its refusals like this."""
+    with urllib3.PoolManager(maxsize=32, **connection) as upstream:
+        server = _Server(target, upstream, answers)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -82,17 +169,37 @@ def proxied(kubeconfig: str, cut: Cut | None = None) -> Iterator[Proxy]:
             server.shutdown()
             thread.join()
             server.server_close()
-            upstream.clear()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    proxy: Proxy
 
-    def __init__(self, target: str, upstream: urllib3.PoolManager) -> None:
+    def __init__(
+        self, target: str, upstream: urllib3.PoolManager, answers: Mapping[Kind, api_stub.Answer]
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = target
-        self.upstream = upstream
+        self.proxy = Proxy(f"http://127.0.0.1:{self.server_port}")
+        self.answers = answers
+        self._target = target
+        self._upstream = upstream
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Any:
+        """Make the request at the server; return its whole answer."""
+        request = f"{method} {path}"
+        sent = self.proxy.change(request, json.loads(body)) if body else None
+        answer = self._upstream.request(
+            method,
+            self._target + path,
+            body=json.dumps(sent).encode() if body else None,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            timeout=30,
+        )
+        if method != "GET" and "/graphql" not in path:
+            told = json.loads(answer.data) if answer.data else None
+            self.proxy.seen(Write(request=request, sent=sent, status=answer.status, answer=told))
+        return answer
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,39 +208,48 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _forward(self) -> None:
-        proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fate = proxy.fate(self.command, self.path)
-        answer = self._ask(body) if fate != "before" else None
-        if fate == "pass" and answer:
-            self._pass_on(answer)
+        headers = {key: value for key, value in self.headers.items() if key.lower() in PASSED_ON}
+        ask = partial(self.server.ask, self.command, self.path, headers, body)
+        fault = self.server.proxy.fate(f"{self.command} {self.path}")
+        with suppress(ConnectionError):  # nobody waits for it any more
+            if fault is None:
+                answer = ask()
+                self._send(answer.status, answer.headers, answer.data)
+            else:
+                self._break(fault, ask)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _forward  # noqa: N815 (the names that are looked for)
+
+    def _break(self, fault: Fault, ask: Callable[[], Any]) -> None:
+        answer = ask() if fault.kind in TOOK_EFFECT else None
+        fault.then()
+        if told := self.server.answers.get(fault.kind):
+            text = told.text if told.text is not None else json.dumps(told.body)
+            kind = {"Content-Type": "application/json" if told.body else "text/html"}
+            data = text.encode() if isinstance(text, str) else text
+            self._send(told.status, kind | told.headers, data)
             return
         self.close_connection = True
-        if proxy.cut:
-            proxy.cut.then()
+        if fault.kind is Kind.HALF and answer:
+            self._send(answer.status, answer.headers, answer.data, missing=len(answer.data) // 2)
+        elif fault.kind is Kind.LATER:
+            self.server.proxy.postpone(ask)
+        elif fault.kind is Kind.LATE:
+            with suppress(ConnectionError):
+                self.connection.recv(1, socket.MSG_PEEK)  # comes back when the client hangs up
+            ask()
 
-    do_GET = do_POST = do_PATCH = _forward  # noqa: N815 (the names that http.server looks for)
-
-    def _ask(self, body: bytes) -> Any:
-        """Make the request at the API server; return its whole answer."""
-        headers = {key: value for key, value in self.headers.items() if key.lower() in PASSED_ON}
-        return self.server.upstream.request(
-            self.command,
-            self.server.target + self.path,
-            body=body or None,
-            headers=headers,
-            retries=False,
-            timeout=30,
-        )
-
-    def _pass_on(self, answer: Any) -> None:
-        self.send_response_only(answer.status)
-        for name in ("Date", "Content-Type", "Retry-After"):
-            if name in answer.headers:
-                self.send_header(name, answer.headers[name])
-        self.send_header("Content-Length", str(len(answer.data)))
+    def _send(
+        self, status: int, headers: Mapping[str, str], data: bytes, *, missing: int = 0
+    ) -> None:
+        self.send_response_only(status)
+        for name in SENT_BACK:
+            if name in headers:
+                self.send_header(name, headers[name])
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(answer.data)
+        self.wfile.write(data[: len(data) - missing])
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet."""

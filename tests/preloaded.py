@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -33,7 +34,7 @@ def run(
     """Run a command to its end, as `subprocess.run` does with captured output."""
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = _FORKS.Process(target=_become, args=(argv, environment, out, err))
+        process = prepared(argv, environment, out, err)
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -41,6 +42,11 @@ def run(
             process.join()
             raise subprocess.TimeoutExpired(argv, timeout, out.read_bytes(), err.read_bytes())
         return subprocess.CompletedProcess(argv, process.exitcode, _text(out), _text(err))
+
+
+def prepared(argv: Sequence[str], environment: dict[str, str], out: Path, err: Path) -> BaseProcess:
+    """Return a command's process, to be started, and to be killed at will."""
+    return _FORKS.Process(target=_become, args=(argv, environment, out, err))
 
 
 def _text(file: Path) -> str:

@@ -16,6 +16,7 @@ from dtp_action.adapters import kube_views
 from dtp_action.adapters.kube_api import (
     JSON,
     METADATA_LIST,
+    RUN_AGAIN,
     TRIES,
     AnswerError,
     Api,
@@ -299,18 +300,19 @@ class KubeCluster:
 
         A lost answer is cleared up by reading the name.
         """
-        name = manifest["metadata"]["name"]
+        name, why = manifest["metadata"]["name"], ""
         for _ in range(TRIES):
             try:
                 return self._ask("create", resource, name, body=manifest)
             except AnswerError as error:
                 if error.reason != "AlreadyExists":
                     raise
-            except LostError:
-                pass
+                why = error.said
+            except LostError as error:
+                why = str(error)
             if there := self._get(resource, name):
                 return there
-        raise UnavailableError(f"{resource} {name} could not be made: no answer came back")
+        raise UnavailableError(f"{resource} {name} could not be made: {why}", hint=RUN_AGAIN)
 
     def _amend_entry(self, entry: Entry, metadata: Wire) -> Entry:
         """Change an entry, unless it changed since it was read."""
@@ -321,6 +323,7 @@ class KubeCluster:
 
         A lost answer is cleared up by reading the name: it is there, or is written again.
         """
+        why = ""
         for _ in range(TRIES):
             try:
                 return self._ask("patch", "configmaps", name, body={"metadata": metadata})
@@ -328,12 +331,13 @@ class KubeCluster:
                 if error.status not in (GONE, HTTPStatus.CONFLICT):
                     raise
                 raise StaleError(f"{name} changed since it was read") from error
-            except LostError:
-                there = self._get("configmaps", name) or {"metadata": {}}
+            except LostError as error:
+                why = str(error)
+            there = self._get("configmaps", name) or {"metadata": {}}
             written = there["metadata"].get("annotations", {})
             if metadata["annotations"].items() <= written.items():
                 return there
-        raise UnavailableError(f"{name} could not be changed: no answer came back")
+        raise UnavailableError(f"{name} could not be changed: {why}", hint=RUN_AGAIN)
 
     def _patch_job(self, entry: Entry, spec: Wire) -> None:
         """Change the spec of the entry's Job; none of that name, or another's, is left alone."""

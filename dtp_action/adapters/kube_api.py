@@ -16,6 +16,7 @@ Wire = dict[str, Any]
 JSON = "application/json"
 METADATA_LIST = JSON + ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 TRIES = 5
+RUN_AGAIN = "Nothing was decided on half an answer: run again."
 # What is made to be answered, and kept nowhere.
 QUESTIONS = ("selfsubjectreviews", "selfsubjectaccessreviews", "serviceaccounts/token")
 

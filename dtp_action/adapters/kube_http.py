@@ -19,7 +19,15 @@ from urllib.parse import quote, urlencode
 import urllib3
 
 from dtp_action import __version__
-from dtp_action.adapters.kube_api import JSON, TRIES, AnswerError, LostError, Request, Wire
+from dtp_action.adapters.kube_api import (
+    JSON,
+    RUN_AGAIN,
+    TRIES,
+    AnswerError,
+    LostError,
+    Request,
+    Wire,
+)
 from dtp_action.errors import UnavailableError
 
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH"}
@@ -43,7 +51,6 @@ LONGEST_PAUSE = 30.0  # the most that one Retry-After is honoured
 CHUNK = 64 * 1024
 SUCCESS = range(200, 300)
 SERVER_ERROR = 500
-RUN_AGAIN = "Nothing was decided on half an answer: run again."
 
 
 class HttpApi:

@@ -25,6 +25,8 @@ from dtp_action.errors import (
 )
 from tests import builders
 from tests.api_stub import (
+    ETCD,
+    QUOTA_RACE,
     Answer,
     NoAnswer,
     Silence,
@@ -55,12 +57,6 @@ QUOTA = status(
     f'jobs.batch "{NAME}" is forbidden: exceeded quota: q, requested: count/jobs.batch=1,'
     " used: count/jobs.batch=26, limited: count/jobs.batch=26",
 )
-QUOTA_RACE = status(
-    409,
-    "Conflict",
-    'Operation cannot be fulfilled on resourcequotas "q": the object has been modified;'
-    " please apply your changes to the latest version and try again",
-)
 RBAC = status(
     403,
     "Forbidden",
@@ -79,7 +75,6 @@ WEBHOOK_DOWN = status(
     'Internal error occurred: failed calling webhook "w": failed to call webhook: Post'
     ' "https://w.ns.svc:443/?timeout=10s": dial tcp 10.96.0.7:443: connect: connection refused',
 )
-ETCD = status(500, "InternalError", "etcdserver: request timed out")
 EXPIRED = status(410, "Expired", "The provided continue parameter is too old to display")
 CONFLICT = status(
     409,
@@ -144,13 +139,6 @@ def test_entry_whose_request_was_lost_is_made_again(line: Line) -> None:
     assert line.stub.asked == ["POST configmaps", f"GET {NAME}", "POST configmaps"]
 
 
-def test_entry_that_never_gets_an_answer_is_unavailable(line: Line) -> None:
-    for _ in range(kube_api.TRIES):
-        line.stub.play(NoAnswer(), not_found())
-    with pytest.raises(UnavailableError, match="no answer"):
-        line.cluster.record(DRAFT)
-
-
 def test_job_whose_answer_is_lost_is_not_made_twice(line: Line) -> None:
     line.stub.play(READ, NoAnswer(), JOB)
     assert line.cluster.start(ENTRY) == STARTED
@@ -160,6 +148,27 @@ def test_job_whose_answer_is_lost_is_not_made_twice(line: Line) -> None:
 def test_job_whose_request_was_lost_is_made_once(line: Line) -> None:
     line.stub.play(READ, NoAnswer(), not_found(), JOB)
     assert line.cluster.start(ENTRY) == STARTED
+
+
+@pytest.mark.parametrize(
+    ("lost", "cause"),
+    [
+        (NoAnswer(), "without response"),
+        (status(503, "ServiceUnavailable", "the server is shutting down"), "HTTP 503"),
+        (ETCD, "etcdserver: request timed out"),
+    ],
+    ids=["cut", "503", "etcd"],
+)
+def test_a_write_that_is_lost_at_each_try_says_why(
+    line: Line, lost: Answer | NoAnswer, cause: str
+) -> None:
+    line.stub.play(*[lost, not_found()] * kube_api.TRIES)
+    with pytest.raises(UnavailableError, match=cause) as caught:
+        line.cluster.record(DRAFT)
+    assert "run again" in caught.value.hint
+    line.stub.play(*[lost, READ] * kube_api.TRIES)
+    with pytest.raises(UnavailableError, match=cause):
+        line.cluster.confirm(ENTRY, "another")
 
 
 # --- 409, by its reason ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dtp_action.errors import ClusterRefusedError, UnavailableError
 from tests import builders
 from tests.admin import Namespace
 from tests.contract.stages import API, Counted, FakeStage, KubeStage, Stage
-from tests.faults import Cut, proxied
+from tests.faults import Fault, Kind, proxied
 
 
 def use_everything(stage: Stage) -> Counted:
@@ -103,31 +103,45 @@ def test_wrong_authority_is_unavailable_and_says_certificate(
         cluster.namespace_uid()
 
 
-def record_and_start(cluster: kube.KubeCluster) -> None:
-    entry = cluster.record(builders.a_draft())
+def record_and_start(cluster: kube.KubeCluster, attempt: int) -> None:
+    entry = cluster.record(builders.a_draft(attempt=attempt))
     started = cluster.start(entry)
     assert isinstance(started, Started)
     cluster.confirm(entry, started.job_uid)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("at", [1, 2, 3])
-def test_attempt_starts_once_though_an_answer_is_lost(
-    namespace: Namespace, at: int, after: bool
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
+def test_attempt_starts_once_whatever_goes_wrong_with_its_writes(
+    namespace: Namespace, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with proxied(namespace.kubeconfig, Cut(at=at, after=after, writes_only=True)) as proxy:
-        record_and_start(kube.connect(kubeconfig=proxy.kubeconfig, context=None, namespace=None))
-        assert proxy.hit
+    monkeypatch.setattr("dtp_action.adapters.kube_http.READ", 1.0)
+    writes = 2 if kind is Kind.QUOTA else 3
+    with proxied(namespace.kubeconfig) as proxy:
+        cluster = kube.connect(kubeconfig=proxy.kubeconfig, context=None, namespace=None)
+        for attempt in range(1, writes + 1):
+            proxy.play(Fault(kind=kind, at=attempt, writes_only=True))
+            record_and_start(cluster, attempt)
+            assert proxy.hit
+            proxy.deliver()
     cluster = namespace.connect()
-    (entry,), (job,) = cluster.ledger().entries, cluster.jobs()
-    assert (entry.job_uid, entry.uid) == (job.uid, job.entry_uid)
+    found = {job.entry_uid: job.uid for job in cluster.jobs()}
+    assert len(found) == len(cluster.jobs()) == writes
+    assert {entry.uid: entry.job_uid for entry in cluster.ledger().entries} == found
+
+
+def test_proxy_can_break_one_kind_of_request_alone() -> None:
+    quota = Fault(kind=Kind.QUOTA, at=1)
+    writes = Fault(kind=Kind.BEFORE, at=1, writes_only=True)
+    asked = ["GET /a", "PATCH /a", "POST /a", "POST /graphql"]
+    assert [line for line in asked[:3] if quota.fits(line)] == ["POST /a"]
+    assert [line for line in asked if writes.fits(line)] == ["PATCH /a", "POST /a"]
 
 
 def test_proxy_can_cut_a_dispatcher_off_for_good(
     namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
-    cut = Cut(at=2, lasting=True, then=lambda: called.append("cut"))
+    cut = Fault(kind=Kind.BEFORE, at=2, lasting=True, then=lambda: called.append("cut"))
     monkeypatch.setattr("dtp_action.adapters.kube_http.FIRST_PAUSE", 0.001)
     with proxied(namespace.kubeconfig, cut) as proxy:
         cluster = kube.connect(kubeconfig=proxy.kubeconfig, context=None, namespace=None)

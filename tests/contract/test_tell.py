@@ -17,6 +17,7 @@ from dtp_action.adapters.pulls import GitHubPulls
 from dtp_action.core import catalog, naming, planner, pulls, report, scripts
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Observed, Phase, Ref, Why
+from dtp_action.dispatch import Cluster
 from dtp_action.errors import ClusterRefusedError, UnavailableError
 from dtp_action.tell import Audience, Origins, Told, Work
 from tests import builders as b
@@ -29,6 +30,7 @@ from tests.world import World
 
 ROWS = catalog.parse("version: 1\nprotocols: {local: {image: registry.example/x:1}}\n", "test")
 SCRIPT = "#!/bin/sh\necho {}\n"
+TIMEOUT = 2  # seconds without a byte: the stand-in is on this machine
 LONG = "#!/bin/sh\n#DTP time=7d\necho\n"
 STATUS = pulls.marker("status", "campus")
 
@@ -60,11 +62,21 @@ class Site:
     def github(self) -> GitHub:
         return self.branches.github
 
+    @property
+    def api_url(self) -> str:
+        """Where GitHub is reached."""
+        return self.github.url
+
+    def cluster(self) -> Cluster:
+        """Return a run's connection to the cluster."""
+        return FakeCluster(self.world, fault=self.fault)
+
     def pulls(self) -> GitHubPulls:
         return GitHubPulls(
             repository=fake.REPOSITORY,
             token=fake.TOKEN,
-            api_url=self.github.url,
+            api_url=self.api_url,
+            timeout=TIMEOUT,
             between_requests=0,
             between_writes=0,
             sleep=lambda _seconds: None,
@@ -87,7 +99,7 @@ class Site:
             return catalog.resolve(script, catalog=ROWS, settings=self.settings, author=author)
 
         return Work(
-            cluster=FakeCluster(self.world, fault=self.fault),
+            cluster=self.cluster(),
             settings=self.settings,
             desired=desired,
             policy=b.a_policy(resolve=resolve, origins=origins, max_new=self.max_new),
@@ -587,6 +599,20 @@ def test_an_end_that_could_not_be_mentioned_is_mentioned_by_the_next_run(site: S
     site.github.pulls[7].locked = False
     site.run()
     assert len(site.mentions(7)) == 1
+
+
+def test_a_retry_that_breaks_off_half_way_is_not_told_as_not_done(site: Site) -> None:
+    site.merge(7, "a")
+    site.run()
+    site.finish("a", 1)
+    site.run()
+    site.fault = Fault(at=1, only="create jobs", error=UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        site.answer("/dtp retry dtp-local/a")
+    assert job("a", 2) in site.world.entries
+    said = site.mentions(7)[-1]
+    assert "Not done" not in said
+    assert "/dtp status" in said
 
 
 def test_a_deleted_comment_comes_back_and_a_pasted_marker_is_left_alone(site: Site) -> None:

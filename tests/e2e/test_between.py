@@ -11,8 +11,8 @@ from kubernetes.client import ApiException
 from dtp_action.core import ledger, manifests
 from tests.admin import PATHS, wait_for
 from tests.e2e.site import SOURCE, WAIT, Row, Site, Watch
-from tests.e2e.test_once import held_back, through
-from tests.faults import Cut, proxied
+from tests.e2e.test_once import held_back, killed
+from tests.faults import Fault, Kind
 
 REF = "dtp-local/job"
 SAYS = "#!/bin/bash\necho {} >>ran\n"
@@ -65,11 +65,9 @@ def test_a_job_that_is_asked_for_minutes_late_finds_its_name_taken(site: Site) -
     site.commit("nothing yet")
     site.dispatch()
     site.merge(job=SAYS.format("old"))
-    with proxied(site.namespace.kubeconfig) as proxy:
-        cut = Cut(at=3, writes_only=True, lasting=True)  # card and entry pass, the Job does not
-        with through(site, proxy).running("dispatch", "--source", SOURCE) as process:
-            proxy.cut = cut
-            process.communicate()
+    # Card and entry pass, the Job does not.
+    fault = Fault(kind=Kind.BEFORE, at=3, writes_only=True, lasting=True)
+    assert killed(site, fault, "dispatch", "--source", SOURCE) == 1
     (entry,) = [one for one in _config_maps(site) if _kind(one) == "entry"]
     name = entry["metadata"]["name"]
     assert _jobs(site) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.admin import wait_for
 from tests.e2e.site import SOURCE, Site, Watch
 from tests.e2e.test_once import killed
-from tests.faults import Cut
+from tests.faults import Fault, Kind
 
 REF = "dtp-local/long"
 LONG = """\
@@ -161,8 +161,8 @@ def _begin_unconfirmed(site: Site, script: str) -> str:
     site.dispatch()
     site.merge(long=script)
     # The card, the entry and the Job are written, its confirmation is not.
-    cut = Cut(at=4, writes_only=True, lasting=True)
-    assert killed(site, cut, "dispatch", "--source", SOURCE) == 1
+    fault = Fault(kind=Kind.BEFORE, at=4, writes_only=True, lasting=True)
+    assert killed(site, fault, "dispatch", "--source", SOURCE) == 1
     (job,) = site.admin.list("Job", site.namespace.name)
     return str(job["metadata"]["name"])
 

@@ -15,7 +15,7 @@ import pytest
 from dtp_action.core import ledger
 from tests.admin import wait_for
 from tests.e2e.site import SOURCE, WAIT, Row, Site, Watch
-from tests.faults import Cut, Proxy, proxied
+from tests.faults import Fault, Kind, Proxy, proxied
 
 REF = "dtp-local/job"
 ONCE = "#!/bin/bash\necho ran >>ran\n"  # a line for each time it runs
@@ -50,9 +50,9 @@ def test_two_dispatchers_at_once_start_fifty_scripts_once_each(site: Site, watch
     assert [_ran(site, ref) for ref in refs] == [1] * MANY
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("kind", [Kind.BEFORE, Kind.AFTER], ids=["before", "after"])
 def test_a_dispatcher_killed_at_each_of_its_writes_in_turn_leaves_no_second_run(
-    site: Site, after: bool
+    site: Site, kind: Kind
 ) -> None:
     site.commit("nothing yet")
     site.dispatch()  # the ledger's card is a write of the first run only
@@ -61,7 +61,7 @@ def test_a_dispatcher_killed_at_each_of_its_writes_in_turn_leaves_no_second_run(
         ref = f"dtp-local/killed-at-{at}"
         site.write(ref, ONCE)
         site.commit(ref)
-        kills += _dispatch_killed(site, Cut(at=at, after=after, writes_only=True))
+        kills += _dispatch_killed(site, Fault(kind=kind, at=at, writes_only=True))
         row = site.dispatch(wait=True).rows[ref]
         assert (row["phase"], row["attempt"]) == ("SUCCEEDED", 1), at
         assert (_ran(site, ref), site.starts(row["name"])) == (1, ["1"]), at
@@ -83,8 +83,8 @@ def test_a_cancel_killed_at_each_of_its_writes_in_turn_is_carried_out_by_the_nex
         site.dispatch()
         site.until(ref, "RUNNING")
         wait_for(partial(_ran, site, ref), "the script to have begun")
-        cut = Cut(at=at, after=True, writes_only=True)
-        assert killed(site, cut, "cancel", ref) == 1
+        fault = Fault(kind=Kind.AFTER, at=at, writes_only=True)
+        assert killed(site, fault, "cancel", ref) == 1
         again = site.dtp("cancel", ref)
         assert again.code in (0, 3), again.err
         ended = site.dispatch_until(ref, "CANCELLED")
@@ -92,16 +92,16 @@ def test_a_cancel_killed_at_each_of_its_writes_in_turn_is_carried_out_by_the_nex
         assert _ran(site, ref) == 1
 
 
-def _dispatch_killed(site: Site, cut: Cut) -> int:
+def _dispatch_killed(site: Site, fault: Fault) -> int:
     """Dispatch until it is killed; return 1 if it was."""
-    return killed(site, cut, "dispatch", "--source", SOURCE, "--wait", str(WAIT))
+    return killed(site, fault, "dispatch", "--source", SOURCE, "--wait", str(WAIT))
 
 
-def killed(site: Site, cut: Cut, *arguments: str) -> int:
+def killed(site: Site, fault: Fault, *arguments: str) -> int:
     with proxied(site.namespace.kubeconfig) as proxy:
         led = through(site, proxy)
         with led.running(*arguments) as process:
-            proxy.cut = replace(cut, then=process.kill)
+            proxy.play(replace(fault, then=process.kill))
             process.communicate()
         return int(proxy.hit)
 

@@ -5,7 +5,7 @@ Takes no decision about jobs (core does) and knows no SDK (adapters do).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -48,6 +48,7 @@ from dtp_action.core.model import (
     subject,
 )
 from dtp_action.errors import (
+    ConflictError,
     DtpError,
     StaleError,
     UnavailableError,
@@ -60,6 +61,8 @@ TAIL_LINES = 200
 MOST_READS = 20  # events and tails that one run may ask for beside its lists
 TRIES = 5  # at the card, while others change it
 LIST_LAG = timedelta(minutes=1)  # another run may have made the card since ours was listed
+NO_CARD = "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone"
+RESTORE_CARD = "restore it from a backup of the namespace; nothing was started"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks while waiting
 
 
@@ -140,8 +143,8 @@ class Cluster(Protocol):
     def intend(self, entry: Entry, intent: Intent, tail: str) -> Entry:
         """Write the intent to end an attempt and keep its log's tail. Raises StaleError."""
 
-    def stop(self, entry: Entry) -> None:
-        """Let the Job's deadline pass. No Job, or one that ended: nothing."""
+    def stop(self, job: JobView) -> None:
+        """Let the Job's deadline pass. It is gone, another of its name, or has ended: nothing."""
 
     def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
         """Write `<name>-end` (the first one written counts), then close the entry.
@@ -149,8 +152,8 @@ class Cluster(Protocol):
         Raises StaleError.
         """
 
-    def retire(self, entry: Entry, ttl: int) -> None:
-        """Set how many seconds after its end the Job is removed."""
+    def retire(self, job: JobView, ttl: int) -> None:
+        """Set how many seconds after its end the Job is removed. Gone, or another: nothing."""
 
     def pod_log(self, pod: PodView, *, lines: int) -> str | None:
         """Return the last lines of a Pod's log, at most 64 KiB; None when there is none to have."""
@@ -240,9 +243,11 @@ def _unreadable(seen: JobView | PodView) -> Unreadable | None:
 
 def _distrust(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> None:
     """Read by name what a list of Jobs misses: nothing is told as lost on an untrue list."""
-    missed = [e.name for e in entries if not e.outcome and e.job_uid and e.name not in jobs]
-    for name in missed[:MOST_READS]:
-        if (job := cluster.job(name)) and not job.tombstone:
+    missed = [
+        (e.name, e.uid) for e in entries if not e.outcome and e.job_uid and e.name not in jobs
+    ]
+    for name, uid in missed[:MOST_READS]:
+        if (job := cluster.job(name)) and job.entry_uid == uid and not job.tombstone:
             raise UnavailableError(
                 f"the list of Jobs misses {name}, which is there",
                 hint="nothing was decided on an untrue list: run again",
@@ -302,37 +307,50 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
         case Open():
             return _open(cluster, action, observed)
         case Adopt():
-            return _adopt(cluster, action)
+            return _adopt(cluster, action, observed)
         case Start(entry=entry):
             return [action, *_start(cluster, entry, observed)]
         case Confirm(entry=entry, job_uid=uid):
             cluster.confirm(entry, uid)
-        case End(entry=entry, intent=intent):
-            if intent and intent.why in planner.FOR_THE_BRANCH:
-                _still_ruling(cluster, observed)
-            if intent and intent != entry.intent:
-                entry = cluster.intend(entry, intent, tail(cluster, entry, observed))
-            if intent and entry.name not in observed.jobs:
-                outcome = phases.ended_by(intent)
-                return [action, *_end(cluster, entry, outcome, "", observed)]
-            cluster.stop(entry)
+        case End():
+            return [action, *_carry_out(cluster, action, observed)]
         case Settle(entry=entry, outcome=outcome):
             kept = tail(cluster, entry, observed)
             # Of what was told to end, the log was kept then.
             told = outcome if kept or entry.intent else _without_log(outcome)
             return _end(cluster, entry, told, kept, observed)
         case Retire(entry=entry, ttl=ttl):
-            cluster.retire(entry, ttl)
+            cluster.retire(observed.jobs[entry.name], ttl)
         case _:
             assert_never(action)
     return [action]
 
 
+def _carry_out(cluster: Cluster, action: End, observed: Observed) -> list[Action]:
+    """End an attempt: by its Job's deadline, or where it has none at once."""
+    entry, intent = action.entry, action.intent
+    if intent and intent.why in planner.FOR_THE_BRANCH:
+        _still_ruling(cluster, observed)
+    if intent and intent != entry.intent:
+        entry = cluster.intend(entry, intent, tail(cluster, entry, observed))
+    if job := _job_of(entry, observed):
+        cluster.stop(job)
+    elif intent:
+        return _end(cluster, entry, phases.ended_by(intent), "", observed)
+    return []
+
+
 def _still_ruling(cluster: Cluster, observed: Observed) -> None:
     """Raise StaleError where another commit rules by now than the one that this was planned for."""
     card, planned = cluster.card(), observed.identity
-    if card and planned and card.commit != planned.commit:
-        raise StaleError(f"commit {card.commit[:12]} rules by now")
+    if planned and (card is None or card.commit != planned.commit):
+        raise StaleError("another commit rules by now, or none")
+
+
+def _job_of(entry: Entry, observed: Observed) -> JobView | None:
+    """Return the attempt's Job as it was seen, where it may have a Pod."""
+    job = observed.jobs.get(entry.name)
+    return job if job and job.entry_uid == entry.uid and not job.tombstone else None
 
 
 def _end(
@@ -350,11 +368,14 @@ def _take_name(cluster: Cluster, entry: Entry, observed: Observed) -> Hold | Non
 
     A request to make its Job may still be on its way, for minutes: after this it comes to nothing.
     """
-    if entry.adopted or entry.name in observed.jobs:
+    job = observed.jobs.get(entry.name)
+    if entry.adopted or (job and job.entry_uid == entry.uid):
         return None
     match cluster.bury(entry):
-        case Buried() | Refused(for_good=True):  # what is refused for good is refused to all
+        case Buried():
             return None
+        case Refused(for_good=True) if entry.intent and entry.intent.why is Why.REFUSED:
+            return None  # as its Job was, and would be again
         case Started():
             reason = "its Job came after all: the next look decides"
         case Refused(reason=why) | Taken(reason=why):
@@ -373,8 +394,9 @@ def _open(cluster: Cluster, action: Open, observed: Observed) -> list[Action]:
     return [action, *_start(cluster, entry, observed, action.draft)]
 
 
-def _adopt(cluster: Cluster, action: Adopt) -> list[Action]:
+def _adopt(cluster: Cluster, action: Adopt, observed: Observed) -> list[Action]:
     """Record the attempt as done, unless another run has recorded it to be run."""
+    _still_ruling(cluster, observed)
     entry = cluster.record(action.draft)
     if not entry.adopted:
         return [_overtaken(entry)]
@@ -513,10 +535,7 @@ def identify(
     ):  # gone, or made since by the run that made the entries
         found = cluster.card()
         if found is None:
-            raise UsageError(
-                "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone",
-                hint="restore it from a backup of the namespace; nothing was started",
-            )
+            raise UsageError(NO_CARD, hint=RESTORE_CARD)
     if found is None:
         found = cluster.identify(identity)
         if identity.created - found.created > LIST_LAG:
@@ -551,13 +570,24 @@ def enter(
     line: planner.Line,
     source: str,
     rename: bool = False,
+    rewritten: bool = False,
 ) -> Observed:
     """Return a run's first look with the card as it is now: this commit's, if it may rule.
+
+    `rewritten`: it is said to be what the branch is now, unless the card changes meanwhile.
 
     What the look shows is older than the card: whoever ruled until then may have gone on. Each
     write notices, since it names what it changes as it was seen, or a name that is taken.
     """
     card = identify(cluster, observed, source, commit, rename=rename)
+    if rewritten and card.commit != commit:
+        try:
+            return replace(observed, identity=cluster.rule(card, commit))
+        except StaleError as error:
+            raise ConflictError(
+                "another run took the branch over at this moment",
+                hint="look whose commit rules (dtp plan), then say it again",
+            ) from error
     return replace(observed, identity=ruling(cluster, card, commit, line))
 
 
@@ -570,11 +600,20 @@ def run(
     patience: Patience,
     source: Callable[[Observed], str],
     rename: bool = False,
+    rewritten: bool = False,
 ) -> Report:
     """Do what is to do, then wait for what is open as long as patience lasts."""
     observed = look(cluster)
     whose = source(observed)
-    observed = enter(cluster, observed, desired.commit, line=line, source=whose, rename=rename)
+    observed = enter(
+        cluster,
+        observed,
+        desired.commit,
+        line=line,
+        source=whose,
+        rename=rename,
+        rewritten=rewritten,
+    )
     planned, observed = plan(cluster, desired, observed, policy)
     done = apply_all(cluster, planned.actions, observed)
     mine = {entry.name for entry in observed.entries if entry.outcome is None}
@@ -583,9 +622,8 @@ def run(
     if idle and not (mine and patience.seconds):
         return Report(observed=observed, actions=tuple(done), rejected=planned.rejected)
     mine |= _opened(done)
-    observed, later = _wait(
-        cluster, desired, policy, patience, mine, since=observed.now, settled=_settled(done)
-    )
+    waits = _Wait(cluster=cluster, desired=desired, policy=policy, patience=patience, mine=mine)
+    observed, later = waits.until_over(since=observed.now, settled=_settled(done))
     followed = [entry for entry in observed.entries if entry.name in mine]
     return Report(
         observed=observed,
@@ -596,46 +634,53 @@ def run(
     )
 
 
-def _wait(
-    cluster: Cluster,
-    desired: Desired,
-    policy: planner.Policy,
-    patience: Patience,
-    mine: set[str],
-    *,
-    since: datetime,
-    settled: bool,
-) -> tuple[Observed, list[Action]]:
-    """Look and settle until none of `mine` is open or time is up; at least one look.
+@dataclass(frozen=True, kw_only=True)
+class _Wait:
+    """What a run does while it waits. What it opens on the way is added to `mine`."""
 
-    What was settled may be followed by another attempt, so it is planned once more after that. What
-    is opened on the way is added to `mine`. As soon as a look shows that a newer commit rules,
-    this run only follows, also what that commit opens: its own runs may not wait.
-    """
-    end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
-    later: list[Action] = []
-    while True:
-        observed = look(cluster)
-        if not planner.rules(observed, desired.commit):
-            mine |= {entry.name for entry in observed.entries if entry.created >= since}
-        patience.watch(
-            replace(observed, entries=tuple(e for e in observed.entries if e.name in mine))
-        )
-        over = patience.monotonic() >= end or not _any_open(observed, mine)
-        if over and not settled:
-            return observed, later
-        planned, observed = plan(cluster, desired, observed, policy)
-        work = [action for action in planned.actions if not isinstance(action, Hold | Start)]
-        done = apply_all(cluster, work, observed)
-        mine |= _opened(done)
-        settled = _settled(done)
-        later += done
-        if any(not isinstance(action, Hold) for action in done):
-            continue
-        if over:
-            return observed, later
-        patience.sleep(min(pause, max(0.0, end - patience.monotonic())))
-        pause = min(pause * 1.3, LONGEST_PAUSE)
+    cluster: Cluster
+    desired: Desired
+    policy: planner.Policy
+    patience: Patience
+    mine: set[str]
+
+    def until_over(self, *, since: datetime, settled: bool) -> tuple[Observed, list[Action]]:
+        """Look and settle until none of `mine` is open or time is up; at least one look.
+
+        What was settled may be followed by another attempt, so it is planned once more after that.
+        As soon as a look shows that a newer commit rules, this run only follows, also what was
+        opened since it began: the newer commit's own runs may not wait.
+        """
+        patience, theirs = self.patience, set[str]()
+        end, pause = patience.monotonic() + patience.seconds, FIRST_PAUSE
+        before: Sequence[Action] = ()
+        later: list[Action] = []
+        while True:
+            observed = look(self.cluster)
+            if observed.identity is None:
+                raise UsageError(NO_CARD, hint=RESTORE_CARD)
+            if not planner.rules(observed, self.desired.commit):
+                theirs |= {entry.name for entry in observed.entries if entry.created >= since}
+            self._show(observed)
+            over = patience.monotonic() >= end or not _any_open(observed, self.mine | theirs)
+            if over and not settled:
+                return observed, later
+            planned, observed = plan(self.cluster, self.desired, observed, self.policy)
+            work = [one for one in planned.actions if not isinstance(one, Hold | Start)]
+            done = apply_all(self.cluster, work, observed)
+            self.mine.update(_opened(done))
+            settled, again, before = _settled(done), work == before, work
+            later += done
+            if any(not isinstance(action, Hold) for action in done) and not again:
+                continue
+            if over:
+                return observed, later
+            patience.sleep(min(pause, max(0.0, end - patience.monotonic())))
+            pause = min(pause * 1.3, LONGEST_PAUSE)
+
+    def _show(self, observed: Observed) -> None:
+        mine = tuple(entry for entry in observed.entries if entry.name in self.mine)
+        self.patience.watch(replace(observed, entries=mine))
 
 
 def _settled(done: Iterable[Action]) -> bool:

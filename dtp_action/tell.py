@@ -254,13 +254,27 @@ class Work:
     audience: Audience | None = None  # None: nobody is told
 
 
+def who_rules(work: Work, observed: Observed) -> tuple[str, ...]:
+    """Return that another commit rules and what follows from it; nothing where ours does."""
+    card = observed.identity
+    if card is None or planner.rules(observed, work.desired.commit):
+        return ()
+    followed = (
+        f"commit {card.commit[:12]} rules the branch, not {work.desired.commit[:12]}: this run only"
+        " followed what is recorded. If the branch was rewritten: dtp dispatch --rewritten"
+    )
+    return (followed, *dict.fromkeys(work.origins.warnings))
+
+
 def everybody(work: Work, observed: Observed) -> Told:
     """Tell all that is to be told of a look: how jobs stand, and what does not run.
 
     The look is one that is `attributed`. Where a newer commit rules, its runs tell: what this one
     knows of the branch is not true now.
     """
-    if work.audience is None or not planner.rules(observed, work.desired.commit):
+    if followed := who_rules(work, observed):
+        return Told(warnings=followed)
+    if work.audience is None:
         return Told()
     try:
         seen = dispatch.with_progress(work.cluster, observed)
@@ -556,8 +570,8 @@ class _Answering:
         done = dispatch.apply(work.cluster, action, seen) if action else []
         after = attributed(work, dispatch.look(work.cluster))
         self.changed = work, after
-        if held := [step.reason for step in done if isinstance(step, Hold)]:
-            return f"Not done: {plain(held[0])}"
+        if done and isinstance(done[0], Hold):
+            return f"Not done: {plain(done[0].reason)}"
         return comment.done_reply(_fit(report.jobs(after, refs=[ref]), self.shown)[0])
 
     def _status(self, seen: Observed, ref: Ref | None) -> str:

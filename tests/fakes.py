@@ -356,16 +356,16 @@ class FakeCluster:
 
         return self._ask(f"patch configmaps {entry.name}", act)
 
-    def stop(self, entry: Entry) -> None:
-        self._patch_job(entry, deadline=1)
+    def stop(self, job: JobView) -> None:
+        self._patch_job(job, deadline=1)
 
-    def retire(self, entry: Entry, ttl: int) -> None:
-        self._patch_job(entry, ttl=ttl)
+    def retire(self, job: JobView, ttl: int) -> None:
+        self._patch_job(job, ttl=ttl)
 
-    def _patch_job(self, entry: Entry, **changes: Any) -> None:
+    def _patch_job(self, seen: JobView, **changes: Any) -> None:
         def act() -> None:
-            job = self.world.jobs.get(entry.name)
-            if job and job.entry_uid == entry.uid:
+            job = self.world.jobs.get(seen.name)
+            if job and job.uid == seen.uid:
                 self.world.jobs[job.name] = replace(job, **changes)
 
-        self._ask(f"patch jobs {entry.name}", act)
+        self._ask(f"patch jobs {seen.name}", act)

@@ -257,8 +257,8 @@ class KubeCluster:
         note = {ledger.INTENT: ledger.dump_intent(intent)}
         return self._amend_entry(entry, {"annotations": note})
 
-    def stop(self, entry: Entry) -> None:
-        self._patch_job(entry, {"activeDeadlineSeconds": 1})
+    def stop(self, job: JobView) -> None:
+        self._patch_job(job, {"activeDeadlineSeconds": 1})
 
     def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
         data = {ledger.OUTCOME_KEY: ledger.dump_outcome(outcome), ledger.TAIL_KEY: tail}
@@ -267,8 +267,8 @@ class KubeCluster:
             counts = ledger.load_end(entry, end)
         return self._amend_entry(entry, ledger.settled_metadata(counts))
 
-    def retire(self, entry: Entry, ttl: int) -> None:
-        self._patch_job(entry, {"ttlSecondsAfterFinished": ttl})
+    def retire(self, job: JobView, ttl: int) -> None:
+        self._patch_job(job, {"ttlSecondsAfterFinished": ttl})
 
     # --- how ---
 
@@ -339,13 +339,11 @@ class KubeCluster:
                 return there
         raise UnavailableError(f"{name} could not be changed: {why}", hint=RUN_AGAIN)
 
-    def _patch_job(self, entry: Entry, spec: Wire) -> None:
-        """Change the spec of the entry's Job; none of that name, or another's, is left alone."""
-        body: Wire = {"spec": spec}
-        if entry.job_uid:
-            body["metadata"] = {"uid": entry.job_uid}
+    def _patch_job(self, job: JobView, spec: Wire) -> None:
+        """Change the spec of a Job; none of that name, or another, is left alone."""
+        body: Wire = {"spec": spec, "metadata": {"uid": job.uid}}
         try:
-            self._ask("patch", "jobs", entry.name, body=body)
+            self._ask("patch", "jobs", job.name, body=body)
         except AnswerError as error:
             if error.status != GONE and "metadata.uid" not in error.said:
                 raise

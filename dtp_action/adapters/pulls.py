@@ -55,6 +55,7 @@ TRIES = 5
 FIRST_PAUSE = 1.0
 SECONDARY_PAUSE = 60.0  # what GitHub asks for where a secondary limit names no time
 COMMITS, PULLS = 50, 50  # in one query
+AHEAD_PAUSES = (2.0, 4.0)  # seconds
 PLACES = {"IDENTICAL": Place.NEWEST, "BEHIND": Place.BEHIND}
 DONE = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 PACKED_LIMIT, LIMIT = 16 * 2**20, 64 * 2**20  # bytes of a status document, and of its artifact
@@ -196,14 +197,18 @@ class GitHubPulls:
         )
 
     def place(self, commit: str, branch: str) -> Place:
-        data = self._read(
-            f"tell where {commit} is on {branch}",
-            ["ref(qualifiedName: $ref) { compare(headRef: $commit) { status } }"],
-            ref=f"refs/heads/{branch}",
-            commit=commit,
-        )
-        compared = (data["ref"] or {}).get("compare") or {}
-        return PLACES.get(str(compared.get("status")), Place.OFF)
+        for pause in (*AHEAD_PAUSES, 0.0):
+            data = self._read(
+                f"tell where {commit} is on {branch}",
+                ["ref(qualifiedName: $ref) { compare(headRef: $commit) { status } }"],
+                ref=f"refs/heads/{branch}",
+                commit=commit,
+            )
+            status = str(((data["ref"] or {}).get("compare") or {}).get("status"))
+            if status != "AHEAD" or not pause:
+                break
+            self._sleep(pause)  # what answers may not have the push yet
+        return PLACES.get(status, Place.OFF)
 
     def open_pulls(self, head: str, branch: str) -> tuple[OpenPull, ...]:
         does = "look for the open pull request"

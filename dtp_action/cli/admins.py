@@ -52,6 +52,7 @@ def plan(
 ) -> None:
     """Show what dispatch would do, and why."""
     from dtp_action import dispatch as loop
+    from dtp_action import tell
     from dtp_action.core import planner
 
     work = begin(directory, site, branch, hub, bounds)
@@ -62,8 +63,8 @@ def plan(
         if planner.may_rule(card, commit, work.line):  # as dispatch would, which writes it
             observed = replace(observed, identity=replace(card, commit=commit))
     planned, observed = loop.plan(work.cluster, work.desired, observed, work.policy)
-    tell_who_rules(work, observed)
-    end(work, hub, observed, form, done=planned.actions, rejected=planned.rejected)
+    told = tell.Told(warnings=tell.who_rules(work, observed))
+    end(work, hub, observed, form, done=planned.actions, rejected=planned.rejected, told=told)
 
 
 @click.command()
@@ -72,6 +73,11 @@ def plan(
 )  # fmt: skip
 @option("--dry-run", is_flag=True, help="Only show what would be done: dtp plan.")
 @option("--rename-source", is_flag=True, help="The branch or repository has a new name.")
+@click.option(
+    "--rewritten",
+    is_flag=True,
+    help="The branch was rewritten, and is this commit now; GitHub is not asked.",
+)
 @site_options
 @branch_options
 @bounds_options
@@ -84,6 +90,7 @@ def dispatch(
     wait: int,
     dry_run: bool,
     rename_source: bool,
+    rewritten: bool,
     site: Site,
     branch: Branch,
     bounds: Bounds,
@@ -111,6 +118,7 @@ def dispatch(
                 work.desired,
                 work.policy,
                 line=work.line,
+                rewritten=rewritten,
                 patience=loop.Patience(
                     seconds=seconds,
                     of=follow,
@@ -125,10 +133,9 @@ def dispatch(
             bad = bad or bool(result.bad)
             seen = tell.attributed(work, result.observed)
             told = tell.everybody(work, seen)
-            follow = result.open
+            follow, rewritten = result.open, False  # it is said once, and a newer may come
             if not follow:
                 break
-    tell_who_rules(work, seen)
     end(work, hub, seen, form, done=done, rejected=result.rejected, told=told)
     stopped = report.unreadable(seen)
     return Exit.BAD_OUTCOME if stopped or (wait and bad) else Exit.DONE
@@ -140,19 +147,6 @@ def enter(work: Work, observed: Observed, branch: Branch, site: Site) -> Observe
 
     source = branch.ledger(site, observed)
     return loop.enter(work.cluster, observed, work.desired.commit, line=work.line, source=source)
-
-
-def tell_who_rules(work: Work, observed: Observed) -> None:
-    """Say where a run did nothing for the branch's sake, since a newer commit rules."""
-    from dtp_action.core import planner
-
-    if observed.identity and not planner.rules(observed, work.desired.commit):
-        ours, rules = work.desired.commit[:12], observed.identity.commit[:12]
-        click.echo(
-            f"commit {rules} rules the branch, not {ours}: this run only followed what is recorded"
-            " (if the branch was rewritten: --rewritten)",
-            err=True,
-        )
 
 
 def turns(wait: int, audience: Audience | None) -> tuple[int, ...]:

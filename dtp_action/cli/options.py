@@ -123,7 +123,6 @@ class Branch:
     catalog: str | None
     source: str | None
     max_new: int | None
-    rewritten: bool
 
     @property
     def name(self) -> str | None:
@@ -256,8 +255,6 @@ branch_options = options(
     commit_option,
     catalog_option,
     option("--source", metavar="TEXT", help="The branch that the ledger belongs to."),
-    option("--rewritten", is_flag=True,
-           help="The branch was rewritten: the commit given is what it is now."),
     option("--max-new", type=click.IntRange(0),
            help="Hold all new jobs when more than this many would start in one run (25)."),
 )  # fmt: skip

@@ -62,7 +62,6 @@ def begin(
     """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
     from dtp_action.adapters import checkout, shells
     from dtp_action.core import catalog, planner, scripts
-    from dtp_action.core.model import Place
     from dtp_action.tell import Origins, Work
 
     cluster = site.open()
@@ -103,20 +102,23 @@ def begin(
         policy=policy,
         line=planner.Line(
             follows=functools.partial(checkout.follows, directory),
-            place=lambda: Place.NEWEST if branch.rewritten else place(pulls, commit, branch.name),
+            place=lambda: place(pulls, commit, branch.name, origins.warnings),
         ),
         origins=origins,
         audience=hub.audience(branch.name, pulls),
     )
 
 
-def place(pulls: Pulls | None, commit: str, branch: str | None) -> Place | None:
-    """Return where a commit is on GitHub's branch; None where that cannot be asked now."""
+def place(
+    pulls: Pulls | None, commit: str, branch: str | None, warnings: list[str]
+) -> Place | None:
+    """Return where a commit is on GitHub's branch; None, and a warning, where it does not say."""
     if not pulls or not branch:
         return None
     try:
         return pulls.place(commit, branch)
-    except DtpError:  # no job waits for GitHub: what the clone knows decides
+    except DtpError as error:  # no job waits for GitHub: what the clone knows decides
+        warnings.append(error.message)
         return None
 
 

@@ -187,6 +187,8 @@ def without_job(entry: Entry, pods: tuple[PodView, ...]) -> Status:
     if entry.job_uid:
         return lost()
     reason = entry.waiting or "recorded; not handed to the cluster yet"
+    if entry.intent:
+        reason = f"{_ending(entry.intent)}; ending it"
     return Status(phase=Phase.WAITING, reason=_short(reason))
 
 

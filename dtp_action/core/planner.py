@@ -272,11 +272,11 @@ def _without_job(entry: Entry, wanted: Wanted | None, observed: Observed, policy
         return _settle(entry, phases.explained(status, policy.meanings(entry.ref)))
     if any(not pod.over for pod in observed.pods.get(entry.name, ())):
         return Hold(ref=entry.ref, attempt=entry.attempt, reason=status.reason)
+    if entry.intent:
+        return _settle(entry, phases.ended_by(entry.intent))
     age = (observed.now - entry.created).total_seconds()
     if age > BORN_TTL:
         return _settle(entry, phases.lost())
-    if entry.intent:
-        return _settle(entry, phases.ended_by(entry.intent))
     if entry.waiting and age > policy.queue_allowance:
         intent = _intent(Why.STUCK, observed.now, policy, reason=entry.waiting)
         return End(entry=entry, intent=intent, reason=phases.intended(intent)[1])
@@ -353,7 +353,7 @@ def _retire(
     entry: Entry, outcome: Outcome, job: JobView, now: datetime, policy: Policy
 ) -> list[_Step]:
     if job.end is None:
-        if job.deadline == 1:
+        if job.deadline == 1 or job.tombstone:
             return []
         return [End(entry=entry, intent=None, reason="settled, yet its Job is active")]
     if job.ttl != BORN_TTL:
@@ -596,7 +596,9 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
         told = f"attempt {last.attempt} of {ref} has ended: {status.reason}"
         raise ConflictError(told, hint="dtp dispatch settles it")
     new = Intent(why=Why.CANCEL, by=by, at=observed.now, request=request, started=status.started)
-    intent = replace(last.intent, request=request or last.intent.request) if last.intent else new
+    intent = new
+    if last.intent and last.intent.why not in FOR_THE_BRANCH:
+        intent = replace(last.intent, request=request or last.intent.request)
     return End(entry=last, intent=intent, reason=phases.intended(intent)[1])
 
 
@@ -610,12 +612,12 @@ def may_rule(card: Identity, commit: str, line: Line) -> bool:
     the newest (a workflow may pass over commits that bring no job). What is not on the branch may
     not. Where nobody can say how the branch is, the order of the two commits decides.
     """
-    if card.commit in ("", commit):
+    if card.commit == commit:
         return True
     place = line.place()
     if place in (Place.NEWEST, Place.OFF):
         return place is Place.NEWEST
-    return line.follows(card.commit, commit)
+    return not card.commit or line.follows(card.commit, commit)
 
 
 def same_ledger(found: Identity, mine: Identity) -> None:

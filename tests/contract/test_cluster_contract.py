@@ -410,21 +410,21 @@ def test_removed_job_is_not_listed(stage: Stage, cluster: Cluster) -> None:
 def test_stop_lets_the_deadline_pass(cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     cluster.start(entry)
-    cluster.stop(cluster.confirm(entry, the_job(cluster)))
+    cluster.stop(cluster.jobs()[0])
     assert cluster.jobs()[0].deadline == 1
 
 
 def test_retire_sets_the_time_to_live(cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     cluster.start(entry)
-    cluster.retire(entry, 123)
+    cluster.retire(cluster.jobs()[0], 123)
     assert cluster.jobs()[0].ttl == 123
 
 
 def test_stop_and_retire_without_job_do_nothing(cluster: Cluster) -> None:
-    entry = cluster.record(builders.a_draft())
-    cluster.stop(entry)
-    cluster.retire(entry, 5)
+    job = builders.a_job(builders.an_entry())
+    cluster.stop(job)
+    cluster.retire(job, 5)
     assert cluster.jobs() == ()
 
 
@@ -432,7 +432,8 @@ def test_stop_leaves_another_job_alone(cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     cluster.start(entry)
     before = cluster.jobs()
-    cluster.stop(replace(entry, uid="another", job_uid="another"))
+    cluster.stop(replace(before[0], uid="another"))
+    cluster.retire(replace(before[0], uid="another"), 5)
     assert cluster.jobs() == before
 
 
@@ -483,9 +484,10 @@ def test_a_pod_that_failed_stays_counted_on_its_job(stage: Stage, cluster: Count
 def test_ended_job_is_stopped_and_retired_in_peace(stage: Stage, cluster: Cluster) -> None:
     entry = cluster.record(builders.a_draft())
     stage.run_job(entry, exit_code=0)
-    ended = cluster.jobs()[0].end
-    cluster.stop(entry)
-    cluster.retire(entry, 600)
+    (job,) = cluster.jobs()
+    ended = job.end
+    cluster.stop(job)
+    cluster.retire(job, 600)
     (job,) = cluster.jobs()
     assert (job.end, job.ttl) == (ended, 600)
 

@@ -102,9 +102,10 @@ def test_script_hears_what_whoever_started_it_ignores(stage: LocalStage) -> None
 
 
 def test_stopped_job_ends_by_its_deadline(stage: LocalStage) -> None:
-    entry = start(stage, "#!/bin/sh\nsleep 60\n")
+    start(stage, "#!/bin/sh\nsleep 60\n")
     wait_for(lambda: any(pod.running for pod in pods(stage)), "the script to run")
-    stage.connect().stop(entry)
+    cluster = stage.connect()
+    cluster.stop(cluster.jobs()[0])
     assert ended(stage).reason == "DeadlineExceeded"
     assert (pods(stage)[0].phase, pods(stage)[0].reason) == ("Failed", "")
 
@@ -209,8 +210,9 @@ def test_a_later_attempt_waits_for_one_whose_supervisor_and_job_are_gone(
 
 
 def test_job_is_removed_when_its_time_to_live_is_over(stage: LocalStage) -> None:
-    entry = start(stage, "#!/bin/sh\ntrue\n")
+    start(stage, "#!/bin/sh\ntrue\n")
     ended(stage)
-    stage.connect().retire(entry, 0)
-    assert stage.connect().jobs() == ()
+    cluster = stage.connect()
+    cluster.retire(cluster.jobs()[0], 0)
+    assert cluster.jobs() == ()
     assert pods(stage) == ()

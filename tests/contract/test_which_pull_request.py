@@ -5,7 +5,8 @@ The right pull request or none: never a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,14 @@ def origins(there: Branches, *paths: str, branch: str = "main") -> dict[str, int
     return found
 
 
-def api(there: Branches) -> GitHubPulls:
+def api(there: Branches, sleep: Callable[[float], None] = time.sleep) -> GitHubPulls:
     return GitHubPulls(
         repository=fake.REPOSITORY,
         token=fake.TOKEN,
         api_url=there.github.url,
         between_requests=0,
         between_writes=0,
+        sleep=sleep,
     )
 
 
@@ -215,8 +217,13 @@ def test_many_scripts_are_one_query(there: Branches) -> None:
 # --- where a commit is on its branch -------------------------------------------------------------
 
 
-def place(there: Branches, commit: str, branch: str = "main") -> Place:
-    return api(there).place(commit, branch)
+def place(
+    there: Branches,
+    commit: str,
+    branch: str = "main",
+    sleep: Callable[[float], None] = lambda _seconds: None,
+) -> Place:
+    return api(there, sleep).place(commit, branch)
 
 
 def test_the_last_commit_of_a_branch_is_told_from_those_before_it(there: Branches) -> None:
@@ -235,3 +242,17 @@ def test_what_a_branch_left_or_never_had_is_not_on_it(there: Branches) -> None:
     assert place(there, left) is Place.OFF
     assert place(there, "0" * 40) is Place.OFF
     assert place(there, kept, "nothing") is Place.OFF
+
+
+def test_a_push_that_github_shows_a_moment_later_is_waited_for(there: Branches) -> None:
+    kept = there.head()
+    pushed = there.commit({A: "1"})
+    there.git("reset", "--quiet", "--hard", kept)
+    slept: list[float] = []
+
+    def later(seconds: float) -> None:
+        slept.append(seconds)
+        there.git("reset", "--quiet", "--hard", pushed)
+
+    assert place(there, pushed, sleep=later) is Place.NEWEST
+    assert len(slept) == 1

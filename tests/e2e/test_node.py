@@ -14,6 +14,8 @@ from tests.e2e.site import Site, Watch
 
 REF = "dtp-local/on-a-lost-node"
 LONG = "#!/bin/bash\necho ran >>ran\nuntil [ -e finish ]; do sleep 1; done\n"
+# Says which attempt runs, while it does.
+BEATS = '#!/bin/bash\nuntil [ -e finish ]; do echo "$DTP_ATTEMPT" >>beats; sleep 0.5; done\n'
 
 
 def test_draining_the_node_is_told_and_another_attempt_runs_when_asked_for(
@@ -69,6 +71,37 @@ def test_a_node_that_is_lost_while_a_script_runs_is_told(
     watch.told("kubelet stopped, and back", ended)
     assert ended["reason"].startswith("its node was drained or lost")
     assert _ran(site) == 1
+
+
+def test_after_its_node_was_deleted_another_attempt_does_not_run_beside_the_first(
+    lonely_site: Site, cluster_facts: dict[str, str], watch: Watch
+) -> None:
+    """The Pod is gone from the cluster while its script runs on; then the node comes back."""
+    site, node = lonely_site, _need(cluster_facts, "NODE")
+    site.write(REF, BEATS)
+    site.commit()
+    site.dispatch()
+    name = str(site.until(REF, "RUNNING")["name"])
+    wait_for(lambda: _beats(site), "the script to have begun")
+    with _silent_kubelet():
+        site.admin.call("DELETE", f"/api/v1/nodes/{node}", {})
+        wait_for(lambda: not site.pods(name), "the cluster to forget the Pod", 400)
+        watch.start()
+        ended = site.dispatch_until(REF, "ERRORED")
+        watch.told("node deleted", ended)
+        assert site.dtp("retry", REF).code == 0
+        before = len(_beats(site))
+        wait_for(lambda: len(_beats(site)) > before, "the first attempt to run on")
+    wait_for(lambda: "2" in _beats(site), "the second attempt to run", 400)
+    (site.place(REF) / "finish").touch()
+    assert site.dispatch_until(REF, "SUCCEEDED")["attempt"] == 2
+    beats = _beats(site)
+    assert beats == sorted(beats), "none of the first after one of the second"
+
+
+def _beats(site: Site) -> list[str]:
+    path = site.place(REF) / "beats"
+    return path.read_text().split() if path.exists() else []
 
 
 def _begin(site: Site) -> str:

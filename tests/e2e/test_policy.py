@@ -454,8 +454,9 @@ def test_a_job_made_under_other_settings_may_still_be_ended_and_forgotten(admin:
 
         assert "in the groups of the settings" in namespace.refusal("Job", job)
         cluster = namespace.connect()
-        cluster.stop(entry)
-        cluster.retire(entry, 86_400)
+        (made,) = cluster.jobs()
+        cluster.stop(made)
+        cluster.retire(made, 86_400)
         spec = admin.get("Job", entry.name, namespace.name)["spec"]
         assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (1, 86_400)
 

@@ -29,7 +29,7 @@ from dtp_action.core.model import (
     Start,
 )
 from dtp_action.dispatch import Patience, Report
-from dtp_action.errors import Exit, UnavailableError, UsageError
+from dtp_action.errors import ConflictError, Exit, UnavailableError, UsageError
 from tests import builders as b
 from tests.fakes import FakeCluster, Fault, World
 from tests.unit.test_naming import MEET
@@ -685,6 +685,26 @@ def test_an_older_commit_does_not_take_the_branch_back() -> None:
     assert world.card.commit == b.COMMIT
 
 
+def test_a_rewritten_branch_is_said_once_and_not_while_another_takes_over() -> None:
+    world = world_with(REF)
+    older = b.desired("dtp-irods/new", commit="e" * 40)
+
+    def during(turn: int) -> None:
+        if turn == 1 and world.card:
+            world.card = replace(world.card, commit="f" * 40, version="new")
+
+    run(FakeCluster(world), older, patience=Clock(during).patience(30), rewritten=True)
+    assert world.card
+    assert world.card.commit == "f" * 40, "it does not take it back"
+
+    def meanwhile(request: str) -> None:
+        if request == f"patch configmaps {LEDGER_NAME}" and world.card:
+            world.card = replace(world.card, version="newer still")
+
+    with pytest.raises(ConflictError, match="at this moment"):
+        run(FakeCluster(world, before=meanwhile), older, rewritten=True)
+
+
 @pytest.mark.parametrize("request_", ["create configmaps dtp-aws", "get configmaps dtp-ledger"])
 def test_what_an_older_commit_recorded_as_a_newer_took_over_is_not_started(request_: str) -> None:
     world = empty_world()
@@ -732,6 +752,76 @@ def test_a_job_that_came_after_all_is_judged_by_the_next_look() -> None:
     assert isinstance(hold, Hold)
     assert "came after all" in hold.reason
     assert world.entries[NAME].outcome is None
+
+
+def test_the_tombstone_of_a_lost_attempt_is_retired_once() -> None:
+    world = world_with(REF)
+    run(FakeCluster(world))
+    world.lose_job(NAME)
+    report = run(FakeCluster(world))
+    assert [type(action) for action in report.actions] == [Settle, Retire]
+    outcome = world.entries[NAME].outcome
+    assert outcome
+    assert outcome.phase is Phase.LOST
+    assert run(FakeCluster(world)).actions == ()
+
+
+def test_a_job_made_once_more_is_ended_when_asked() -> None:
+    """Its entry still names the one that somebody deleted."""
+    world = world_with(REF)
+    world.jobs[NAME] = replace(world.jobs[NAME], uid="another")
+    observed = dispatch.look(FakeCluster(world))
+    action = planner.cancel(b.a_ref(REF), observed, by="ada", request="")
+    assert action
+    dispatch.apply(FakeCluster(world), action, observed)
+    assert world.jobs[NAME].deadline == 1
+
+
+def test_a_cancel_leaves_anothers_job_of_that_name_alone() -> None:
+    world = empty_world()
+    FakeCluster(world).record(b.a_draft())
+    theirs = world.add_foreign_job(NAME, labelled=True)
+    observed = dispatch.look(FakeCluster(world))
+    action = planner.cancel(b.a_ref(REF), observed, by="ada", request="")
+    assert action
+    *_, hold = dispatch.apply(FakeCluster(world), action, observed)
+    assert isinstance(hold, Hold)
+    assert "not of this ledger" in hold.reason
+    assert world.jobs[NAME] == theirs
+
+
+def test_an_attempt_whose_tombstone_alone_is_refused_is_not_settled() -> None:
+    """A policy may know Jobs that run and no others: the Job may still come."""
+    world = empty_world()
+    FakeCluster(world).record(b.a_draft())
+    world.refusals["*"] = Refused(reason="completions must be 1", for_good=True)
+    report = run(FakeCluster(world), b.desired())
+    assert any(isinstance(a, Hold) and "completions" in a.reason for a in report.actions)
+    assert world.entries[NAME].outcome is None
+
+
+def test_a_run_that_plans_the_same_again_waits_before_it_looks_again() -> None:
+    world = world_with(REF)
+    stuck = b.a_job(b.an_entry("dtp-irods/b"), uid="another", end=b.an_end())
+    clock = Clock()
+    cluster = FakeCluster(world)
+    run(cluster)
+    entry = cluster.record(b.a_draft("dtp-irods/b"))
+    cluster.settle(entry, b.an_outcome(), "")
+    world.jobs[entry.name] = replace(stuck, entry_uid=entry.uid)
+    cluster.retire = lambda job, ttl: None  # type: ignore[method-assign]
+    run(cluster, b.desired(REF, "dtp-irods/b"), patience=clock.patience(60))
+    assert clock.sleeps
+
+
+def test_a_run_without_a_card_decides_nothing_more() -> None:
+    world = World()
+
+    def during(turn: int) -> None:
+        world.card = None if turn == 1 else world.card
+
+    with pytest.raises(UsageError, match="its card, ConfigMap dtp-ledger, is gone"):
+        run(FakeCluster(world), patience=Clock(during).patience(60))
 
 
 def test_two_jobs_of_one_name_in_one_run_are_not_both_told_as_opened() -> None:

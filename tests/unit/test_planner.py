@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dtp_action.core import naming, planner
+from dtp_action.core import naming, phases, planner
 from dtp_action.core.manifests import BORN_TTL
 from dtp_action.core.model import (
     AUTHOR_UNKNOWN,
@@ -683,10 +683,19 @@ def test_cancel_asked_for_already_does_nothing(request_key: str) -> None:
 
 
 def test_cancel_of_what_is_being_ended_already_makes_sure_and_keeps_the_reason() -> None:
-    entry = b.an_entry(intent=b.an_intent(Why.REPLACED))
+    entry = b.an_entry(intent=b.an_intent(Why.STUCK))
     action = cancel(b.observed([entry]))
     assert action
     assert action.intent == entry.intent
+
+
+@pytest.mark.parametrize("why", [Why.REPLACED, Why.REMOVED])
+def test_cancel_of_what_ends_for_the_branchs_sake_is_a_cancel(why: Why) -> None:
+    """Else the branch would have it run again when it asks for it."""
+    action = cancel(b.observed([b.an_entry(intent=b.an_intent(why))]))
+    assert action
+    assert action.intent
+    assert action.intent.why is Why.CANCEL
 
 
 def test_cancel_of_the_same_request_does_nothing_even_when_it_has_ended() -> None:
@@ -862,9 +871,12 @@ def test_where_a_newer_commit_rules_ends_are_told_and_carried_out() -> None:
     ]
 
 
-def test_a_ledger_without_a_ruling_commit_is_anybodys() -> None:
+def test_a_ledger_without_a_ruling_commit_is_anybodys_whose_commit_is_on_the_branch() -> None:
     earlier = replace(b.an_identity(), commit="")
     assert plan(SAME, b.observed(identity=earlier))
+    assert planner.may_rule(earlier, OLDER, b.LINE)
+    assert planner.may_rule(earlier, OLDER, replace(b.LINE, place=lambda: Place.BEHIND))
+    assert not planner.may_rule(earlier, OLDER, replace(b.LINE, place=lambda: Place.OFF))
 
 
 @pytest.mark.parametrize(
@@ -946,6 +958,15 @@ def test_what_the_cluster_refuses_for_longer_than_it_may_wait_could_not_start() 
     assert isinstance(end, End)
     assert end.intent
     assert (end.intent.why, end.intent.reason) == (Why.STUCK, entry.waiting)
+
+
+def test_what_is_being_ended_is_not_told_as_waiting_for_the_cluster() -> None:
+    stuck = b.an_intent(Why.STUCK, reason="the namespace's quota is full")
+    entry = b.an_entry(waiting="the namespace's quota is full", intent=stuck)
+    assert "ending it" in phases.judge(entry, b.observed([entry])).reason
+    settle = only(SAME, b.observed([entry], now=40 * DAY))
+    assert isinstance(settle, Settle)
+    assert settle.outcome.phase is Phase.ERRORED, "it never had a Job, so nothing was lost"
 
 
 # --- one name, two jobs --------------------------------------------------------------------------

@@ -73,7 +73,7 @@ images-built: ## build the images that need no download by hand, and try them (n
 
 .PHONY: faults
 faults: setup ## every fault at every request, and kills: hours (FAULTS=150 of each scene: minutes); prints the table
-	DTP_FAULTS=$(or $(FAULTS),all) $(RUN)/python -m pytest tests/e2e/test_faults.py -q -n 2 --dist=loadgroup
+	DTP_FAULTS=$(or $(FAULTS),all) $(RUN)/python -m pytest tests/e2e/test_faults.py -q -n $(JOBS) --dist=loadgroup
 
 .PHONY: bench
 bench: setup ## all benchmarks, one after the other (half an hour; figures: docs/explanation/performance.md)

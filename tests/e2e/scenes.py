@@ -375,7 +375,7 @@ class Tally:
     """A line of the table: how much went wrong, and what should not have."""
 
     scene: str
-    requests: int
+    requests: int = 0  # of one undisturbed run
     runs: int = 0
     faults: int = 0
     doubles: list[str] = field(default_factory=list)

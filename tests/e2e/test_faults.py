@@ -31,6 +31,7 @@ from tests.e2e.scenes import (
     Retry,
     Settle,
     Tally,
+    faults,
     impatient,
     play,
 )
@@ -61,6 +62,21 @@ def held(tally: Tally, record: Record) -> None:
     assert not bad, f"{tally.line}: {bad}"
 
 
+def test_a_few_faults_are_of_all_kinds_and_spread_over_the_requests() -> None:
+    asked = ["GET /a", "POST /b", "PATCH /c"] * 10
+    few = faults(asked, tuple(Kind), 27)
+    assert {fault.kind for fault in few} == set(Kind)
+    assert {(fault.lasting, fault.writes_only) for fault in few} == {
+        (False, False),
+        (True, False),
+        (True, True),
+    }
+    assert {(fault.at - 1) // 10 for fault in few if fault.kind is Kind.DOWN} == {0, 1}
+    every = faults(asked, (Kind.DOWN, Kind.QUOTA), None)
+    assert len(every) == 30 + 30 + 20 + 3 * 10
+    assert len(set(every)) == len(every)
+
+
 @pytest.mark.parametrize("scene", [Dispatch, Settle, Retry, Cancel])
 def test_at_any_request_to_the_cluster(
     ground: Ground, scene: type[OnCluster], record_property: Record
@@ -87,7 +103,7 @@ def test_at_any_request_with_github(
 
 def test_killed_at_any_moment(sites: Sites, tmp_path: Path, record_property: Record) -> None:
     random = Random(SEED)
-    tally = Tally("kill -9 of dtp dispatch", 0)
+    tally = Tally("kill -9 of dtp dispatch")
     with sites(profile="namespace") as site:
         ground = Ground(site.namespace)
         with ground.proxied() as proxy:
@@ -138,7 +154,7 @@ def killed(site: Site, proxy: Proxy, random: Random, tally: Tally) -> None:
 
 
 def test_eight_dispatchers_of_four_commits(ground: Ground, record_property: Record) -> None:
-    crowd = Crowd(ground, Random(SEED), Tally(f"8 dispatchers of 4 commits, {ROUNDS} rounds", 0))
+    crowd = Crowd(ground, Random(SEED), Tally(f"8 dispatchers of 4 commits, {ROUNDS} rounds"))
     with crowd.gathered(), impatient(Kind.LATE):
         for _ in range(ROUNDS):
             crowd.play()

@@ -111,7 +111,7 @@ def test_a_job_deleted_while_it_runs_is_lost_and_never_runs_again_by_itself(
     assert lost["phase"] == "LOST"
     site.merge(long=LONG + "# edited\n")
     again = site.dispatch()
-    assert [action for _, action in again.actions] == ["retire", "hold"]  # the tombstone
+    assert [action for _, action in again.actions] == ["hold"]
     assert again.rows[REF]["attempt"] == 1
     assert _starts(site) == ["1"]
 

@@ -5,15 +5,16 @@
 # What a running cluster was started from: another binary or another setting means starting anew.
 settings_key() { key "${daemons##*/}" "${tools##*/}" "$(image_digest "${images[pause]}")" "$HERE"/lib/{up,pki,env}.sh; }
 
-# Everything runs, answers and is of this checkout.
+# Everything runs, answers and is of this checkout. On a busy machine an answer takes its time: others may
+# be using the cluster, so it is not taken for dead while its daemons live.
 healthy() {
   local name
   [ "$(cat "$RUN/settings" 2>/dev/null)" = "$(settings_key)" ] || return 1
   for name in "${DAEMONS[@]}"; do alive "$name" || return 1; done
-  api_ready && node_ready
+  wait_for 90 api_ready && wait_for 90 node_ready
 }
 
-api_ready() { curl -fsS --max-time 2 --cacert "$PKI/ca.crt" "$API/readyz" >/dev/null 2>&1; }
+api_ready() { curl -fsS --max-time 20 --cacert "$PKI/ca.crt" "$API/readyz" >/dev/null 2>&1; }
 node_ready() { [ "$(kubectl get node "$NODE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]; }
 kubectl() { "$clients/kubectl" --kubeconfig "$PKI/admin.kubeconfig" "$@"; }
 ctr() { inside "$tools/usr/bin/ctr" --namespace k8s.io "$@"; }

@@ -2,9 +2,9 @@
 
 A `Fleet` is a branch that goes on, and any number of runs at the same time, each of the commit it
 began with, each waiting as long as a workflow does. Requests take effect late, Jobs are deleted
-while their Pods go on, the namespace is made anew or restored over the same claim. The checker
-looks at what happened (`tests.world.World.history`), not at how it was kept from happening.
-DTP_PROPERTIES=long looks much harder.
+while their Pods go on, entries are spoiled, the namespace is made anew or restored over the same
+claim. The checker looks at what happened (`tests.world.World.history`), not at how it was kept from
+happening. DTP_PROPERTIES=long looks much harder.
 """
 
 from __future__ import annotations
@@ -211,6 +211,13 @@ class Fleet:
         self.settled_by = self.tip
         self.world.note("settled", commit=self.tip)
 
+    def spoil(self, number: int) -> None:
+        """Somebody's hand makes an entry unreadable, or restores what is."""
+        if number % 2:
+            self.world.spoiled.clear()
+        for name in self._pick(set(self.world.entries), number // 2):
+            self.world.spoiled[name] = "it has no origin"
+
     def rewrite(self, number: int) -> None:
         """The branch is taken back by some commits, and goes on from there."""
         line = list(self.line(self.tip))
@@ -234,6 +241,7 @@ class Fleet:
         if self.backup and not self._running():
             self.stop()
             self.world.deliver()
+            self.world.spoiled.clear()
             self.world.restore(self.backup)
             self.restored = True
             self.settled_by = ""
@@ -285,6 +293,7 @@ class Fleet:
             self.stop()
             self.world.deliver()
             self.backup = None
+            self.world.spoiled.clear()
             self.world.remake()
             self.settled_by = ""
 
@@ -402,10 +411,8 @@ class Fleet:
             and event.kind in ("started", "finished")
         ]
 
-    def check_rest(self) -> None:
-        """Once it is quiet, what the branch asks for last has run, or it is said why not."""
-        self.stop()
-        self.world.deliver()
+    def go_on(self) -> None:
+        """Scheduled runs come and go, and what is active runs to its end."""
         for _ in range(8):
             self.whole(0)
             self.check()
@@ -415,8 +422,18 @@ class Fleet:
                 self.world.finish(name)
             self.world.pass_time(61)
         self.check()
-        open_ = {name for name, entry in self.world.entries.items() if entry.outcome is None}
-        assert not open_, "it does not come to rest"
+
+    def check_rest(self) -> None:
+        """Once it is quiet, what the branch asks for last has run, or it is said why not."""
+        self.stop()
+        self.world.deliver()
+        self.go_on()
+        held = {self.world.entries[name].ref for name in self.world.spoiled}
+        open_ = {entry.ref for entry in self.world.entries.values() if entry.outcome is None}
+        assert open_ <= held, "it does not come to rest, and not for what cannot be read"
+        self.world.spoiled.clear()
+        self.go_on()
+        assert all(entry.outcome for entry in self.world.entries.values()), "it does not rest"
         for ref in self.commits[self.tip].wanted:
             entries = [entry for entry in self.world.entries.values() if entry.ref == ref]
             assert entries, f"{ref} was never opened"
@@ -441,6 +458,7 @@ STEPS = {
     "rewrite": 3,
     "die": 39,
     "save": 0,
+    "spoil": 7,
     "restore": 0,
     "move": 31,
     "whole": 0,

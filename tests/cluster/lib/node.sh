@@ -16,6 +16,7 @@ kubelet_stop() {
 kubelet_start() {
   alive kubelet || start_kubelet
   wait_for 60 node_ready || return 1
+  alive kube-proxy || start_proxy # it ends itself where its Node is deleted; elsewhere a DaemonSet starts it again
   rm -f "$RUN/stopped"
   terminate witness
   forget_witness

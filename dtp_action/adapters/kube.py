@@ -321,7 +321,8 @@ class KubeCluster:
     def _amend(self, name: str, metadata: Wire) -> Wire:
         """Change a ConfigMap's metadata; return it as it is then. Raises StaleError.
 
-        A lost answer is cleared up by reading the name: it is there, or is written again.
+        A lost answer is cleared up by reading the name: it is there, or is written again. A
+        conflict after that may be with our own first try, which took effect late.
         """
         why = ""
         for _ in range(TRIES):
@@ -330,13 +331,17 @@ class KubeCluster:
             except AnswerError as error:
                 if error.status not in (GONE, HTTPStatus.CONFLICT):
                     raise
-                raise StaleError(f"{name} changed since it was read") from error
+                if not why or error.status == GONE:
+                    raise StaleError(f"{name} changed since it was read") from error
+                stale: AnswerError | None = error
             except LostError as error:
-                why = str(error)
+                why, stale = str(error), None
             there = self._get("configmaps", name) or {"metadata": {}}
             written = there["metadata"].get("annotations", {})
             if metadata["annotations"].items() <= written.items():
                 return there
+            if stale:
+                raise StaleError(f"{name} changed since it was read") from stale
         raise UnavailableError(f"{name} could not be changed: {why}", hint=RUN_AGAIN)
 
     def _patch_job(self, job: JobView, spec: Wire) -> None:

@@ -423,11 +423,16 @@ def test_patch_that_was_lost_is_made_again(line: Line) -> None:
 
 
 def test_lost_patch_yields_to_what_another_wrote(line: Line) -> None:
-    line.stub.play(
-        NoAnswer(), Answer(body=entry_object(DRAFT, version="2", job_uid="other")), CONFLICT
-    )
+    theirs = Answer(body=entry_object(DRAFT, version="2", job_uid="other"))
+    line.stub.play(NoAnswer(), theirs, CONFLICT, theirs)
     with pytest.raises(StaleError):
         line.cluster.confirm(ENTRY, "uid")
+
+
+def test_lost_patch_that_takes_effect_late_is_our_own(line: Line) -> None:
+    ours = Answer(body=entry_object(DRAFT, version="2", job_uid="uid"))
+    line.stub.play(NoAnswer(), Answer(body=entry_object(DRAFT)), CONFLICT, ours)
+    assert line.cluster.confirm(ENTRY, "uid").job_uid == "uid"
 
 
 def test_patch_carries_the_version_that_was_read(line: Line) -> None:

@@ -322,7 +322,7 @@ class Answer(OnHub):
     comment: fake.Comment
     # Two answers stand there where GitHub writes the first one after somebody asked again: what an
     # answer says is never taken back, unlike a status or a mention.
-    by_github = tuple(kind for kind in OnHub.by_github if kind is not Kind.LATER)
+    by_github = tuple(kind for kind in OnHub.by_github if kind not in (Kind.LATE, Kind.LATER))
 
     def prepare(self) -> None:
         super().prepare()

@@ -120,7 +120,7 @@ def test_after_a_drained_node_one_task_is_active_and_no_more(
 
     site.evict(site.job(TRANSFER)["name"])
 
-    wait_for(lambda: len(globus.tasks) == 2, "the task of the second start")
+    wait_for(lambda: len(globus.tasks) == 2, "the task of the second start", 400)
     assert [task.status for task in globus.tasks] == ["FAILED", "ACTIVE"]
     globus.held = False
     ended = site.dispatch(wait=True).rows[TRANSFER]

@@ -14,6 +14,7 @@ from typing import Protocol, assert_never
 
 from dtp_action.core import logs, naming, phases, planner
 from dtp_action.core.cluster_settings import ClusterSettings
+from dtp_action.core.ledger import KIND
 from dtp_action.core.model import (
     Action,
     Adopt,
@@ -61,6 +62,7 @@ TAIL_LINES = 200
 MOST_READS = 20  # events and tails that one run may ask for beside its lists
 TRIES = 5  # at the card, while others change it
 LIST_LAG = timedelta(minutes=1)  # another run may have made the card since ours was listed
+UNLISTED = f"its label {KIND}=attempt is missing"
 NO_CARD = "the ledger has entries, but its card, ConfigMap dtp-ledger, is gone"
 RESTORE_CARD = "restore it from a backup of the namespace; nothing was started"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between looks while waiting
@@ -181,8 +183,12 @@ def look(cluster: Cluster) -> Observed:
     known = {entry.name for entry in ledger.entries} | {one.name for one in ledger.unreadable}
     late = [_read(cluster, name) for name in sorted(jobs.keys() - known)[:MOST_READS]]
     entries = ledger.entries + tuple(one for one in late if isinstance(one, Entry))
-    _distrust(cluster, entries, jobs)
-    unreadable = (*ledger.unreadable, *(one for one in late if isinstance(one, Unreadable)))
+    unlisted = _unlisted(cluster, entries, jobs)
+    unreadable = (
+        *ledger.unreadable,
+        *unlisted,
+        *(one for one in late if isinstance(one, Unreadable)),
+    )
     observed = Observed(
         now=cluster.now(),
         identity=ledger.identity,
@@ -241,17 +247,26 @@ def _unreadable(seen: JobView | PodView) -> Unreadable | None:
     return Unreadable(kind=kind, name=seen.name, of=of, why=seen.unreadable)
 
 
-def _distrust(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> None:
-    """Read by name what a list of Jobs misses: nothing is told as lost on an untrue list."""
+def _unlisted(cluster: Cluster, entries: Iterable[Entry], jobs: Container[str]) -> list[Unreadable]:
+    """Return the Jobs that are there though the list lacks them: their attempts are not lost.
+
+    Somebody took their label off. Where more are missing than may be asked for, it is the list that
+    is not to be relied on: raises UnavailableError.
+    """
     missed = [
         (e.name, e.uid) for e in entries if not e.outcome and e.job_uid and e.name not in jobs
     ]
-    for name, uid in missed[:MOST_READS]:
-        if (job := cluster.job(name)) and job.entry_uid == uid and not job.tombstone:
-            raise UnavailableError(
-                f"the list of Jobs misses {name}, which is there",
-                hint="nothing was decided on an untrue list: run again",
-            )
+    there = [
+        Unreadable(kind="Job", name=name, of=name, why=UNLISTED)
+        for name, uid in missed[:MOST_READS]
+        if (job := cluster.job(name)) and job.entry_uid == uid and not job.tombstone
+    ]
+    if there and len(missed) > MOST_READS:
+        raise UnavailableError(
+            f"the list of Jobs lacks {there[0].name}, which exists, and {len(missed) - 1} more",
+            hint="Nothing was decided on an incomplete list. Run again.",
+        )
+    return there
 
 
 def _by_job(pods: Iterable[PodView]) -> dict[str, tuple[PodView, ...]]:
@@ -377,9 +392,9 @@ def _take_name(cluster: Cluster, entry: Entry, observed: Observed) -> Hold | Non
         case Refused(for_good=True) if entry.intent and entry.intent.why is Why.REFUSED:
             return None  # as its Job was, and would be again
         case Started():
-            reason = "its Job came after all: the next look decides"
+            reason = "its Job was created in the meantime; the next run decides"
         case Refused(reason=why) | Taken(reason=why):
-            reason = f"it cannot be settled while its Job may still come: {why}"
+            reason = f"its end cannot be recorded while its Job may still be created: {why}"
     return Hold(ref=entry.ref, attempt=entry.attempt, reason=reason)
 
 
@@ -585,8 +600,8 @@ def enter(
             return replace(observed, identity=cluster.rule(card, commit))
         except StaleError as error:
             raise ConflictError(
-                "another run took the branch over at this moment",
-                hint="look whose commit rules (dtp plan), then say it again",
+                "another run changed the ruling commit at the same time",
+                hint="Check it with dtp plan, then run this again.",
             ) from error
     return replace(observed, identity=ruling(cluster, card, commit, line))
 

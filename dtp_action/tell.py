@@ -260,8 +260,9 @@ def who_rules(work: Work, observed: Observed) -> tuple[str, ...]:
     if card is None or planner.rules(observed, work.desired.commit):
         return ()
     followed = (
-        f"commit {card.commit[:12]} rules the branch, not {work.desired.commit[:12]}: this run only"
-        " followed what is recorded. If the branch was rewritten: dtp dispatch --rewritten"
+        f"the cluster follows commit {card.commit[:12]}, not {work.desired.commit[:12]}: this run"
+        " started and stopped nothing for the branch, it only recorded results. If the branch was"
+        " force-pushed, run: dtp dispatch --rewritten"
     )
     return (followed, *dict.fromkeys(work.origins.warnings))
 

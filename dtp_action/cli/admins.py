@@ -76,7 +76,7 @@ def plan(
 @click.option(
     "--rewritten",
     is_flag=True,
-    help="The branch was rewritten, and is this commit now; GitHub is not asked.",
+    help="The branch was force-pushed: follow this commit, without asking GitHub.",
 )
 @site_options
 @branch_options

@@ -251,11 +251,11 @@ def last_status(
         content = next(filter(None, left), None)
         found = status_document.load(content) if content else None
     except DtpError as error:
-        warn(f"{error.message}: the preview speaks conditionally")
+        warn(f"{error.message}: the preview does not know how jobs stand")
         return None
     if runs and not ours:
-        what = f"none of the last runs of {dispatcher} is one of the branch {branch}"
-        warn(f"{what}: the preview speaks conditionally")
+        what = f"found no recent run of {dispatcher} on branch {branch}"
+        warn(f"{what}: the preview does not know how jobs stand")
     return found
 
 

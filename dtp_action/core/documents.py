@@ -59,7 +59,7 @@ def _refuse_unseen(content: str | bytes, document: str) -> None:
         line = text.count("\n", 0, at) + 1
         raise UsageError(
             f"{document}: line {line}: holds {unseen.name(text[at])}, which reviewers do not see",
-            hint="Remove it; typing the line anew does.",
+            hint="Delete the line and type it again.",
         )
 
 

@@ -106,8 +106,8 @@ def held(entry: Entry, observed: Observed) -> str:
 def unreadable(found: Unreadable) -> str:
     """Return which object cannot be read, and what to do."""
     return (
-        f"{found.kind} {found.name} cannot be read ({found.why}): the cluster's admin restores it;"
-        " until then nothing of this job is decided"
+        f"{found.kind} {found.name} cannot be read ({found.why}): ask the cluster's admin to"
+        " restore it; this job is on hold until then"
     )
 
 
@@ -174,7 +174,7 @@ def _is_gone(job: JobView, pods: tuple[PodView, ...]) -> bool:
 def without_job(entry: Entry, pods: tuple[PodView, ...]) -> Status:
     """Judge an open attempt by the ledger, and by Pods that its Job has left."""
     if alive := [pod for pod in pods if not pod.over]:
-        reason = f"its Job was deleted, and its Pod {alive[-1].name} may still run"
+        reason = f"its Job was deleted, but its Pod {alive[-1].name} may still be running"
         since = started(pods)
         phase = Phase.RUNNING if since else Phase.WAITING
         return Status(phase=phase, reason=reason, started=since, starts=len(pods))

@@ -234,8 +234,8 @@ def _still_there(entry: Entry, pod: PodView) -> str:
     """Say that a Pod may still run, and what can be done about it."""
     where = f" on node {pod.node}" if pod.node else ""
     return (
-        f"a Pod of attempt {entry.attempt} may still run{where}: {pod.name}; nothing is started"
-        " beside it (if the node is gone for good, its admin deletes the node)"
+        f"a Pod of attempt {entry.attempt} may still be running{where}: {pod.name}; the next"
+        " attempt waits for it to stop (if the node is permanently gone, an admin deletes its Node)"
     )
 
 
@@ -435,8 +435,8 @@ def _opening(
 def meeting(other: Entry) -> str:
     """Say that two jobs have one name: only the first of them can be recorded."""
     return (
-        f"its name, {other.name}, is that of attempt {other.attempt} of {other.ref}: give the"
-        " script another name"
+        f"its generated name {other.name} is already used by attempt {other.attempt} of"
+        f" {other.ref}: rename the script"
     )
 
 
@@ -528,8 +528,8 @@ def retry(
     entries, wanted = observed.of(ref), desired.wanted.get(ref)
     if not rules(observed, desired.commit):
         raise ConflictError(
-            f"commit {desired.commit[:12]} is not the branch's newest that the cluster knows",
-            hint="fetch the branch as it is now (git pull), then ask again",
+            f"commit {desired.commit[:12]} is older than the commit that the cluster follows",
+            hint="Run git pull, then try again.",
         )
     if not entries and not wanted and not unreadable_of(ref, observed):
         raise UsageError(

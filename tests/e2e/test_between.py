@@ -54,7 +54,7 @@ def test_a_clone_that_is_older_changes_nothing_and_says_so(site: Site) -> None:
     retry = site.dtp("retry", REF, "--commit", "HEAD~1")
 
     assert (older.code, older.actions) == (0, [])
-    assert "rules the branch" in older.err
+    assert "the cluster follows commit" in older.err
     assert retry.code == 3
     assert "git pull" in retry.err
     assert _ran(site, REF) == ["old"]

@@ -701,7 +701,7 @@ def test_a_rewritten_branch_is_said_once_and_not_while_another_takes_over() -> N
         if request == f"patch configmaps {LEDGER_NAME}" and world.card:
             world.card = replace(world.card, version="newer still")
 
-    with pytest.raises(ConflictError, match="at this moment"):
+    with pytest.raises(ConflictError, match="at the same time"):
         run(FakeCluster(world, before=meanwhile), older, rewritten=True)
 
 
@@ -750,7 +750,7 @@ def test_a_job_that_came_after_all_is_judged_by_the_next_look() -> None:
     settle = Settle(entry=entry, outcome=b.an_outcome(Phase.CANCELLED), reason="")
     (hold,) = dispatch.apply(FakeCluster(world), settle, b.observed())
     assert isinstance(hold, Hold)
-    assert "came after all" in hold.reason
+    assert "created in the meantime" in hold.reason
     assert world.entries[NAME].outcome is None
 
 
@@ -936,14 +936,24 @@ def test_an_empty_list_where_there_is_a_ledger_starts_nothing() -> None:
     assert world.jobs == jobs
 
 
-def test_nothing_is_told_as_lost_on_a_list_of_jobs_that_is_untrue() -> None:
+def test_a_job_without_its_label_holds_its_own_attempt_and_no_other() -> None:
+    """The list lacks it; nothing is recorded as lost that is there."""
     world = world_with(REF)
     run(FakeCluster(world))  # confirms
-    jobs = dict(world.jobs)
-
-    def hide(request: str) -> None:
-        world.jobs = {} if request.startswith("list") else dict(jobs)
-
-    with pytest.raises(UnavailableError, match=f"misses {NAME}"):
-        run(FakeCluster(world, before=hide))
+    world.unlabelled.add(NAME)
+    report = run(FakeCluster(world), b.desired(REF, "dtp-irods/new"))
+    holds = [action for action in report.actions if isinstance(action, Hold)]
+    assert [str(hold.ref) for hold in holds] == [str(REF)]
+    assert "its label" in holds[0].reason
     assert world.entries[NAME].outcome is None
+    assert [str(a.draft.ref) for a in report.actions if isinstance(a, Open)] == ["dtp-irods/new"]
+
+
+def test_where_many_jobs_are_missing_from_the_list_nothing_is_decided() -> None:
+    refs = [f"dtp-aws/job-{number}" for number in range(dispatch.MOST_READS + 1)]
+    world = world_with(*refs)
+    run(FakeCluster(world), b.desired(*refs))
+    world.unlabelled |= world.jobs.keys()
+    with pytest.raises(UnavailableError, match="the list of Jobs lacks"):
+        run(FakeCluster(world), b.desired(*refs))
+    assert not any(entry.outcome for entry in world.entries.values())

@@ -917,12 +917,12 @@ def test_while_a_pod_may_run_no_attempt_follows(pod: dict[str, Any], asked: str)
     entry = b.an_entry(outcome=b.an_outcome(Phase.LOST))
     looks = b.observed([entry], pods=[b.a_pod(entry, **pod)])
     if asked == "retry":
-        with refused(ConflictError, Exit.CONFLICT, "may still run", entry.name):
+        with refused(ConflictError, Exit.CONFLICT, "may still be running", entry.name):
             planner.retry(b.a_ref(REF), SAME, looks, b.a_policy(), "")
         return
     (hold,) = plan(b.desired(b.a_wanted(attempt=2)), looks)
     assert isinstance(hold, Hold)
-    assert "may still run" in hold.reason
+    assert "may still be running" in hold.reason
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

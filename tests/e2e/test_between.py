@@ -22,9 +22,11 @@ LONG = "#!/bin/bash\necho begin >>ran\nuntil [ -e finish ]; do sleep 0.2; done\n
 
 def test_an_older_run_that_waits_undoes_nothing_of_a_newer_commit(site: Site, watch: Watch) -> None:
     with held_back(site):
-        site.merge(gone=SAYS.format("withdrawn"), fixed=SAYS.format("old"))
+        # `stays` is open throughout: the older run has something to wait for at each moment.
+        old = {"gone": "withdrawn", "fixed": "old", "stays": "stays"}
+        site.merge(**{job: SAYS.format(word) for job, word in old.items()})
         with site.running("dispatch", "--source", SOURCE, "--wait", str(WAIT)) as older:
-            wait_for(lambda: len(_jobs(site)) == 2, "the older run's Jobs")
+            wait_for(lambda: len(_jobs(site)) == 3, "the older run's Jobs")
             site.remove("dtp-local/gone")
             site.merge(fixed=SAYS.format("new"), later=SAYS.format("later"))
             site.dispatch()
@@ -40,6 +42,7 @@ def test_an_older_run_that_waits_undoes_nothing_of_a_newer_commit(site: Site, wa
     assert _ran(site, "dtp-local/gone") == []
     assert _ran(site, "dtp-local/fixed") == ["new"]
     assert _ran(site, "dtp-local/later") == ["later"]
+    assert _ran(site, "dtp-local/stays") == ["stays"]
     assert ended["dtp-local/fixed"]["attempt"] == 2
     assert ended["dtp-local/gone"]["reason"] == "removed from the branch before it started"
 

@@ -30,7 +30,6 @@ from tests.world import World
 
 ROWS = catalog.parse("version: 1\nprotocols: {local: {image: registry.example/x:1}}\n", "test")
 SCRIPT = "#!/bin/sh\necho {}\n"
-TIMEOUT = 2  # seconds without a byte: the stand-in is on this machine
 LONG = "#!/bin/sh\n#DTP time=7d\necho\n"
 STATUS = pulls.marker("status", "campus")
 
@@ -76,7 +75,6 @@ class Site:
             repository=fake.REPOSITORY,
             token=fake.TOKEN,
             api_url=self.api_url,
-            timeout=TIMEOUT,
             between_requests=0,
             between_writes=0,
             sleep=lambda _seconds: None,

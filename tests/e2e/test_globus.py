@@ -118,9 +118,14 @@ def test_after_a_drained_node_one_task_is_active_and_no_more(
 ) -> None:
     transfer_held(site, running, globus)
 
-    site.evict(site.job(TRANSFER)["name"])
+    name = site.job(TRANSFER)["name"]
+    site.evict(name)
 
-    wait_for(lambda: len(globus.tasks) == 2, "the task of the second start", 400)
+    try:
+        wait_for(lambda: len(globus.tasks) == 2, "the task of the second start", 400)
+    except AssertionError as late:
+        late.add_note(f"{site.job(TRANSFER)}\n{site.pods(name)}\n{site.printed(name)}")
+        raise
     assert [task.status for task in globus.tasks] == ["FAILED", "ACTIVE"]
     globus.held = False
     ended = site.dispatch(wait=True).rows[TRANSFER]

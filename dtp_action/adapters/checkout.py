@@ -120,6 +120,12 @@ def tip(directory: Path, branch: str) -> str:
     )
 
 
+def identity(directory: Path) -> Path:
+    """Return the one place of a repository that all its work trees share. Raises UsageError."""
+    found = _git(directory, "rev-parse", "--git-common-dir")
+    return (directory / os.fsdecode(found.rstrip(b"\n"))).resolve()
+
+
 def follows(directory: Path, old: str, new: str) -> bool:
     """Tell whether a commit is known to come after another; False where the clone cannot say."""
     if not COMMIT.fullmatch(old):
@@ -162,6 +168,14 @@ def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
         place = Path(error.filename or root).relative_to(root)
         raise UsageError(f"cannot read {place}: {error.strerror}") from error
     return [found[path] for path in sorted(found)]
+
+
+def script(path: Path, name: str) -> File:
+    """Return one script of any place as if it were in the repository under this name."""
+    try:
+        return _plain(path, name, 0o100644)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
 # --- history -------------------------------------------------------------------------------------

@@ -8,54 +8,36 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from threading import Timer
+from typing import IO
 
-from dtp_action.core import naming
+from dtp_action.adapters import local_store, sandbox
+from dtp_action.core import directives, naming
+from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.logs import without_heartbeats
-from dtp_action.core.model import Ref
+from dtp_action.core.manifests import GRACE
+from dtp_action.core.model import Ref, Script
+from dtp_action.core.quantities import print_time
+from dtp_action.core.scripts import FOLDER
 from dtp_action.errors import UsageError
 
-
-def run(script: Path, workspace: Path | None) -> int:
-    """Run a script in `<workspace>/dtp-jobs/<ref>`; return its exit code as a job would have it."""
-    ref = _ref(script)
-    shell = shutil.which("sh")
-    if not shell:
-        raise UsageError("this machine has no sh", hint="dtp run --host needs a POSIX shell")
-    root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix="dtp-workspace-"))
-    root.mkdir(parents=True, exist_ok=True)
-    environment = _environment(script, ref, root)
-    print(f"running {ref} in {environment['DTP_DIRECTORY']}", file=sys.stderr)  # noqa: T201
-    with resources.as_file(resources.files("dtp_action") / "runner") as runner:
-        places = _places(environment, ref, root)
-        prepared = subprocess.run([shell, str(runner / "prep.sh")], env=places, check=False)  # noqa: S603 our runner
-        if prepared.returncode:
-            return _code(prepared.returncode)
-        process = subprocess.Popen(  # noqa: S603 our runner; the script is a file it reads
-            [shell, str(runner / "run.sh")],
-            env=environment,
-            cwd=environment["DTP_DIRECTORY"],
-            stdout=subprocess.PIPE,
-        )
-        with process:
-            for text in without_heartbeats(process.stdout or ()):
-                sys.stdout.buffer.write(text)
-                sys.stdout.buffer.flush()
-    return _code(process.returncode)
+STAND_IN = "localhost/this-machine:1"  # the image of every protocol here
+PODS_ONLY = ("cpu", "memory", "disk", "retries", "resume", "secret")  # directives
+WRITABLE = ("DTP_DIRECTORY", "DTP_STATE", "HOME", "TMPDIR")
+SLACK = 5.0  # seconds after `time=` for the runner's own start and end
 
 
-def _code(returned: int) -> int:
-    """Return a process's exit code as a shell tells it."""
-    return returned if returned >= 0 else 128 - returned
-
-
-def _ref(script: Path) -> Ref:
-    """Return the job that a script's place names; `dtp-local` where it stands elsewhere."""
+def named(script: Path) -> Ref:
+    """Return the job that a script's place names; `dtp-local` where it is elsewhere."""
     for folder in (script.resolve().parent.name, "dtp-local"):
         with contextlib.suppress(ValueError):
             return Ref.parse(f"{folder}/{script.name}")
@@ -63,25 +45,170 @@ def _ref(script: Path) -> Ref:
     raise UsageError(f"{script.name} cannot name a job", hint=hint)
 
 
-def _environment(script: Path, ref: Ref, root: Path) -> dict[str, str]:
-    """Return the runner's variables beside the caller's own; each run is an attempt of its own."""
+def repository(script: Path) -> Path | None:
+    """Return the checkout that a script stands in, by its place; None where it is elsewhere."""
+    folder = script.resolve().parent.parent
+    return folder.parent if folder.name == FOLDER else None
+
+
+def rows(catalog: Catalog) -> Catalog:
+    """Return the rows with this machine in the place of their images."""
+    here = {
+        name: replace(row, image=STAND_IN, service_image=STAND_IN)
+        for name, row in catalog.rows.items()
+    }
+    return Catalog(rows=here)
+
+
+def run(script: Script, row: Row, file: Path, workspace: Path | None) -> int:
+    """Run a script in `<workspace>/dtp-jobs/<ref>`; return its exit code as a job would have it."""
+    shell = shutil.which("sh")
+    if not shell:
+        raise UsageError("this machine has no sh", hint="dtp run --host needs a POSIX shell")
+    root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix="dtp-workspace-"))
+    limit = script.directives.time or row.time
+    with resources.as_file(resources.files("dtp_action") / "runner") as runner, _start(root) as own:
+        environment = _environment(script, file, root) | {"DTP_TIME": str(limit)} | own.places
+        _announce(script, row, environment["DTP_DIRECTORY"], limit)
+        places = _places(environment, script.ref, root)
+        prepared = subprocess.run([shell, str(runner / "prep.sh")], env=places, check=False)  # noqa: S603 our runner
+        if prepared.returncode:
+            return _code(prepared.returncode)
+        process = sandbox.start(
+            [shell, str(runner / "run.sh")],
+            writable=[Path(environment[name]) for name in WRITABLE],
+            environment=environment,
+            directory=Path(environment["DTP_DIRECTORY"]),
+            stdout=subprocess.PIPE,
+            pass_fds=[own.lock.fileno()],
+        )
+        _follow(process, limit + SLACK)
+    return _code(process.returncode)
+
+
+def _follow(process: subprocess.Popen[bytes], limit: float) -> None:
+    """Print what a runner prints until it ends, which it must at the limit or when we have to."""
+    with process, _ended_by_signals(process), _ended_after(process, limit):
+        for text in without_heartbeats(process.stdout or ()):
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+    sandbox.end_orphans()
+
+
+@contextlib.contextmanager
+def _ended_by_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass a signal to the runner as TERM; the second one kills it. Then ours end us as before."""
+    told: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        told.append(number)
+        process.send_signal(signal.SIGTERM if len(told) == 1 else signal.SIGKILL)
+
+    ends = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, end) for number in ends}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _ended_after(process: subprocess.Popen[bytes], limit: float) -> Iterator[None]:
+    """End the runner at the limit, in case that it does not do so itself: TERM, then KILL."""
+    timers = [Timer(limit, process.terminate), Timer(limit + GRACE, process.kill)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _code(returned: int) -> int:
+    """Return a process's exit code as a shell tells it."""
+    return returned if returned >= 0 else 128 - returned
+
+
+# --- what is said ------------------------------------------------------------------------------
+
+
+def _announce(script: Script, row: Row, directory: str, limit: int) -> None:
+    """Say where the script runs, and what is not as in a Pod."""
+    _say(f"running {script.ref} in {directory}, for at most {print_time(limit)}")
+    _say(f"not applied on this machine: {', '.join(_not_applied(script, row))}")
+    if gap := sandbox.gap():
+        _say(f"warning: {gap}")
+
+
+def _not_applied(script: Script, row: Row) -> list[str]:
+    """Return what the script and its protocol's row ask for and only a Pod has."""
+    text = script.content.decode()
+    asked = (directives.stated(text, f"{key}=")[2] for key in PODS_ONLY)
+    return [*filter(None, asked), *(f"${name}" for name in row.env), "Secrets"]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+# --- places and variables ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What one run has for itself: HOME and TMPDIR, and the lock that tells that it lives."""
+
+    places: dict[str, str]
+    lock: IO[str]
+
+
+@contextlib.contextmanager
+def _start(root: Path) -> Iterator[Own]:
+    """Make what a run has for itself, gone when it ends; clear what killed runs have left."""
+    folder = root / ".dtp" / "local" / uuid.uuid4().hex
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with local_store.locked(folder):
+        for left in folder.parent.glob("*.alive"):
+            if not local_store.taken(left):
+                _forget(left.with_suffix(""))
+        lock = local_store.take(folder.with_suffix(".alive"))
+    if not lock:
+        raise RuntimeError(f"{folder} is a new name, and its lock is taken")
+    try:
+        with lock, sandbox.scratch(folder) as places:
+            yield Own(places=places, lock=lock)
+    finally:
+        _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    sandbox.clear(folder)
+    folder.with_suffix(".alive").unlink(missing_ok=True)
+
+
+def _environment(script: Script, file: Path, root: Path) -> dict[str, str]:
+    """Return the runner's variables; each run is an attempt of its own."""
     start = uuid.uuid4().hex
-    state = root / ".dtp" / "state" / start
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DTP_")}
-    return inherited | {
-        "DTP_REF": str(ref),
-        "DTP_NAME": naming.attempt_name(ref, 1),
+    state, directory = root / ".dtp" / "state" / start, str(root / script.ref.directory)
+    return sandbox.inherited(os.environ) | {
+        "DTP_REF": str(script.ref),
+        "DTP_NAME": naming.attempt_name(script.ref, 1),
         "DTP_ATTEMPT": "1",
         "DTP_RETRIES": "0",
         "DTP_RESUME": "no",
         "DTP_ENTRY": start,
         "DTP_BLOB": "none",
-        "DTP_DIRECTORY": str(root / ref.directory),
+        "DTP_KIND": "service" if script.directives.service else "run",
+        "DTP_MANIFEST": "sha256" if script.directives.manifest else "none",
+        "DTP_EXPOSED": f"rw{directory}" if script.directives.service else "",
+        "DTP_DIRECTORY": directory,
         "DTP_STATE": str(state),
-        "DTP_SCRIPT": str(script.resolve()),
+        "DTP_SCRIPT": str(file.resolve()),
         "DTP_UID": start,
         "DTP_TERMINATION": str(state / "termination"),
-        "TMPDIR": tempfile.gettempdir(),
     }
 
 

@@ -1,10 +1,11 @@
 """The embedded cluster: an API server in a directory, for demos and tries on one machine.
 
 Satisfies `kube_api.Api`: the same adapter, objects, phases and runner as with a Kubernetes, but
-Jobs run as processes. Memory and CPU are not limited; scripts see and may do what their user can.
+Jobs run as processes, confined as `sandbox` can. Memory and CPU are not limited.
 
     configmaps/ jobs/ pods/ namespaces/   objects: <name>.json; the settings are in dtp-cluster
-    runs/<job>/                           script, <pod>.log, alive (the lock of its supervisor)
+    runs/<job>/                           script, <pod>.log, alive (the lock of its supervisor),
+                                          scratch/ (home and scratch of the start that runs)
     workspace/                            stands for the claim
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import sys
 import time
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dtp_action.adapters import kube_views, local_store
+from dtp_action.adapters import kube_views, local_store, sandbox
 from dtp_action.adapters.kube import KubeCluster
 from dtp_action.adapters.kube_api import AnswerError, Request, Wire
 from dtp_action.core import ledger
@@ -112,7 +112,7 @@ class LocalApi:
         for path in (self._root / "pods").glob(f"{view.name}-*.json"):
             path.unlink(missing_ok=True)
         (self._root / "jobs" / f"{view.name}.json").unlink(missing_ok=True)
-        shutil.rmtree(self._root / "runs" / view.name, ignore_errors=True)
+        sandbox.clear(self._root / "runs" / view.name)
         return False
 
     def _supervise(self, job: str) -> None:

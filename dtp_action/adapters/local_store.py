@@ -33,7 +33,7 @@ def read(path: Path) -> Wire | None:
 
 def create(path: Path, value: Wire) -> bool:
     """Make an object unless there is one of that name; tell whether it was made."""
-    with _locked(path):
+    with locked(path):
         if path.exists():
             return False
         marks = {"uid": str(uuid.uuid4()), "resourceVersion": "1", "creationTimestamp": now()}
@@ -46,7 +46,7 @@ def amend(path: Path, change: Wire) -> None:
 
     Raises ValueError where it names another uid or resourceVersion than the object has.
     """
-    with _locked(path):
+    with locked(path):
         found = read(path)
         if not found:
             return
@@ -74,7 +74,8 @@ def _merged(old: Wire, change: Wire) -> Wire:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a path's folder."""
     with path.with_name(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

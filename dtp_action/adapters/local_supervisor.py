@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
-from dtp_action.adapters import local_store
+from dtp_action.adapters import local_store, sandbox
 from dtp_action.adapters.local_store import Wire
 
 PAUSE = 0.1  # seconds between looks
@@ -61,6 +60,7 @@ class Supervisor:
         self._job = job
         self._spec = job["spec"]["template"]["spec"]
         self._run = root / "runs" / self._name
+        self._scratch = self._run / "scratch"  # a start's own: removed when it has ended
         self._alive = alive
 
     def run(self, slots: int) -> None:
@@ -70,6 +70,7 @@ class Supervisor:
             return
         pods = sorted((self._root / "pods").glob(f"{self._name}-*.json"))
         begun = [(pod, state) for pod in pods if (state := _state(pod))]
+        sandbox.clear(self._scratch)  # of a start whose supervisor was killed
         self._end(self._left(*begun[-1]) if begun else self._start(slots))
 
     def _start(self, slots: int) -> int | None:
@@ -130,46 +131,56 @@ class Supervisor:
     def _once(self, pod: Path) -> int:
         """Run a Pod's two containers; return the exit code, TERM's for one that we had to end."""
         limit = time.monotonic() + self._spec["activeDeadlineSeconds"]
-        code = self._prepare(pod, limit)
-        return code or self._run_script(pod, limit)
+        with sandbox.scratch(self._scratch) as places:
+            code = self._prepare(pod, limit)
+            return code or self._run_script(pod, limit, places)
 
     def _prepare(self, pod: Path, limit: float) -> int:
         """Run prep; a Pod whose prep failed never starts its script."""
         began = {"startedAt": local_store.now()}
         _tell(pod, "Pending", prep={"running": began})
-        ended = self._contain(pod, "prep.sh", self._prep_environment(), limit)
+        writable = [self._root / "workspace", self._scratch]
+        ended = self._contain(pod, "prep.sh", self._prep_environment(), writable, limit)
         if ended.code:
             _tell(pod, "Failed", prep={"terminated": began | ended.state}, reason=ended.reason)
         return ended.code
 
-    def _run_script(self, pod: Path, limit: float) -> int:
+    def _run_script(self, pod: Path, limit: float, places: dict[str, str]) -> int:
         """Run the script by the runner."""
-        environment = self._environment(pod)
+        environment = self._environment(pod) | places
         entry = local_store.read(self._root / "configmaps" / f"{self._name}.json") or {}
         Path(environment["DTP_SCRIPT"]).write_text(entry["data"]["script"], newline="")
         began = {"startedAt": local_store.now()}
         _tell(pod, "Running", {"running": began})
-        ended = self._contain(pod, "run.sh", environment, limit)
+        writable = [*self._writable(), Path(environment["DTP_STATE"]), self._scratch]
+        ended = self._contain(pod, "run.sh", environment, writable, limit)
         phase = "Failed" if ended.code else "Succeeded"
         _tell(pod, phase, {"terminated": began | ended.state}, reason=ended.reason)
         return ended.code
 
-    def _contain(self, pod: Path, program: str, environment: dict[str, str], limit: float) -> Ended:
+    def _contain(
+        self,
+        pod: Path,
+        program: str,
+        environment: dict[str, str],
+        writable: list[Path],
+        limit: float,
+    ) -> Ended:
         """Run the program of one container."""
         message = Path(environment["DTP_TERMINATION"])
         message.unlink(missing_ok=True)
         with (self._run / f"{pod.stem}.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 our runner
+            process = sandbox.start(
                 ["/bin/sh", str(RUNNER / program)],
-                env=environment,
-                cwd=self._run,
-                stdin=subprocess.DEVNULL,
+                writable=writable,
+                environment=environment,
+                directory=self._run,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
                 pass_fds=[self._alive.fileno()],
             )
             forced = self._watch(process, limit)
+            sandbox.end_orphans()
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         state = {
             "exitCode": code,
@@ -187,7 +198,23 @@ class Supervisor:
         """Return what prep is told, with its places on this machine; it brings no tools."""
         told = {one["name"]: one["value"] for one in self._spec["initContainers"][0]["env"]}
         places = {"DTP_CLAIM": str(self._root / "workspace"), "DTP_TOOLS_OUT": ""}
-        return os.environ | told | places | {"DTP_TERMINATION": str(self._run / "termination")}
+        return sandbox.inherited(os.environ) | told | places | self._message()
+
+    def _message(self) -> dict[str, str]:
+        return {"DTP_TERMINATION": str(self._scratch / "termination")}
+
+    def _writable(self) -> list[Path]:
+        """Return the directories of the workspace that the script may write to, made if missing."""
+        mounts = self._spec["containers"][0]["volumeMounts"]
+        places = [
+            Path(f"{self._root}{one['mountPath']}")
+            for one in mounts
+            if one["name"] == "claim" and one["mountPath"].startswith("/workspace/")
+            if not one.get("readOnly")
+        ]
+        for place in places:
+            place.mkdir(parents=True, exist_ok=True)
+        return places
 
     def _environment(self, pod: Path) -> dict[str, str]:
         """Return what the runner is told, with the places that mounts would give it."""
@@ -197,14 +224,12 @@ class Supervisor:
             "DTP_DIRECTORY": f"{self._root}{told['DTP_DIRECTORY']}",
             "DTP_STATE": str(self._root / "workspace" / ".dtp" / "state" / self._name),
             "DTP_SCRIPT": str(self._run / "script"),
-            "DTP_TERMINATION": str(self._run / "termination"),
-            "HOME": os.environ.get("HOME", "/"),
-            "TMPDIR": tempfile.gettempdir(),
-        }
+        } | self._message()
         if "DTP_EXPOSED" in told:
             root, offers = f"{self._root}/", told["DTP_EXPOSED"].split(",")
             places["DTP_EXPOSED"] = ",".join(offer.replace("/", root, 1) for offer in offers)
-        return os.environ | told | places | {"DTP_TOOLS": "", "DTP_SECRETS": "", "DTP_UID": uid}
+        nothing = {"DTP_TOOLS": "", "DTP_SECRETS": "", "DTP_UID": uid}
+        return sandbox.inherited(os.environ) | told | places | nothing
 
     def _watch(self, process: subprocess.Popen[bytes], limit: float) -> bool:
         """Wait for the end; TERM at the limit or when stopped, KILL after the grace: True then."""

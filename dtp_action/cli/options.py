@@ -7,6 +7,7 @@ Adapters are imported when something is opened, so that naming it costs no SDK.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LOCAL = Path("~/.local/state/dtp-requests").expanduser()
+LOCAL = Path("~/.local/state/dtp-requests").expanduser()  # a folder in it for each repository
 
 
 def option(*names: str, **more: Any) -> Callable[[F], F]:
@@ -75,6 +76,20 @@ class Site:
         hint = "write local or local:DIR; a Kubernetes is named by --kubeconfig and --context"
         raise UsageError(f"no such cluster: {self.cluster}", hint=hint)
 
+    @property
+    def folder(self) -> Path:
+        """The embedded cluster's folder: as told, else the repository's own, which is printed."""
+        named = (self.cluster or "").partition(":")[2]
+        if named:
+            return Path(named)
+        from dtp_action.adapters import checkout
+
+        identity = checkout.identity(click.get_current_context().find_root().obj)
+        mark = hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]
+        name = identity.parent.name if identity.name == ".git" else identity.stem
+        click.echo(f"embedded cluster of this repository: {LOCAL / f'{name}-{mark}'}", err=True)
+        return LOCAL / f"{name}-{mark}"
+
     def open(self) -> Cluster:
         """Return the cluster, reached on its first call; warn where its credential ends soon.
 
@@ -84,8 +99,7 @@ class Site:
         if self.is_local:
             from dtp_action.adapters import local
 
-            directory = (self.cluster or "").partition(":")[2]
-            return local.connect(Path(directory) if directory else LOCAL)
+            return local.connect(self.folder)
         from dtp_action.adapters import kube
         from dtp_action.core import doctor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,11 @@ from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Level, Runner
+    from dtp_action.core.catalog import Catalog
+    from dtp_action.core.model import Desired
     from dtp_action.core.preview import Preview
     from dtp_action.core.pulls import Pulls
+    from dtp_action.core.scripts import File
     from dtp_action.core.status_document import StatusDocument
 
 
@@ -41,14 +44,12 @@ MOST_RUNS = 10  # looked through for a status.json; those that only list or show
 @click.pass_obj
 def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: str) -> Exit:
     """Check the scripts of the working tree."""
-    from dtp_action.adapters import checkout, shells
+    from dtp_action.adapters import checkout
     from dtp_action.core import report, scripts
     from dtp_action.core.model import Severity
 
     files = checkout.working_tree(directory, paths)
-    rows = working_catalog(directory, catalog)
-    desired = scripts.discover(files, commit="", catalog=rows, settings=None)
-    desired = scripts.reject(desired, shells.syntax_findings(desired))
+    desired = checked(files, working_catalog(directory, catalog))
     found = scripts.findings(desired)
     if form == "json":
         print_json(findings=report.findings(found))
@@ -56,6 +57,15 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
         print_check(report.findings(found), len(desired.wanted))
     bad = any(finding.severity is Severity.ERROR for finding in found)
     return Exit.BAD_OUTCOME if bad else Exit.DONE
+
+
+def checked(files: list[File], rows: Catalog) -> Desired:
+    """Return what these files ask for, with all that is to be said about them before they run."""
+    from dtp_action.adapters import shells
+    from dtp_action.core import scripts
+
+    desired = scripts.discover(files, commit="", catalog=rows, settings=None)
+    return scripts.reject(desired, shells.syntax_findings(desired))
 
 
 def print_check(rows: Rows, count: int) -> None:
@@ -75,16 +85,33 @@ def print_check(rows: Rows, count: int) -> None:
 @option("--host", is_flag=True, help="Run it in this machine's shell, with this machine's tools.")
 @option("--workspace", type=click.Path(path_type=Path), metavar="DIR",
         help="Stands in for the claim; a new folder where it is not given.")  # fmt: skip
-def run(script: Path, host: bool, workspace: Path | None) -> int:
-    """Run one script here, as a job would run it."""
+@catalog_option
+@click.pass_obj
+def run(
+    directory: Path, script: Path, host: bool, workspace: Path | None, catalog: str | None
+) -> int:
+    """Check one script and run it here, as a job would run it."""
+    from dtp_action.adapters import checkout, terminal
     from dtp_action.adapters import host as machine
+    from dtp_action.core import report, scripts
 
     if not host:
         raise UsageError(
             "running in the protocol's image is not there yet",
             hint=f"to run the script with this machine's own tools: dtp run --host {script}",
         )
-    return machine.run(script, workspace)
+    ref = machine.named(script)
+    rows = machine.rows(working_catalog(machine.repository(script) or directory, catalog))
+    desired = checked([checkout.script(script, ref.path)], rows)
+    found = (replace(one, path=str(script)) for one in scripts.findings(desired))
+    if listed := report.findings(found):
+        click.echo(terminal.findings_text(listed).plain, err=True)
+    if not (wanted := desired.wanted.get(ref)):
+        raise UsageError(f"{script} is never run as a job", hint="rename it, for example job.sh")
+    if not (ready := wanted.script) or not (row := rows.row(ref.protocol)):
+        click.echo("not run: correct the errors above first", err=True)
+        return Exit.BAD_OUTCOME
+    return machine.run(ready, row, script, workspace)
 
 
 @click.command()

@@ -60,11 +60,13 @@ def begin(
     directory: Path, site: Site, branch: Branch, hub: Hub, bounds: Bounds | None = None
 ) -> Work:
     """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
-    from dtp_action.adapters import checkout, shells
+    from dtp_action.adapters import checkout, sandbox, shells
     from dtp_action.core import catalog, planner, scripts
     from dtp_action.tell import Origins, Work
 
     cluster = site.open()
+    if site.is_local and (gap := sandbox.gap()):
+        warn(gap)
     settings = cluster.settings()
     commit, files = checkout.committed(directory, branch.revision(directory))
     rows = extended(

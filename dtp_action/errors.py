@@ -24,8 +24,8 @@ class Exit(IntEnum):
 
 EXIT_MEANING = {
     Exit.DONE: "done, or nothing to do; also with scripts rejected or attempts still open",
-    Exit.BAD_OUTCOME: "`check` found errors, or `doctor` problems, or `images` what needs attention"
-    " (without `--issue`), or an attempt of this run ended badly (with `--wait`), or what"
+    Exit.BAD_OUTCOME: "`check` or `run` found errors, or `doctor` problems, or `images` what needs"
+    " attention (without `--issue`), or an attempt of this run ended badly (with `--wait`), or what"
     " cannot be read holds a job (`dispatch`)",
     Exit.USAGE: "wrong usage, configuration or job name",
     Exit.CONFLICT: "`retry` or `cancel` was refused in the present state of the job",

@@ -60,15 +60,18 @@ def rows(catalog: Catalog) -> Catalog:
     return Catalog(rows=here)
 
 
-def run(script: Script, row: Row, file: Path, workspace: Path | None) -> int:
+def run(script: Script, row: Row, workspace: Path | None) -> int:
     """Run a script in `<workspace>/dtp-jobs/<ref>`; return its exit code as a job would have it."""
     shell = shutil.which("sh")
     if not shell:
         raise UsageError("this machine has no sh", hint="dtp run --host needs a POSIX shell")
     root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix="dtp-workspace-"))
     limit = script.directives.time or row.time
-    with resources.as_file(resources.files("dtp_action") / "runner") as runner, _start(root) as own:
-        environment = _environment(script, file, root) | {"DTP_TIME": str(limit)} | own.places
+    with (
+        resources.as_file(resources.files("dtp_action") / "runner") as runner,
+        _start(root, script) as own,
+    ):
+        environment = _environment(script, root) | {"DTP_TIME": str(limit)} | own.places
         _announce(script, row, environment["DTP_DIRECTORY"], limit)
         places = _places(environment, script.ref, root)
         prepared = subprocess.run([shell, str(runner / "prep.sh")], env=places, check=False)  # noqa: S603 our runner
@@ -83,6 +86,8 @@ def run(script: Script, row: Row, file: Path, workspace: Path | None) -> int:
             pass_fds=[own.lock.fileno()],
         )
         _follow(process, limit + SLACK)
+    if process.returncode < 0:
+        _say("the script was killed with all that runs it, as by `kill -9 -1`")
     return _code(process.returncode)
 
 
@@ -147,7 +152,8 @@ def _not_applied(script: Script, row: Row) -> list[str]:
     """Return what the script and its protocol's row ask for and only a Pod has."""
     text = script.content.decode()
     asked = (directives.stated(text, f"{key}=")[2] for key in PODS_ONLY)
-    return [*filter(None, asked), *(f"${name}" for name in row.env), "Secrets"]
+    user = ["a user other than root"] if os.geteuid() == 0 else []
+    return [*filter(None, asked), *(f"${name}" for name in row.env), *user, "Secrets"]
 
 
 def _say(text: str) -> None:
@@ -159,14 +165,14 @@ def _say(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """What one run has for itself: HOME and TMPDIR, and the lock that tells that it lives."""
+    """What one run has for itself: script, HOME and TMPDIR, and the lock that tells it lives."""
 
     places: dict[str, str]
     lock: IO[str]
 
 
 @contextlib.contextmanager
-def _start(root: Path) -> Iterator[Own]:
+def _start(root: Path, script: Script) -> Iterator[Own]:
     """Make what a run has for itself, gone when it ends; clear what killed runs have left."""
     folder = root / ".dtp" / "local" / uuid.uuid4().hex
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +185,9 @@ def _start(root: Path) -> Iterator[Own]:
         raise RuntimeError(f"{folder} is a new name, and its lock is taken")
     try:
         with lock, sandbox.scratch(folder) as places:
-            yield Own(places=places, lock=lock)
+            # A copy, since in a Pod there is nothing beside it either.
+            (folder / "script").write_bytes(script.content)
+            yield Own(places=places | {"DTP_SCRIPT": str(folder / "script")}, lock=lock)
     finally:
         _forget(folder)
 
@@ -189,7 +197,7 @@ def _forget(folder: Path) -> None:
     folder.with_suffix(".alive").unlink(missing_ok=True)
 
 
-def _environment(script: Script, file: Path, root: Path) -> dict[str, str]:
+def _environment(script: Script, root: Path) -> dict[str, str]:
     """Return the runner's variables; each run is an attempt of its own."""
     start = uuid.uuid4().hex
     state, directory = root / ".dtp" / "state" / start, str(root / script.ref.directory)
@@ -206,7 +214,6 @@ def _environment(script: Script, file: Path, root: Path) -> dict[str, str]:
         "DTP_EXPOSED": f"rw{directory}" if script.directives.service else "",
         "DTP_DIRECTORY": directory,
         "DTP_STATE": str(state),
-        "DTP_SCRIPT": str(file.resolve()),
         "DTP_UID": start,
         "DTP_TERMINATION": str(state / "termination"),
     }

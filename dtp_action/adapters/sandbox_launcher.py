@@ -33,6 +33,8 @@ USABLE, TRUNCATES, SCOPES = 2, 3, 6  # from Linux 5.19, 6.2, 6.12
 
 PYTHON_ONLY = "PYTHONCOERCECLOCALE"  # set to 0, so that Python leaves the program's locale alone
 
+REFUSED = 190  # as the runner where it has no place to run in
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -91,8 +93,12 @@ def main(arguments: list[str]) -> None:
     """Become the program."""
     at = arguments.index("--")
     os.environ.pop(PYTHON_ONLY, None)
-    give_up_privileges()
-    confine(arguments[:at])
+    try:
+        give_up_privileges()
+        confine(arguments[:at])
+    except OSError as error:
+        print(f"dtp: this script cannot be confined: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(REFUSED)
     hear_all_signals()
     os.execv(arguments[at + 1], arguments[at + 1 :])  # noqa: S606 what we are told to become
 

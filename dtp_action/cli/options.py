@@ -250,7 +250,8 @@ request_option = option(
 site_options = options(
     "site",
     Site,
-    option("--cluster", metavar="WHERE", help="`local[:DIR]`: the embedded one; else kubectl's."),
+    option("--cluster", metavar="WHERE",
+           help="`local[:DIR]`: the embedded one, this repository's or in DIR; else kubectl's."),
     option("--kubeconfig", metavar="FILE",
            help="How to reach the cluster, as kubectl has it; also the text, plain or in base64."),
     option("--context", metavar="NAME", help="The kubeconfig's context."),

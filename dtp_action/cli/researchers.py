@@ -84,7 +84,7 @@ def print_check(rows: Rows, count: int) -> None:
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @option("--host", is_flag=True, help="Run it in this machine's shell, with this machine's tools.")
 @option("--workspace", type=click.Path(path_type=Path), metavar="DIR",
-        help="Stands in for the claim; a new folder where it is not given.")  # fmt: skip
+        help="The folder that stands for the shared volume. Default: a new one.")  # fmt: skip
 @catalog_option
 @click.pass_obj
 def run(
@@ -111,7 +111,7 @@ def run(
     if not (ready := wanted.script) or not (row := rows.row(ref.protocol)):
         click.echo("not run: correct the errors above first", err=True)
         return Exit.BAD_OUTCOME
-    return machine.run(ready, row, script, workspace)
+    return machine.run(ready, row, workspace)
 
 
 @click.command()

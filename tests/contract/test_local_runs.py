@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from dtp_action.adapters import local_store, sandbox, sandbox_launcher
+from dtp_action.core.model import Mount
 from tests import builders
 from tests.admin import wait_for
 from tests.contract.stages import LocalStage
@@ -227,6 +228,41 @@ def between(log: str) -> str:
     return "\n".join(said)
 
 
+def test_a_script_has_nothing_beside_it(caller: Caller) -> None:
+    beside = caller.root / "requests/dtp-jobs/dtp-local/list.txt"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("x\n")
+    log = caller.run('#!/bin/sh\ncat "$(dirname "$0")/list.txt"\n')
+    assert "exit 1" in log
+
+
+@confined
+def test_what_the_settings_open_to_all_jobs_is_open_here(tmp_path: Path) -> None:
+    stage = LocalStage(tmp_path / "cluster")
+    spec = builders.a_spec(mounts=(Mount(path=""), Mount(path="shared/all", read_only=False)))
+    script = f"#!/bin/sh\ncd {stage.root}/workspace/shared\necho x >all/x; echo x >x\n"
+    cluster = stage.connect()
+    cluster.start(cluster.record(builders.a_draft(content=script.encode(), spec=spec)))
+    wait_for(lambda: stage.connect().jobs()[0].end, "the Job to end")
+    shared = stage.root / "workspace/shared"
+    assert [str(path.relative_to(shared)) for path in sorted(shared.rglob("*"))] == ["all", "all/x"]
+
+
+@confined
+def test_a_script_that_cannot_be_confined_is_not_run(tmp_path: Path) -> None:
+    process = sandbox.start(
+        ["/bin/sh", "-c", "echo ran"],
+        writable=[tmp_path / "missing"],
+        environment={"PATH": PATH},
+        directory=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    told, said = process.communicate(timeout=30)
+    assert (process.returncode, told) == (sandbox_launcher.REFUSED, b"")
+    assert said.startswith(b"dtp: this script cannot be confined: ")
+
+
 # --- what it sees of the caller ------------------------------------------------------------------
 
 CALLERS_OWN = {
@@ -407,7 +443,8 @@ def test_what_this_machine_does_not_apply_is_said_once(host: Host) -> None:
     script = "#!/bin/sh\n#DTP memory=64Gi time=5m secret=lab retries=2 manifest=sha256\necho x >x\n"
     returned, said = told(host, script)
     assert (returned, said.count("not applied on this machine")) == (0, 1)
-    assert "not applied on this machine: memory=64Gi, retries=2, secret=lab, Secrets\n" in said
+    assert "not applied on this machine: memory=64Gi, retries=2, secret=lab, " in said
+    assert ("a user other than root" in said) == (os.geteuid() == 0)
     assert (host.directory / ".dtp/manifest-1.sha256").read_text().endswith("  ./x\n")
 
 

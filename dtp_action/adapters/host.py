@@ -93,7 +93,7 @@ def run(script: Script, row: Row, workspace: Path | None) -> int:
 
 def _follow(process: subprocess.Popen[bytes], limit: float) -> None:
     """Print what a runner prints until it ends, which it must at the limit or when we have to."""
-    with process, _ended_by_signals(process), _ended_after(process, limit):
+    with _ended_by_signals(process), _ended_after(process, limit), process:
         for text in without_heartbeats(process.stdout or ()):
             sys.stdout.buffer.write(text)
             sys.stdout.buffer.flush()
@@ -121,7 +121,12 @@ def _ended_by_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
 @contextlib.contextmanager
 def _ended_after(process: subprocess.Popen[bytes], limit: float) -> Iterator[None]:
     """End the runner at the limit, in case that it does not do so itself: TERM, then KILL."""
-    timers = [Timer(limit, process.terminate), Timer(limit + GRACE, process.kill)]
+
+    def end() -> None:
+        _say("its time is over: it is being ended")
+        process.terminate()
+
+    timers = [Timer(limit, end), Timer(limit + GRACE, process.kill)]
     for timer in timers:
         timer.daemon = True
         timer.start()

@@ -6,14 +6,18 @@ and TMPDIR are made up; no test may touch the real ones, whatever it finds broke
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +77,7 @@ class Host(Caller):
     def workspace(self) -> Path:
         return self.root / "workspace"
 
-    def begin(self, script: str, ref: str = "dtp-local/job") -> subprocess.Popen[str]:
+    def begin(self, script: str, ref: str = "dtp-local/job", **how: Any) -> subprocess.Popen[str]:
         path = self.root / "requests" / "dtp-jobs" / f"{ref}.sh"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script)
@@ -84,6 +88,7 @@ class Host(Caller):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **how,
         )
 
     def run(self, script: str, ref: str = "dtp-local/job") -> str:
@@ -337,13 +342,27 @@ def test_what_outlives_a_script_ends_with_it(caller: Caller) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_script_has_no_terminal_and_no_input(caller: Caller) -> None:
-    log = caller.run(
-        "#!/bin/sh\nwc -c; if (: </dev/tty); then echo terminal; fi\nps -o sid= -p $$\n"
-    )
-    zero, session = [line.strip() for line in between(log).splitlines() if "tty" not in line]
+def test_a_script_has_no_input_and_a_session_of_its_own(caller: Caller) -> None:
+    log = caller.run("#!/bin/sh\nwc -c\nps -o sid= -p $$\n")
+    zero, session = between(log).split()
     assert zero == "0"
     assert int(session) != os.getsid(0)
+
+
+def test_a_script_cannot_ask_at_the_terminal(host: Host) -> None:
+    ours, theirs = pty.openpty()
+    script = "#!/bin/sh\n(: </dev/tty) && echo asked\necho told\n"
+    with host.begin(script, stdin=theirs, start_new_session=True, preexec_fn=own_terminal) as run:
+        said, _ = run.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert "told\n" in said
+    assert "asked" not in said
+
+
+def own_terminal() -> None:
+    """Make standard input the terminal of this session, as a shell's is."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,8 @@ from dtp_action.errors import UsageError
 STAND_IN = "localhost/this-machine:1"  # the image of every protocol here
 PODS_ONLY = ("cpu", "memory", "disk", "retries", "resume", "secret")  # directives
 WRITABLE = ("DTP_DIRECTORY", "DTP_STATE", "HOME", "TMPDIR")
+MADE_UP = "dtp-workspace-"  # what the name of a new workspace begins with
+RUNS = ".dtp/local"  # in a workspace: <run>/ with home and scratch, <run>.alive is its lock
 SLACK = 5.0  # seconds after `time=` for the runner's own start and end
 
 
@@ -65,7 +68,7 @@ def run(script: Script, row: Row, workspace: Path | None) -> int:
     shell = shutil.which("sh")
     if not shell:
         raise UsageError("this machine has no sh", hint="dtp run --host needs a POSIX shell")
-    root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix="dtp-workspace-"))
+    root = workspace.resolve() if workspace else Path(tempfile.mkdtemp(prefix=MADE_UP))
     limit = script.directives.time or row.time
     with (
         resources.as_file(resources.files("dtp_action") / "runner") as runner,
@@ -179,12 +182,11 @@ class Own:
 @contextlib.contextmanager
 def _start(root: Path, script: Script) -> Iterator[Own]:
     """Make what a run has for itself, gone when it ends; clear what killed runs have left."""
-    folder = root / ".dtp" / "local" / uuid.uuid4().hex
+    folder = root / RUNS / uuid.uuid4().hex
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for place in _ours(root):
+        _clear_dead(place / RUNS)
     with local_store.locked(folder):
-        for left in folder.parent.glob("*.alive"):
-            if not local_store.taken(left):
-                _forget(left.with_suffix(""))
         lock = local_store.take(folder.with_suffix(".alive"))
     if not lock:
         raise RuntimeError(f"{folder} is a new name, and its lock is taken")
@@ -195,6 +197,25 @@ def _start(root: Path, script: Script) -> Iterator[Own]:
             yield Own(places=places | {"DTP_SCRIPT": str(folder / "script")}, lock=lock)
     finally:
         _forget(folder)
+
+
+def _ours(root: Path) -> Iterator[Path]:
+    """Yield this workspace; where it is one that we made up, all of them that are this user's."""
+    alike = root.parent.glob(f"{MADE_UP}*") if root.name.startswith(MADE_UP) else (root,)
+    for place in alike:
+        found = place.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+            yield place
+
+
+def _clear_dead(runs: Path) -> None:
+    """Clear what killed runs have left, once nothing of them lives."""
+    if not runs.is_dir():
+        return
+    with local_store.locked(runs / "any"):
+        for left in runs.glob("*.alive"):
+            if not local_store.taken(left):
+                _forget(left.with_suffix(""))
 
 
 def _forget(folder: Path) -> None:

@@ -73,6 +73,8 @@ class Caller:
 class Host(Caller):
     """Types `dtp run --host`."""
 
+    named = True  # the workspace, on the command line
+
     @property
     def workspace(self) -> Path:
         return self.root / "workspace"
@@ -81,8 +83,9 @@ class Host(Caller):
         path = self.root / "requests" / "dtp-jobs" / f"{ref}.sh"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script)
+        where = ["--workspace", str(self.workspace)] if self.named else []
         return subprocess.Popen(
-            [DTP, "run", "--host", path, "--workspace", self.workspace],
+            [DTP, "run", "--host", path, *where],
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -174,37 +177,40 @@ echo "$HOME" >places; echo "$TMPDIR" >>places
     assert home not in (caller.environment["HOME"], scratch)
 
 
+WRITES = """\
+echo x >{root}/home/precious
+echo x >>{root}/home/.profile
+rm -rf {root}/project
+rm -rf {root}/tmp/*
+mv {root}/project/precious .
+ln {root}/project/precious linked && echo x >linked
+ln -s {root}/project link && rm -rf link/*
+truncate -s 0 {root}/project/precious
+mkdir {root}/project/new && echo x >{root}/project/new/x
+cp /bin/sh {root}/home/sh
+mknod {root}/home/pipe p
+echo x >/etc/dtp-test-of-a-script
+echo x >>$0
+echo x >{workspace}/dtp-jobs/dtp-local/other/other.log
+rm -rf {workspace}/dtp-jobs/dtp-local/other
+rm -rf {workspace}/.dtp/state
+rm -rf {workspace}
+"""
+
+
 @confined
-@pytest.mark.parametrize(
-    "writes",
-    [
-        "echo x >{root}/home/precious",
-        "echo x >>{root}/home/.profile",
-        "rm -rf {root}/project",
-        "rm -rf {root}/tmp/*",
-        "mv {root}/project/precious .",
-        "ln {root}/project/precious linked && echo x >linked",
-        "ln -s {root}/project link && rm -rf link/*",
-        "truncate -s 0 {root}/project/precious",
-        "mkdir {root}/project/new && touch {root}/project/new/x",
-        "echo x >/etc/dtp-test-of-a-script",
-        "cp /bin/sh {root}/home/sh",
-        "echo x >{workspace}/dtp-jobs/dtp-local/other/other.log",
-        "rm -rf {workspace}/dtp-jobs/dtp-local/other",
-        "rm -rf {workspace}/.dtp/state",
-        "rm -rf {workspace}",
-    ],
-)
-def test_a_script_writes_nowhere_but_to_its_own_places(caller: Caller, writes: str) -> None:
+def test_a_script_writes_nowhere_but_to_its_own_places(caller: Caller) -> None:
     caller.run("#!/bin/sh\necho theirs >result\n", "dtp-local/other")
     other = caller.workspace / "dtp-jobs/dtp-local/other"
     records = {path.name for path in (caller.workspace / ".dtp/state").iterdir()}
     before = caller.own() | {"log": (other / "other.log").read_text()}
 
-    command = writes.format(root=caller.root, workspace=caller.workspace)
-    log = caller.run(f"#!/bin/sh\n{command}\necho own >result\n")
+    commands = WRITES.format(root=caller.root, workspace=caller.workspace).splitlines()
+    tries = [f"({command}) && echo 'done: {command}'" for command in commands]
+    log = caller.run("\n".join(["#!/bin/sh", *tries, "echo own >result", ""]))
 
     assert "exit 0" in log
+    assert "done: " not in log
     assert caller.own() | {"log": (other / "other.log").read_text()} == before
     assert (other / "result").read_text() == "theirs\n"
     assert records <= {path.name for path in (caller.workspace / ".dtp/state").iterdir()}
@@ -378,21 +384,23 @@ def test_whoever_stops_a_run_ends_its_script(host: Host, number: signal.Signals)
     assert not Path(home.read_text().strip()).exists()
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named workspace", "new workspace"])
 def test_what_a_killed_run_left_is_cleared_by_the_next_once_nothing_of_it_lives(
-    host: Host,
+    host: Host, named: bool
 ) -> None:
-    script = "#!/bin/sh\necho $HOME >home\nuntil [ -e go ]; do sleep 0.1; done\nls -d $HOME\n"
+    host.named = named
+    script = "#!/bin/sh\npwd; echo $HOME\nuntil [ -e go ]; do sleep 0.1; done\n"
     with host.begin(script) as running:
-        home = host.directory / "home"
-        wait_for(lambda: home.exists() and home.read_text().strip(), "the script to run")
+        said = filter(str.strip, running.stdout or ())
+        directory, home = next(line.strip() for line in said if line.startswith("/")), next(said)
         running.kill()
-    left = Path(home.read_text().strip())
+    left = Path(home.strip())
     lock = left.parent.with_suffix(".alive")
 
     host.run("#!/bin/sh\ntrue\n", "dtp-local/other")
-    assert left.is_dir()  # its script lives, and is one that somebody may wait for
+    assert left.is_dir()  # its script lives, and somebody may wait for it
 
-    (host.directory / "go").touch()
+    (Path(directory) / "go").touch()
     wait_for(lambda: not local_store.taken(lock), "the script to end")
     host.run("#!/bin/sh\ntrue\n", "dtp-local/other")
     assert not left.exists()

@@ -389,7 +389,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next_once_nothing_of_it_lives(
     host: Host, named: bool
 ) -> None:
     host.named = named
-    script = "#!/bin/sh\npwd; echo $HOME\nuntil [ -e go ]; do sleep 0.1; done\n"
+    script = "#!/bin/sh\npwd; echo $HOME; echo begun\nuntil [ -e go ]; do sleep 0.1; done\n"
     with host.begin(script) as running:
         said = filter(str.strip, running.stdout or ())
         directory, home = next(line.strip() for line in said if line.startswith("/")), next(said)

@@ -5,12 +5,11 @@ The JSON forms are versioned and documented in docs/reference/json.md.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from dtp_action.core import phases
+from dtp_action.core import addresses, phases
 from dtp_action.core.ledger import stamp
 from dtp_action.core.model import (
     Action,
@@ -127,21 +126,13 @@ def _ref_of(path: str) -> str | None:
         return None
 
 
-# An address, a port and a path behind it; a name of three parts or more.
-ADDRESS = re.compile(
-    r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?::?/[^\s\"',;)]*)?"
-    r"|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:])"
-    r"|(?<![\w./-])(?:[a-z0-9-]+\.){2,}[a-z][a-z0-9-]*(?::\d+)?(?::?/[^\s\"',;)]*)?"
-)
-
-
 def discreet(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows fit for everybody: a cluster's own words may name its machines and stores."""
     return [
         row
-        | {"reason": ADDRESS.sub("…", row["reason"])}
-        | {"warnings": [ADDRESS.sub("…", warning) for warning in row.get("warnings", ())]}
-        | ({"progress": ADDRESS.sub("…", row["progress"])} if row.get("progress") else {})
+        | {"reason": addresses.hide(row["reason"])}
+        | {"warnings": [addresses.hide(warning) for warning in row.get("warnings", ())]}
+        | ({"progress": addresses.hide(row["progress"])} if row.get("progress") else {})
         for row in found
     ]
 

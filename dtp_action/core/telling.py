@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dtp_action import __version__
-from dtp_action.core import comment, pulls, report
+from dtp_action.core import addresses, comment, pulls, report
 from dtp_action.core.model import (
     Desired,
     Entry,
@@ -52,7 +52,14 @@ class Page:
 
     def discreet(self) -> Page:
         """Return what everybody may read of it."""
-        return replace(self, rows=tuple(report.discreet(self.rows)))
+        return replace(
+            self,
+            rows=tuple(report.discreet(self.rows)),
+            notes=tuple(
+                replace(note, reason=addresses.hide(note.reason)) if note.state == "held" else note
+                for note in self.notes
+            ),
+        )
 
     @property
     def open(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from dtp_action import dispatch
-from dtp_action.core import commands, comment, ledger, planner, pulls, report, telling
+from dtp_action.core import addresses, commands, comment, ledger, planner, pulls, report, telling
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.commands import Command, Verb
 from dtp_action.core.markdown import plain
@@ -434,9 +434,12 @@ Begin = Callable[[], tuple[Work, Observed]]
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """What somebody asks for, and may ask for as far as GitHub can tell."""
+    """What somebody asks for, and may ask for as far as GitHub can tell.
 
-    command: Command
+    `parts` are the commands in order; of one that is not to be carried out, the answer to it.
+    """
+
+    parts: tuple[Command | str, ...]
     permission: Permission
 
 
@@ -448,8 +451,11 @@ def admit(audience: Audience, node: str, *, branch: str) -> Admitted | Told:
     question = _question(audience, node, branch)
     if question is None:
         return Told()
-    said = _considered(audience, question)
-    return said if isinstance(said, Admitted) else Told(urls=(question.answer(audience, said),))
+    found = _considered(audience, question)
+    if any(isinstance(part, Command) for part in found.parts):
+        return found
+    answers = [str(part) for part in found.parts]
+    return Told(urls=(question.answer(audience, answers),))
 
 
 def answer(audience: Audience, node: str, *, branch: str, begin: Begin) -> Told:
@@ -464,15 +470,14 @@ def answer(audience: Audience, node: str, *, branch: str, begin: Begin) -> Told:
         audience=audience, asked=question.asked, shown=question.shown, begin=begin
     )
     try:
-        said = _considered(audience, question)
-        text = answering.carry_out(said) if isinstance(said, Admitted) else said
+        answers = answering.carry_out(_considered(audience, question))
     except DtpError:
         sorry = pulls.marker("unanswered", audience.cluster, str(question.asked.id))
         say = Say(number=question.number, marker=sorry, text=NOT_NOW)
         for write in pulls.once(say, question.shown):
             audience.pulls.write(write)
         raise
-    url = question.answer(audience, text)
+    url = question.answer(audience, answers)
     if answering.changed is None:
         return Told(urls=(url,))
     told = everybody(*answering.changed)
@@ -485,12 +490,13 @@ class _Question:
 
     asked: Asked
     number: int  # of the pull request
-    command: Command | str
+    request: commands.Request
     marker: str
     shown: Shown
 
-    def answer(self, audience: Audience, text: str) -> str:
-        """Write the answer; return its address."""
+    def answer(self, audience: Audience, answers: Sequence[str]) -> str:
+        """Write the one comment that answers every command; return its address."""
+        text = comment.answer(self.request, answers)
         return audience.pulls.write(Say(number=self.number, marker=self.marker, text=text))
 
 
@@ -499,8 +505,8 @@ def _question(audience: Audience, node: str, branch: str) -> _Question | None:
     asked = audience.pulls.asked(node)
     if asked is None or asked.number is None or asked.base != branch:
         return None
-    command = commands.parse(asked.body) if asked.human and not asked.edited else None
-    if command is None:
+    request = commands.parse(asked.body) if asked.human and not asked.edited else None
+    if request is None:
         return None
     answered = pulls.marker("answer", audience.cluster, str(asked.id))
     shown = audience.pulls.shown([asked.number], (), audience.context)
@@ -509,26 +515,32 @@ def _question(audience: Audience, node: str, branch: str) -> _Question | None:
     with suppress(DtpError):  # a courtesy
         audience.pulls.acknowledge(asked)
     return _Question(
-        asked=asked, number=asked.number, command=command, marker=answered, shown=shown
+        asked=asked, number=asked.number, request=request, marker=answered, shown=shown
     )
 
 
-def _considered(audience: Audience, question: _Question) -> Admitted | str:
-    """Return the answer where no cluster is needed for it, else what is to be carried out."""
-    command = question.command
+def _considered(audience: Audience, question: _Question) -> Admitted:
+    """Return what is to be carried out, and the answers for which no cluster is needed."""
+    asked, found = question.asked, question.request.commands
+    needs = any(isinstance(one, Command) and one.verb is not Verb.HELP for one in found)
+    permission = audience.pulls.permission(asked.author or "") if needs else Permission.NONE
+    parts = tuple(_part(one, asked, permission) for one in found)
+    return Admitted(parts=parts, permission=permission)
+
+
+def _part(command: Command | str, asked: Asked, permission: Permission) -> Command | str:
+    """Return a command that may be carried out; else the answer to it."""
     if not isinstance(command, Command):
-        return f"{command}.\n\n{commands.help_text()}"
+        return f"{command}."
     if command.verb is Verb.HELP:
-        return commands.help_text()
-    permission = audience.pulls.permission(question.asked.author or "")
-    if why := commands.refusal(command, question.asked, permission):
-        return f"Not done: {why}"
-    return Admitted(command=command, permission=permission)
+        return ""  # the list stands below all answers
+    why = commands.refusal(command, asked, permission)
+    return f"Not done: {why}" if why else command
 
 
 @dataclass(kw_only=True)
 class _Answering:
-    """One command on its way to its answer."""
+    """The commands of one comment on the way to their answers."""
 
     audience: Audience
     asked: Asked
@@ -536,21 +548,39 @@ class _Answering:
     begin: Begin
     changed: tuple[Work, Observed] | None = None  # the state after a retry or cancel
 
-    def carry_out(self, admitted: Admitted) -> str:
-        """Return the answer. Raises what the cluster raises: the comment may be sent again."""
-        command = admitted.command
+    def carry_out(self, admitted: Admitted) -> list[str]:
+        """Return the answer to each command, in order.
+
+        Raises what the cluster raises: the comment may be sent again, and what was done by then is
+        known by its request, which is the same whenever the comment is read.
+        """
+        if not any(isinstance(part, Command) for part in admitted.parts):
+            return [str(part) for part in admitted.parts]
         work, seen = self.begin()
         seen = attributed(work, seen)
+        answers: list[str] = []
+        for at, part in enumerate(admitted.parts):
+            work, seen = self.changed or (work, seen)
+            request = f"comment-{self.asked.id}" + (f"-{at + 1}" if at else "")
+            answers.append(
+                self._one(part, admitted.permission, work, seen, request)
+                if isinstance(part, Command)
+                else part
+            )
+        return answers
+
+    def _one(
+        self, command: Command, permission: Permission, work: Work, seen: Observed, request: str
+    ) -> str:
         own = _own(command, work, seen, self.asked.number)
-        if why := commands.foreign(command, admitted.permission, own):
+        if why := commands.foreign(command, permission, own):
             return f"Not done: {why}"
         try:
-            return self._done(command, work, seen)
+            return self._done(command, work, seen, request)
         except (ConflictError, UsageError) as error:
-            return f"Not done: {plain(_warning(error))}"
+            return self._not_done(_warning(error))
 
-    def _done(self, command: Command, work: Work, seen: Observed) -> str:
-        request = f"comment-{self.asked.id}"
+    def _done(self, command: Command, work: Work, seen: Observed, request: str) -> str:
         match command.verb, command.ref:
             case Verb.STATUS, ref:
                 return self._status(dispatch.with_progress(work.cluster, seen), ref)
@@ -572,8 +602,11 @@ class _Answering:
         after = attributed(work, dispatch.look(work.cluster))
         self.changed = work, after
         if done and isinstance(done[0], Hold):
-            return f"Not done: {plain(done[0].reason)}"
+            return self._not_done(done[0].reason)
         return comment.done_reply(_fit(report.jobs(after, refs=[ref]), self.shown)[0])
+
+    def _not_done(self, why: str) -> str:
+        return f"Not done: {plain(addresses.hide(why) if self.shown.public else why)}"
 
     def _status(self, seen: Observed, ref: Ref | None) -> str:
         wanted = [_last(seen, ref).ref] if ref else _brought(seen, self.asked.number)

@@ -1,6 +1,6 @@
 """What people may ask for in a comment on a pull request, and who may: `/dtp retry dtp-aws/genome`.
 
-Reads a comment's first line as data. Knows neither GitHub nor how a command is carried out.
+Reads the lines of a comment as data. Knows neither GitHub nor how a command is carried out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dtp_action.core.model import Ref
 from dtp_action.core.pulls import Asked, Permission
 
 MOST_LINES, USUAL_LINES = 200, 50  # of a log in an answer
+MOST_COMMANDS = 20  # of one comment; each costs the cluster some requests
+FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
 
 
 class Verb(StrEnum):
@@ -47,20 +49,82 @@ class Command:
     ref: Ref | None = None
     lines: int = USUAL_LINES
 
+    @property
+    def written(self) -> str:
+        """The command as it is typed."""
+        lines = str(self.lines) if self.verb is Verb.LOGS and self.lines != USUAL_LINES else ""
+        return " ".join(filter(None, ["/dtp", self.verb, str(self.ref or ""), lines]))
 
-def parse(body: str) -> Command | str | None:
-    """Return what a comment asks for, in words what is wrong with it, None where it asks nothing.
 
-    Only the first line counts, and only when it begins with `/dtp`.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """All that one comment asks for, in order, and what of it is not carried out.
+
+    A line that cannot be understood is the sentence that says so. A command's place is the same
+    whenever the comment is read: what is done can be told from what is not by that.
     """
-    first, *_ = body.splitlines() or [""]
-    words = first.split()
-    if not words or words[0] != "/dtp":
+
+    commands: tuple[Command | str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def parse(body: str) -> Request | None:
+    """Return what a comment asks for; None where it asks nothing.
+
+    Commands are the lines at the top of a comment that begin with `/dtp`, in a block of code too,
+    as they are pasted. The first line of other text ends them: below it may be a message that is
+    answered. Commands there are not carried out, and that is said; quoted ones (`>`) are no
+    commands.
+    """
+    top, rest = _cut(body.splitlines())
+    found = tuple(dict.fromkeys(map(_read, top)))
+    more, late = len(found[MOST_COMMANDS:]), len(_outside_fences(rest))
+    if not found and not late:
         return None
-    verb, *rest = words[1:] or [Verb.HELP]
-    if verb not in FORMS:
-        return f"`/dtp {_shown(verb)}` is no command{documents.closest(verb, FORMS)}"
-    return _with_arguments(Verb(verb), rest)
+    left_out = [TOO_MANY.format(more)] * bool(more)
+    left_out += [TOO_LATE.format(f"{late} lines" if late > 1 else "1 line")] * bool(late)
+    return Request(commands=found[:MOST_COMMANDS], left_out=tuple(left_out))
+
+
+TOO_MANY = (
+    f"The first {MOST_COMMANDS} commands of a comment are carried out, and {{}} more are left out:"
+    " write another comment with those."
+)
+TOO_LATE = (
+    "{} with `/dtp` below other text: not carried out. Write commands at the top of a comment, one"
+    " on each line."
+)
+
+
+def _is_command(line: str) -> bool:
+    return [word.lower() for word in line.split()[:1]] == ["/dtp"]
+
+
+def _cut(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Return the commands at the top, and all lines below them."""
+    for at, line in enumerate(lines):
+        if line.strip() and not _is_command(line) and not FENCE.match(line):
+            return [one for one in lines[:at] if _is_command(one)], lines[at:]
+    return [one for one in lines if _is_command(one)], []
+
+
+def _outside_fences(lines: list[str]) -> list[str]:
+    """Return the lines that would be commands; a block of code below text explains something."""
+    fenced, found = False, []
+    for line in lines:
+        if FENCE.match(line):
+            fenced = not fenced
+        elif not fenced and _is_command(line):
+            found.append(line)
+    return found
+
+
+def _read(line: str) -> Command | str:
+    """Return the command of a line, or what is wrong with it."""
+    verb, *rest = line.split()[1:] or [Verb.HELP]
+    if verb.lower() not in FORMS:
+        return f"`/dtp {_shown(verb)}` is no command{documents.closest(verb.lower(), FORMS)}"
+    return _with_arguments(Verb(verb.lower()), rest)
 
 
 def _with_arguments(verb: Verb, words: list[str]) -> Command | str:
@@ -121,7 +185,7 @@ def help_text() -> str:
     rows = [f"| `{form}` | {meaning} |" for form, meaning in FORMS.values()]
     return "\n".join(
         [
-            "A comment that begins with one of these is answered here:",
+            "A comment with these at its top, one on each line, is answered here:",
             "",
             "| command | what it does |",
             "|---|---|",

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dtp_action.core import report, secrets
+from dtp_action.core import commands, report, secrets
 from dtp_action.core.catalog import SITE_FILE
+from dtp_action.core.commands import Command, Verb
 from dtp_action.core.markdown import code, fenced, folded, link, name, plain, prose, table
 from dtp_action.core.model import Finding, Note, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
@@ -322,10 +323,12 @@ def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -
 def _step(advice: _Advice, refs: list[str]) -> str:
     ref = refs[0] if len(refs) == 1 else "JOB"
     text = advice.text.format(directory=_directory(ref), log=_log_path(ref))
-    lines = dict.fromkeys(advice.line.format(ref=one) for one in refs)
+    lines = list(dict.fromkeys(advice.line.format(ref=one) for one in refs))
     if len(lines) > 1:
-        text = text.replace("a comment", "a comment of one of these lines")
-    block = fenced("\n".join(lines))
+        text = text.replace("a comment", "a comment with one or more of these lines")
+    starts = range(0, len(lines), commands.MOST_COMMANDS)
+    blocks = ["\n".join(lines[at : at + commands.MOST_COMMANDS]) for at in starts]
+    block = "\n".join(map(fenced, blocks))  # each is as much as one comment may ask for
     title = f"**{advice.title}**: {', '.join(map(code, refs))}"
     return f"{title}{BREAK}{advice.why}{text}\n{block}"
 
@@ -424,6 +427,32 @@ def description(rows: Iterable[Row]) -> str:
 def done_reply(row: Row) -> str:
     """Return the answer to a retry or cancel: how the job stands now."""
     return f"{code(row['ref'])}, attempt {row['attempt']}: {_told(row)}"
+
+
+ALONE = "_This answer has no room beside the others: ask for it in a comment of its own._"
+
+
+def answer(request: commands.Request, answers: Sequence[str]) -> str:
+    """Return the one comment that answers all that another one asks for.
+
+    `answers` has one for each command. Over the limit the longest are left out, and that is said.
+    """
+    asked, several = request.commands, len(request.commands) > 1
+    unclear = any(isinstance(one, str) or one.verb is Verb.HELP for one in asked)
+    rest = [*request.left_out, commands.help_text() if unclear else ""]
+    shown = list(answers)
+    by_length = sorted(range(len(shown)), key=lambda at: -len(shown[at]))
+    while True:
+        named = map(_named, asked, shown) if several else shown
+        text = _joined([*named, *rest])
+        if len(text) <= LIMIT or not by_length or not several:
+            return text
+        shown[by_length.pop(0)] = ALONE
+
+
+def _named(command: Command | str, text: str) -> str:
+    """Return an answer below the command that it answers."""
+    return _joined([code(command.written), text]) if isinstance(command, Command) else text
 
 
 def log_reply(row: Row, text: str | None) -> str:

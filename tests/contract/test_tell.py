@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,9 @@ import pytest
 from dtp_action import dispatch, tell
 from dtp_action.adapters import checkout
 from dtp_action.adapters.pulls import GitHubPulls
-from dtp_action.core import catalog, naming, planner, pulls, report, scripts
+from dtp_action.core import catalog, naming, planner, pulls, report, scripts, telling
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Observed, Phase, Ref, Why
+from dtp_action.core.model import Note, Observed, Phase, Ref, Why
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import ClusterRefusedError, UnavailableError
 from dtp_action.tell import Audience, Origins, Told, Work
@@ -718,6 +719,84 @@ def test_a_lost_answer_does_not_act_twice(failed: Site) -> None:
     assert job("a", 3) not in failed.world.jobs_made
 
 
+@pytest.fixture
+def three(failed: Site) -> Site:
+    """Return a site whose jobs a, b and c have failed, all of pull request 7 or ada's 8."""
+    failed.merge(8, "b", "c")
+    failed.run()
+    failed.finish("b", 3)
+    failed.finish("c", 3)
+    failed.run()
+    return failed
+
+
+ALL = "/dtp retry dtp-local/b\n/dtp retry dtp-local/c"
+
+
+@pytest.mark.parametrize("body", [ALL, f"```text\n{ALL}\n```", ALL.replace("/dtp r", "/DTP R")])
+def test_every_command_of_a_comment_is_carried_out_and_answered_in_one(
+    three: Site, body: str
+) -> None:
+    (answer,) = three.answer(body, number=8)
+    assert three.world.jobs_made[job("b", 2)] == three.world.jobs_made[job("c", 2)] == 1
+    assert answer.index("`/dtp retry dtp-local/b`") < answer.index("`/dtp retry dtp-local/c`")
+    assert "2 waiting" in three.status(8)
+
+
+def test_what_one_command_may_not_does_not_keep_the_others_from_it(three: Site) -> None:
+    body = "/dtp retry dtp-local/a\n/dtp retri\n/dtp retry dtp-local/b\n/dtp status"
+    (answer,) = three.answer(body, number=8)
+    assert job("a", 2) not in three.world.jobs_made
+    assert three.world.jobs_made[job("b", 2)] == 1
+    assert answer.index("another pull request") < answer.index("did you mean `retry`?")
+    assert answer.index("did you mean") < answer.index("`dtp-local/b`, attempt 2")
+    assert "1 waiting" in answer, "a later command sees what an earlier one did"
+
+
+def test_commands_act_in_order(three: Site) -> None:
+    three.answer("/dtp retry dtp-local/b\n/dtp cancel dtp-local/b", number=8)
+    intent = three.world.entries[job("b", 2)].intent
+    assert intent
+    assert intent.why is Why.CANCEL
+    (again,) = three.answer("/dtp cancel dtp-local/c\n/dtp retry dtp-local/c", number=8)
+    assert "Not done" in again
+    assert three.world.jobs_made[job("c", 2)] == 1
+
+
+@pytest.mark.parametrize("at", range(1, 31, 3))
+def test_commands_that_break_off_anywhere_are_done_once_when_delivered_again(
+    three: Site, at: int
+) -> None:
+    body = "/dtp retry dtp-local/b\n/dtp retry dtp-local/c\n/dtp cancel dtp-local/c"
+    comment = three.github.comment(8, body, "ada")
+    three.fault = Fault(at=at, error=UnavailableError("away"))
+    with suppress(UnavailableError):
+        three.deliver(comment)
+    three.fault = None
+    three.deliver(comment)
+    three.deliver(comment)
+    three.run()
+    assert three.world.jobs_made[job("b", 2)] == 1
+    assert three.world.jobs_made[job("c", 2)] <= 1, "it may be cancelled before it has a Job"
+    cancelled = three.world.entries[job("c", 2)].intent
+    assert cancelled
+    assert cancelled.why is Why.CANCEL
+    answers = [body for body in three.github.on(8) if body.startswith("<!-- dtp-requests answer")]
+    assert len(answers) == 1
+    three.finish("b", 3, attempt=2)
+    three.run()
+    three.github.comments = [c for c in three.github.comments if " answer " not in c.body[:60]]
+    three.deliver(comment)
+    assert job("b", 3) not in three.world.jobs_made
+    assert job("c", 3) not in three.world.jobs_made
+
+
+def test_a_command_below_other_text_is_told_and_not_done(three: Site) -> None:
+    (answer,) = three.answer("Hello,\n/dtp retry dtp-local/b", number=8)
+    assert "1 line with `/dtp` below other text: not carried out" in answer
+    assert job("b", 2) not in three.world.jobs_made
+
+
 def test_a_stranger_is_told_what_they_have_and_what_it_takes(failed: Site) -> None:
     (answer,) = failed.answer("/dtp retry dtp-local/a", by="mallory")
     assert "`write`" in answer
@@ -836,6 +915,13 @@ def test_a_public_repository_is_not_told_addresses(site: Site) -> None:
     assert "10.20" not in str(site.github.comments) + str(site.github.statuses)
 
 
+def test_a_public_repository_is_not_told_on_which_node_a_job_waits() -> None:
+    why = "a Pod of attempt 1 may still be running on node vega: x; the next attempt waits"
+    held = Note(ref="dtp-local/a", state="held", reason=why, path=path("a"))
+    (note,) = telling.Page(number=7, author=None, notes=(held,)).discreet().notes
+    assert note.reason == why.replace("vega", "…")
+
+
 def test_status_is_answered_with_the_jobs_of_the_pull_request(failed: Site) -> None:
     failed.merge(8, "b", author="bob")
     failed.run()
@@ -891,6 +977,9 @@ def test_who_may_not_ask_is_told_and_not_admitted(site: Site, verb: str) -> None
     may, (said,) = admitted(site, f"/dtp {verb}", by="mallory")
     assert not may
     assert "`write`" in said
+    may, (said,) = admitted(site, "/dtp help\n/dtp status\n/dtp retry dtp-local/a", by="mallory")
+    assert not may
+    assert said.count("`write`") == 2
 
 
 @pytest.mark.parametrize(("by", "permission"), [("grace", "write"), ("ada", "read")])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtp_action.core import comment, markdown, phases, preview, report
+from dtp_action.core import commands, comment, markdown, phases, preview, report
+from dtp_action.core.commands import Request
 from dtp_action.core.model import Finding, Note, Observed, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
 from tests import builders as b
@@ -267,7 +268,7 @@ def test_jobs_that_ended_alike_are_told_together_and_run_again_one_by_one() -> N
         "/dtp retry dtp-aws/job-0\n/dtp retry dtp-aws/job-1\n/dtp retry dtp-aws/job-2\n"
         in page.code
     )
-    assert "a comment of one of these lines here:" in page.text
+    assert "a comment with one or more of these lines here:" in page.text
 
 
 def test_a_rejected_script_is_shown_its_corrected_line() -> None:
@@ -408,6 +409,35 @@ def test_a_long_log_is_answered_with_its_end() -> None:
     text = comment.log_reply(row, "`" * 90_000 + "\nthe end")
     assert len(text) <= comment.LIMIT
     assert "the end" in sound(text).code[1]
+
+
+def asked_for(*lines: str) -> Request:
+    found = commands.parse("\n".join(lines))
+    assert found
+    return found
+
+
+def test_one_answer_stands_alone_and_several_each_below_its_command() -> None:
+    assert comment.answer(asked_for("/dtp status"), ["All done."]) == "All done."
+    request = asked_for("/dtp retry dtp-aws/a", "/dtp nope", "/dtp cancel dtp-aws/b", "by", "/dtp")
+    text = comment.answer(request, ["waits.", "`/dtp nope` is no command.", "ended."])
+    assert text.startswith(
+        "`/dtp retry dtp-aws/a`\n\nwaits.\n\n`/dtp nope` is no command.\n\n"
+        "`/dtp cancel dtp-aws/b`\n\nended.\n\n1 line with `/dtp` below other text"
+    )
+    assert text.endswith(commands.help_text())
+    assert comment.answer(asked_for("/dtp help"), [""]) == commands.help_text()
+
+
+def test_answers_that_do_not_fit_together_are_left_out_longest_first_and_that_is_said() -> None:
+    (row,) = rows_of(Phase.FAILED)
+    lines = [f"/dtp logs dtp-aws/{n}" for n in range(4)]
+    logs = [comment.log_reply(row, "x\n" * n) for n in (30_000, 10, 9_000, 20_000)]
+    text = comment.answer(asked_for(*lines), logs)
+    assert len(text) <= comment.LIMIT
+    assert text.count(comment.ALONE) == 1
+    assert f"`{lines[0]}`\n\n{comment.ALONE}" in text
+    assert logs[3] in text
 
 
 def test_a_preview_of_very_many_findings_keeps_its_rows() -> None:

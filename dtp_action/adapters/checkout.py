@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING, cast
 
@@ -45,6 +46,20 @@ HARDENED = (
     "-c",
     "protocol.allow=never",
 )
+# A merge is what git does by itself, whatever the user's own configuration would make of it.
+PLAIN_MERGE = (
+    "-c",
+    "core.attributesFile=/dev/null",
+    "-c",
+    "merge.default=text",
+    "-c",
+    "merge.renames=true",
+    "-c",
+    "merge.directoryRenames=conflict",
+    "-c",
+    "merge.renormalize=false",
+)
+CLEAN, CONFLICTS, UNKNOWN_OPTION = 0, 1, 129  # how `git merge-tree` ends
 HINTS = (
     (
         "dubious ownership",
@@ -73,40 +88,93 @@ def committed(directory: Path, revision: str) -> tuple[str, list[File]]:
 def merged(directory: Path, base: str, revision: str) -> Merge:
     """Return what is under `dtp-jobs/` before and after a commit is merged into a base.
 
-    A path that changed since the two parted is as the commit has it, any other as the base has it:
-    of a merge commit and its first parent these are just both trees. Raises UsageError where it
-    cannot be told when they parted.
+    Merged as git merges; of a merge commit and its first parent these are just both trees. A path
+    in conflict is as the commit has it. Git before 2.38 cannot do this without a working tree: then
+    a path that changed since the two parted is as the commit has it, any other as the base has it.
+    Raises UsageError where it cannot be told when they parted.
     """
     from dtp_action.core.preview import Merge  # with all that it needs, which `check` does not
 
     before, commit = _commit(directory, base), _commit(directory, revision)
+    parted = _parted(directory, before, commit)
+    found = _by_git(directory, before, commit)
+    after, conflicts = found or (_by_file(directory, before, commit, parted), ())
+    return Merge(
+        commit=commit,
+        base=before,
+        before=tuple(_filled(directory, _tree(directory, before, FOLDER))),
+        after=tuple(after),
+        conflicts=conflicts,
+        by_file=found is None,
+    )
+
+
+def _by_git(directory: Path, before: str, commit: str) -> tuple[list[File], tuple[str, ...]] | None:
+    """Return the files after git's own merge, and all paths in conflict; None if git is too old.
+
+    What git writes on the way goes to a repository of its own, which borrows the objects and has
+    neither configuration nor attributes.
+    """
+    with TemporaryDirectory(prefix="dtp-merge-") as place:
+        scratch = _borrowing(directory, Path(place), commit)
+        how = ("--write-tree", "--name-only", "--no-messages", "-z", before, commit)
+        done = _ran(scratch, (*PLAIN_MERGE, "merge-tree", *how))
+        if done.returncode == UNKNOWN_OPTION:
+            return None
+        if done.returncode not in (CLEAN, CONFLICTS):
+            raise _refused(directory, done.stderr.decode(errors="replace"))
+        tree, *paths = done.stdout.split(b"\0")
+        after = {file.path: file for file in _tree(scratch, tree.decode().strip(), FOLDER)}
+        conflicts = sorted({path.decode(errors="surrogateescape") for path in paths if path})
+        if conflicts:  # there the tree has git's marks in the files
+            ours = {file.path: file for file in _tree(scratch, commit, FOLDER)}
+            after = {path: file for path, file in after.items() if path not in conflicts}
+            after |= {path: ours[path] for path in conflicts if path in ours}
+        return _filled(scratch, [after[path] for path in sorted(after)]), tuple(conflicts)
+
+
+def _borrowing(directory: Path, place: Path, commit: str) -> Path:
+    """Make an empty repository that has the objects of another one; return it."""
+    form = () if len(commit) == 40 else ("--object-format=sha256",)
+    _git(place, "init", "--quiet", "--template=", *form)
+    for name, copy in (("objects", "objects/info/alternates"), ("shallow", "shallow")):
+        there = _git(directory, "rev-parse", "--git-path", name).decode().rstrip("\n")
+        real, own = (directory / there).resolve(), place / ".git" / copy
+        own.parent.mkdir(parents=True, exist_ok=True)
+        if name == "objects":
+            own.write_bytes(os.fsencode(real) + b"\n")
+        elif real.is_file():
+            own.write_bytes(real.read_bytes())
+    return place
+
+
+def _by_file(directory: Path, before: str, commit: str, parted: Sequence[str]) -> list[File]:
+    """Return the files after a merge path by path."""
+    if len(parted) > 1:
+        raise UsageError(
+            f"{before[:12]} and {commit[:12]} parted more than once",
+            hint="Merge the base branch into the pull request's branch, or install git 2.38 or"
+            " later.",
+        )
     ancestor, old, new = (
         {file.path: file for file in _tree(directory, one, FOLDER)}
-        for one in (_parted(directory, before, commit), before, commit)
+        for one in (parted[0], before, commit)
     )
     changed = {path for path in ancestor | new if ancestor.get(path) != new.get(path)}
     kept = {path: file for path, file in old.items() if path not in changed}
-    files = kept | {path: file for path, file in new.items() if path in changed}
-    contents = [tuple(_filled(directory, side.values())) for side in (old, files)]
-    return Merge(commit=commit, before=contents[0], after=contents[1])
+    return _filled(directory, (kept | {p: f for p, f in new.items() if p in changed}).values())
 
 
-def _parted(directory: Path, base: str, commit: str) -> str:
-    """Return the last commit that both have."""
+def _parted(directory: Path, base: str, commit: str) -> list[str]:
+    """Return the last commit that both have, or several where they were merged crosswise."""
     try:
-        found = _git(directory, "merge-base", "--all", base, commit).decode().split()
+        return _git(directory, "merge-base", "--all", base, commit).decode().split()
     except UsageError as error:
         raise UsageError(
             f"{base[:12]} and {commit[:12]} have no commit in common here",
             hint="Fetch the whole history (actions/checkout: `fetch-depth: 0`); a branch that"
             " was begun anew has to be made again from the base.",
         ) from error
-    if len(found) > 1:
-        raise UsageError(
-            f"{base[:12]} and {commit[:12]} parted more than once",
-            hint="Merge the base branch into the pull request's branch.",
-        )
-    return found[0]
 
 
 def tip(directory: Path, branch: str) -> str:
@@ -277,23 +345,31 @@ def _command(directory: Path, arguments: Iterable[str]) -> tuple[list[str], dict
     """Return how git is called, and with which environment."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     own |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+    own |= {"GIT_ATTR_NOSYSTEM": "1"}
     return ["git", *HARDENED, "-C", str(directory), *arguments], own
 
 
 def _git(directory: Path, *arguments: str, feed: bytes = b"") -> bytes:
     """Return what git prints; raises UsageError with git's own first line."""
+    done = _ran(directory, arguments, feed)
+    if done.returncode:
+        raise _refused(directory, done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def _ran(
+    directory: Path, arguments: Iterable[str], feed: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Return how git ended, whichever way."""
     command, own = _command(directory, arguments)
     try:
-        ran = subprocess.run(  # noqa: S603 an argument list, no shell
+        return subprocess.run(  # noqa: S603 an argument list, no shell
             command, input=feed, capture_output=True, env=own, timeout=TIMEOUT, check=False
         )
     except FileNotFoundError as error:
         raise UsageError("git is not installed", hint="Install git 2.25 or later.") from error
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"git did not answer within {TIMEOUT} s in {directory}") from error
-    if ran.returncode:
-        raise _refused(directory, ran.stderr.decode(errors="replace"))
-    return ran.stdout
 
 
 def _refused(directory: Path, stderr: str) -> UsageError:

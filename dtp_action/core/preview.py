@@ -64,11 +64,19 @@ class Will(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """Everything under `dtp-jobs/` before and after a merge of `commit`, scripts with content."""
+    """Everything under `dtp-jobs/` before and after a merge of `commit`, scripts with content.
+
+    `conflicts` are the paths, anywhere in the repository, for which git has no answer: in `after`
+    they are as the commit has them. `by_file`: git was too old to merge, so that each path is the
+    base's or the commit's.
+    """
 
     commit: str
     before: tuple[File, ...]
     after: tuple[File, ...]
+    base: str = ""  # the commit that it is merged into
+    conflicts: tuple[str, ...] = ()
+    by_file: bool = False
 
     def changes(self) -> dict[str, Change]:
         """Return what happens to each path that is not the same before and after."""

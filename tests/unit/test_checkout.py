@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -367,12 +368,149 @@ def test_what_changed_on_the_base_meanwhile_is_no_change_of_the_merge(parted: Pa
     assert merge.changes() == {C: "added"}
 
 
-def test_the_branch_speaks_where_both_changed_a_path(parted: Path) -> None:
+LINES = b"".join(b"echo step %d\n" % n for n in range(20))
+SCRIPT = b"#!/bin/sh\n" + LINES
+TOP, END = SCRIPT.replace(b"step 1\n", b"top\n"), SCRIPT.replace(b"step 18\n", b"end\n")
+BOTH = TOP.replace(b"step 18\n", b"end\n")
+
+
+@pytest.fixture
+def longer(repository: Path) -> Path:
+    """A script on main that is long enough for two edits of it to merge; `pr` is checked out."""
+    commit(repository)
+    put(repository, A, SCRIPT)
+    put(repository, "dtp-jobs/dtp-gcp/x.sh", SCRIPT + b"echo gcp\n")
+    commit(repository)
+    git(repository, "checkout", "--quiet", "-b", "pr")
+    return repository
+
+
+def move_on_main(root: Path, old: str, new: str) -> None:
+    git(root, "checkout", "--quiet", "main")
+    put(root, new, (root / old).read_bytes())
+    (root / old).unlink()
+    commit(root)
+    git(root, "checkout", "--quiet", "pr")
+
+
+def as_git_does(root: Path) -> dict[str, bytes]:
+    """Merge for real; return what is under dtp-jobs then."""
+    git(root, "checkout", "--quiet", "main")
+    git(root, "merge", "--quiet", "--no-ff", "--no-edit", "pr")
+    return contents(checkout.committed(root, "HEAD")[1])
+
+
+def test_two_edits_of_one_script_are_merged(longer: Path) -> None:
+    put(longer, A, END)
+    commit(longer)
+    on_main(longer, A, TOP)
+    merge = checkout.merged(longer, "main", "pr")
+    assert contents(merge.before)[A] == TOP
+    assert contents(merge.after)[A] == BOTH
+    assert merge.conflicts == ()
+    assert contents(merge.after) == as_git_does(longer)
+
+
+def test_an_edit_of_what_the_branch_renames_goes_with_it(longer: Path) -> None:
+    put(longer, B, SCRIPT)
+    (longer / A).unlink()
+    commit(longer)
+    on_main(longer, A, TOP)
+    merge = checkout.merged(longer, "main", "pr")
+    assert contents(merge.after)[B] == TOP
+    assert merge.changes() == {A: "removed", B: "added"}
+    assert contents(merge.after) == as_git_does(longer)
+
+
+def test_an_edit_follows_what_the_base_renamed(longer: Path) -> None:
+    put(longer, A, END)
+    commit(longer)
+    move_on_main(longer, A, B)
+    merge = checkout.merged(longer, "main", "pr")
+    assert merge.changes() == {B: "changed"}
+    assert contents(merge.after)[B] == END
+    assert contents(merge.after) == as_git_does(longer)
+
+
+def test_a_change_that_the_base_has_already_is_none(longer: Path) -> None:
+    put(longer, A, END)
+    commit(longer)
+    on_main(longer, A, END)
+    assert checkout.merged(longer, "main", "pr").changes() == {}
+
+
+def test_a_conflict_is_named_and_shown_as_the_branch_has_it(parted: Path) -> None:
     put(parted, A, NEW)
+    put(parted, "README.md", b"one\n")
     commit(parted)
-    on_main(parted, A, b"#!/bin/sh\necho other\n")
+    git(parted, "checkout", "--quiet", "main")
+    put(parted, A, b"#!/bin/sh\necho other\n")
+    put(parted, "README.md", b"two\n")
+    commit(parted)
+    git(parted, "checkout", "--quiet", "pr")
     merge = checkout.merged(parted, "main", "pr")
-    assert contents(merge.after)[A] == NEW
+    assert merge.conflicts == ("README.md", A)
+    assert contents(merge.after) == {A: NEW, B: GOOD}
+
+
+def test_what_one_side_removes_and_the_other_changes_is_a_conflict(parted: Path) -> None:
+    (parted / A).unlink()
+    put(parted, B, NEW)
+    commit(parted)
+    git(parted, "checkout", "--quiet", "main")
+    put(parted, A, NEW)
+    (parted / B).unlink()
+    commit(parted)
+    merge = checkout.merged(parted, "main", "pr")
+    assert merge.conflicts == (A, B)
+    assert contents(merge.after) == {B: NEW}
+
+
+def test_no_program_of_anybodys_configuration_merges(
+    longer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = f"touch {tmp_path}/owned; false"
+    (tmp_path / ".gitconfig").write_text(
+        f'[merge "own"]\n driver = "{run}"\n[merge]\n default = own\n renames = false\n'
+    )
+    git(longer, "config", "merge.own.driver", run)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(longer, ".gitattributes", b"* merge=own\n")
+    put(longer, B, END)
+    (longer / A).unlink()
+    commit(longer)
+    on_main(longer, A, TOP)
+    put(longer, ".git/info/attributes", b"* merge=own\n")
+    merge = checkout.merged(longer, "main", "pr")
+    assert contents(merge.after)[B] == BOTH
+    assert not (tmp_path / "owned").exists()
+
+
+def old_git(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git as before 2.38, which answers how merge-tree was called then."""
+    real = shutil.which("git")
+    program = put(
+        place,
+        "bin/git",
+        f'#!/bin/sh\ncase " $* " in *" merge-tree "*) exit 129;; esac\nexec {real} "$@"\n'.encode(),
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+def test_an_older_git_merges_path_by_path_and_that_is_known(
+    longer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(longer, A, END)
+    put(longer, C, NEW)
+    commit(longer)
+    on_main(longer, A, TOP)
+    assert not checkout.merged(longer, "main", "pr").by_file
+    old_git(tmp_path, monkeypatch)
+    merge = checkout.merged(longer, "main", "pr")
+    assert merge.by_file
+    assert contents(merge.after)[A] == END
+    assert merge.changes() == {A: "changed", C: "added"}
 
 
 def test_of_two_branches_that_add_the_same_path_the_second_changes_it(parted: Path) -> None:
@@ -452,7 +590,9 @@ def test_a_shallow_clone_that_ends_too_early_is_refused_with_what_to_do(
     assert "fetch-depth: 0" in error.hint
 
 
-def test_branches_that_parted_more_than_once_are_refused_with_what_to_do(parted: Path) -> None:
+def test_branches_that_parted_more_than_once_are_merged(
+    parted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(parted, C)
     ours = commit(parted)
     on_main(parted, A, NEW)
@@ -460,9 +600,32 @@ def test_branches_that_parted_more_than_once_are_refused_with_what_to_do(parted:
     git(parted, "merge", "--quiet", "--no-edit", theirs)
     git(parted, "checkout", "--quiet", "main")
     git(parted, "merge", "--quiet", "--no-ff", "--no-edit", ours)
+    put(parted, B, NEW)
+    commit(parted)
+    assert checkout.merged(parted, "main", "pr").changes() == {}
+    git(parted, "checkout", "--quiet", "pr")
+    put(parted, C, NEW)
+    commit(parted)
+    merge = checkout.merged(parted, "main", "pr")
+    assert merge.changes() == {C: "changed"}
+    assert contents(merge.after)[B] == NEW
+    old_git(tmp_path, monkeypatch)
     error = not_merged(parted)
     assert error.message.endswith("parted more than once")
-    assert error.hint == "Merge the base branch into the pull request's branch."
+    assert error.hint.startswith("Merge the base branch into the pull request's branch")
+
+
+def test_a_shallow_clone_that_holds_where_they_parted_is_merged(
+    longer: Path, tmp_path: Path
+) -> None:
+    put(longer, A, END)
+    commit(longer)
+    on_main(longer, A, TOP)
+    options = ("--quiet", "--depth=2", "--no-single-branch")
+    git(tmp_path, "clone", *options, f"file://{longer}", "shallow")
+    assert git(tmp_path / "shallow", "rev-list", "--all", "--count") == "3", "one is cut off"
+    merge = checkout.merged(tmp_path / "shallow", "origin/main", "origin/pr")
+    assert contents(merge.after)[A] == BOTH
 
 
 @pytest.mark.parametrize(("base", "revision"), [("nowhere", "pr"), ("main", "--all")])

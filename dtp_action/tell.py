@@ -28,7 +28,7 @@ from dtp_action.core.model import (
     Ref,
 )
 from dtp_action.core.pulls import Asked, History, Permission, Pulls, Say, Shown, Step, Write
-from dtp_action.core.telling import Page, Row
+from dtp_action.core.telling import Page, Previewed, Row
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import (
     ConflictError,
@@ -334,7 +334,7 @@ class _Teller:
         if page.adopted and not url:
             return ""
         if not telling.says(page, self.shown, name):
-            say = telling.status(page, self._text(page), name)
+            say = telling.status(page, self._text(page), name, self.shown)
             url = self._write(pulls.sticky(say, self.shown)) or url
         ended = telling.unmentioned(page, self.shown, name)
         if ended:
@@ -414,12 +414,16 @@ def _warning(error: DtpError) -> str:
 # --- before the merge ----------------------------------------------------------------------------
 
 
-def before_merge(audience: Audience, number: int, text: str) -> Told:
-    """Bring the comment of an open pull request up to what merging it will do."""
-    say = Say(number=number, marker=pulls.marker("status", audience.cluster), text=text)
+def before_merge(audience: Audience, number: int, text: str, about: Previewed) -> Told:
+    """Bring the comment of an open pull request up to what merging it will do.
+
+    Previews of what it would have done to another branch are removed.
+    """
+    say = telling.proposal(number, text, audience.cluster, about)
     try:
         shown = audience.pulls.shown([number], (), audience.context)
-        writes = pulls.sticky(say, shown) if audience.comment else []
+        old = telling.outdated(number, about.into, shown, audience.cluster)
+        writes = [*pulls.sticky(say, shown), *old] if audience.comment else []
         urls = [audience.pulls.write(write) for write in writes]
     except DtpError as error:
         return Told(warnings=(_warning(error),))

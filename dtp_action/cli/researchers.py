@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -149,9 +151,30 @@ def preview(
         last = status_of(document) if document else None
         if not document and pulls:
             last = last_status(directory, pulls, dispatcher, hub.name(one.into), one.into)
-        last = last if last and one.into in (None, last.branch) else None
-        told.append(show(directory, one, last, catalog, hub, pulls, form))
+        with told_if_it_fails(one, hub, pulls):
+            told.append(show(directory, one, last, catalog, hub, pulls, form))
     return max(told, default=Exit.DONE)
+
+
+@contextmanager
+def told_if_it_fails(proposal: Proposal, hub: Hub, pulls: Pulls | None) -> Iterator[None]:
+    """Where a preview cannot be made, say so in the comment that has an earlier one."""
+    try:
+        yield
+    except Exception as error:
+        from dtp_action import tell
+        from dtp_action.core import comment
+        from dtp_action.core.telling import Previewed
+
+        runner, audience = workflow(), hub.audience(proposal.into, pulls)
+        if proposal.number and audience:
+            why = error.message if isinstance(error, DtpError) else "internal error"
+            name, url = hub.name(proposal.into), runner.run_url if runner else ""
+            text = comment.preview_failed(proposal.commit, why, cluster=name, run_url=url)
+            about = Previewed(commit=proposal.commit, into=proposal.into or "", scripts=frozenset())
+            for warning in tell.before_merge(audience, proposal.number, text, about).warnings:
+                warn(warning)
+        raise
 
 
 def show(
@@ -165,7 +188,7 @@ def show(
 ) -> Exit:
     """Print one preview; in a workflow, leave it there or on its pull request."""
     from dtp_action import tell
-    from dtp_action.core import comment
+    from dtp_action.core import comment, telling
     from dtp_action.core import preview as forms
 
     runner, name = workflow(), hub.name(proposal.into)
@@ -179,7 +202,8 @@ def show(
         runner.summarise(text)
     audience = hub.audience(proposal.into, pulls)
     if proposal.number and audience:
-        for warning in tell.before_merge(audience, proposal.number, text).warnings:
+        about = telling.previewed(seen)
+        for warning in tell.before_merge(audience, proposal.number, text, about).warnings:
             warn(warning)
         return Exit.DONE
     if runner:
@@ -294,10 +318,24 @@ def foreseen(
     from dtp_action.core import preview, scripts
 
     merge = checkout.merged(directory, proposal.base, proposal.commit)
-    rows, remarks = preview.catalog_after(merge)
+    rows = preview.rows_of(merge)
     if catalog:
-        rows, remarks = extended(catalog, lambda: None), ()
+        given = extended(catalog, lambda: None)
+        rows = preview.Rows(given, given)
+    follows = (document.branch if document else None) or proposal.into or ""
+    if proposal.into not in (None, follows):
+        document = None  # of other jobs
     settings = document.settings if document else None
-    desired = scripts.discover(merge.after, commit=merge.commit, catalog=rows, settings=settings)
-    desired = scripts.reject(desired, (*remarks, *shells.syntax_findings(desired)))
-    return preview.foresee(merge, desired, catalog=rows, document=document, author=proposal.author)
+    desired = scripts.discover(
+        merge.after, commit=merge.commit, catalog=rows.after, settings=settings
+    )
+    desired = scripts.reject(desired, (*rows.remarks, *shells.syntax_findings(desired)))
+    seen = preview.foresee(
+        merge,
+        desired,
+        catalog=rows.after,
+        before=rows.before,
+        document=document,
+        author=proposal.author,
+    )
+    return replace(seen, into=proposal.into or "", follows=follows)

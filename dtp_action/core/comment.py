@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from dtp_action.core import commands, report, secrets
 from dtp_action.core.catalog import SITE_FILE
+from dtp_action.core.catalog_changes import RowChange
 from dtp_action.core.commands import Command, Verb
 from dtp_action.core.markdown import code, fenced, folded, link, name, plain, prose, table
 from dtp_action.core.model import Finding, Note, Phase, Severity, Why
@@ -518,8 +519,20 @@ CHANGES = {
     Change.CHANGED: "changed",
     Change.REMOVED: "removed",
     Change.MODE: "same bytes",
+    Change.CATALOG: "same script, other catalog",
 }
 CONDITIONAL = "_How these jobs stand on the cluster is not known here: each case is told._"
+
+
+ONLY_THIS = (
+    "_This is about commit {} alone. Not looked at: a later push without a preview of its own, for"
+    " example because of a conflict or `[skip ci]`; another base branch._"
+)
+OLD_GIT = (
+    "_Merged file by file, because git is older than 2.38 here: renames, and a file that both sides"
+    " changed, may come out differently._"
+)
+ELSEWHERE = "The cluster follows the branch {}: merging into {} starts nothing."
 
 
 def preview(preview: Preview, *, cluster: str, run_url: str) -> str:
@@ -527,29 +540,119 @@ def preview(preview: Preview, *, cluster: str, run_url: str) -> str:
     rows = sorted(preview.rows, key=lambda row: (list(WILLS).index(row.will), row.ref))
     depends = any(row.will is Will.DEPENDS for row in rows)
     head = [
-        f"### {_foreseen(preview, rows)}",
+        f"### {_foreseen(preview, rows)}{_commit(preview.commit)}",
         _about(cluster, preview.as_of or "", "", run_url),
-        CONDITIONAL if depends and not preview.as_of else "",
+        _merged_into(preview),
+        _conflicts(preview),
+        CONDITIONAL if depends and not preview.as_of and not preview.elsewhere else "",
+        OLD_GIT if preview.by_file else "",
     ]
     lines = [[f"{name(str(row.ref))} <br>{CHANGES[row.change]}", _will(row)] for row in rows]
-    jobs = table(["job", "when merged"], lines) if lines else ""
+    jobs = table(["job", "when merged"], lines) if lines and not preview.elsewhere else ""
     found = sorted(preview.all_findings, key=lambda finding: (finding.severity, finding))
-    told = [_finding(finding) for finding in found if finding.code != "copy"]  # its row tells it
+    told = [_finding(finding) for finding in found if not _is_told(finding, preview)]
     more = f"_There is more to say than fits here: see the {link('run', run_url)}._"
-    least = _joined([*head, more, jobs])
+    end = ONLY_THIS.format(code(preview.commit[:7])) if preview.commit else ""
+    least = _joined([*head, more, end, jobs])
+    catalog = _catalog(preview.catalog)
     texts = (
-        _joined([*head, jobs, *told, _runs_with(rows)]),
-        _joined([*head, jobs, *told]),
+        _joined([*head, jobs, *catalog, *told, _runs_with(rows), end]),
+        _joined([*head, jobs, *catalog, *told, end]),
         _cut(least, least[: LIMIT - 100]),
     )
     return next(text for text in texts if len(text) <= LIMIT)
 
 
+def preview_failed(commit: str, why: str, *, cluster: str, run_url: str) -> str:
+    """Return what stands in place of a preview that could not be made."""
+    head = f"### ⚠️ There is no preview{_commit(commit)}"
+    about = _about(cluster, "", "", run_url)
+    said = f"It could not be made: {_worded(secrets.redact(why))}"
+    then = "What an earlier preview said here is about an earlier commit. Push again, or rerun it."
+    return _joined([head, about, said, then])
+
+
+def not_previewed(commit: str, refs: Sequence[str]) -> str:
+    """Return that what was merged is not what the preview showed; '' where it is."""
+    if not refs:
+        return ""
+    named = ", ".join(map(name, refs[:NAMED]))
+    also = f" and {len(refs) - NAMED} more" if len(refs) > NAMED else ""
+    return f"_The preview was about commit {code(commit[:7])}: what ran of {named}{also} differs._"
+
+
+def _commit(commit: str) -> str:
+    return f" · commit {code(commit[:7])}" if commit else ""
+
+
+def _merged_into(preview: Preview) -> str:
+    if not preview.base:
+        return ""
+    branch = f"{code(preview.into)} at " if preview.into else ""
+    return f"Commit {code(preview.commit[:7])} merged into {branch}{code(preview.base[:7])}."
+
+
+def _conflicts(preview: Preview) -> str:
+    if not preview.conflicts:
+        return ""
+    named = ", ".join(map(code, preview.conflicts[:NAMED]))
+    more = len(preview.conflicts) - NAMED
+    also = f" and {more} more" if more > 0 else ""
+    return (
+        f"⛔ **Conflicts**: {named}{also}{BREAK}The base branch changed them too. Merge it into"
+        " your branch and resolve the conflicts; until then these files are shown as your branch"
+        " has them."
+    )
+
+
+def _is_told(finding: Finding, preview: Preview) -> bool:
+    """Tell whether a row of the comment says it already."""
+    changes = finding.code == "catalog" and finding.severity is Severity.WARNING
+    return finding.code == "copy" or (changes and bool(preview.catalog))
+
+
+NAMED = 10  # files or jobs in a sentence
+
+
+def _catalog(changes: Sequence[RowChange]) -> Iterator[str]:
+    """Yield what a change of the catalog changes, and for which jobs."""
+    if not changes:
+        return
+    yield f"#### ⚠️ The catalog changes for {', '.join(code(c.protocol) for c in changes)}"
+    lines = [
+        [code(one.protocol), plain(setting.key), _value(setting.before), _value(setting.after)]
+        for one in changes
+        for setting in one.settings
+    ]
+    yield table(["protocol", "setting", "before", "after"], lines)
+    jobs = list(dict.fromkeys(str(ref) for one in changes for ref in one.jobs))
+    named = ", ".join(map(name, jobs[:NAMED]))
+    also = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
+    yield (
+        f"Every later attempt of these jobs uses it: {named}{also}. What is running goes on as it"
+        " is."
+        if jobs
+        else "No job on the branch uses it yet."
+    )
+
+
+def _value(text: str | None) -> str:
+    return "–" if text is None else name(text) if text else "empty"
+
+
 def _foreseen(preview: Preview, rows: Sequence[Foreseen]) -> str:
+    if preview.conflicts:
+        files = len(preview.conflicts)
+        return f"⛔ Cannot be merged: {files} file{'s' * (files > 1)} in conflict"
+    if preview.elsewhere:
+        return f"➖ {ELSEWHERE.format(code(preview.follows), code(preview.into))}".rstrip(".")
     if preview.nothing_starts:
         return f"⛔ When merged, no job starts until {code(SITE_FILE)} is corrected"
     if not rows:
-        return "⛔ A file cannot be used" if preview.rejected else "➖ Merging changes no job"
+        none = "➖ Merging changes no job"
+        if preview.catalog:
+            none = "⚠️ Merging changes the catalog and starts no job"
+        return "⛔ A file cannot be used" if preview.rejected else none
     counts: list[str] = []
     for will, (_, one, several) in WILLS.items():
         if number := sum(row.will is will for row in rows):

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple, assert_never
 
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import phases, planner, report, scripts, secrets
+from dtp_action.core import catalog_changes, phases, planner, report, scripts, secrets
 from dtp_action.core.catalog import Catalog
+from dtp_action.core.catalog_changes import RowChange
 from dtp_action.core.cluster_settings import Caps, ClusterSettings
 from dtp_action.core.model import (
     Action,
@@ -41,12 +42,16 @@ from dtp_action.errors import UsageError
 
 
 class Change(StrEnum):
-    """What a pull request does to a script; `MODE` is only its x bit."""
+    """What a pull request does to a script; `MODE` is only its x bit.
+
+    With `CATALOG` the script stays as it is, and the catalog lets it run, or no longer does.
+    """
 
     ADDED = "added"
     CHANGED = "changed"
     REMOVED = "removed"
     MODE = "mode"
+    CATALOG = "catalog"
 
 
 class Will(StrEnum):
@@ -100,6 +105,7 @@ class Foreseen:
     change: Change
     will: Will
     why: str
+    blob: str | None = None  # of the script after the merge; None: it is removed
     attempt: int | None = None  # the number it will run as, where known
     image: str = ""
     limits: str = ""  # such as "1 CPU, 2Gi memory, 10Gi disk, 1d"
@@ -118,11 +124,23 @@ class Preview:
     rows: tuple[Foreseen, ...]
     findings: tuple[Finding, ...] = ()  # about changed paths that name no job
     as_of: str | None = None  # RFC 3339 time of the status document; None: conditional
+    commit: str = ""  # what is merged
+    base: str = ""  # and into which commit
+    into: str = ""  # whose branch this is, where known
+    follows: str = ""  # the branch that the cluster follows, as far as known
+    conflicts: tuple[str, ...] = ()  # paths, anywhere in the repository
+    by_file: bool = False  # merged by a git that cannot do it as GitHub will
+    catalog: tuple[RowChange, ...] = ()
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
         """The findings of jobs and of other paths."""
         return (*self.findings, *(finding for row in self.rows for finding in row.findings))
+
+    @property
+    def elsewhere(self) -> bool:
+        """Tell whether the cluster follows another branch: then no job starts here."""
+        return bool(self.into and self.follows) and self.into != self.follows
 
     @property
     def nothing_starts(self) -> bool:
@@ -134,8 +152,9 @@ class Preview:
 
     @property
     def rejected(self) -> bool:
-        """Tell whether any finding is an error."""
-        return any(finding.severity is Severity.ERROR for finding in self.all_findings)
+        """Tell whether any finding is an error, or git cannot merge it."""
+        errors = (finding.severity is Severity.ERROR for finding in self.all_findings)
+        return bool(self.conflicts) or any(errors)
 
 
 def foresee(
@@ -143,17 +162,21 @@ def foresee(
     desired: Desired,
     *,
     catalog: Catalog,
+    before: Catalog | None = None,
     document: StatusDocument | None = None,
     author: str | None = None,
 ) -> Preview:
     """Return what merging will do; `desired` is what the branch asks for after it.
 
-    `author` is the pull request's. Grants are judged only where it and the settings are known.
+    `before` is the catalog of before the merge, where that is another. `author` is the pull
+    request's. Grants are judged only where it and the settings are known.
     """
+    before = before or catalog
     settings = document.settings if document else None
     max_new = document.max_new if document else planner.MAX_NEW
     resolve = _resolver(catalog, settings, author)
-    jobs = tuple(_jobs(merge, desired, resolve, document))
+    turned = _turned(merge, before, catalog, settings) if before != catalog else set[Ref]()
+    jobs = tuple(_jobs(merge, desired, resolve, document, turned))
     if document:
         tell = _by_plan(document.observed, desired, resolve, author, max_new)
     else:
@@ -163,7 +186,23 @@ def foresee(
         rows=tuple(_row(job, tell(job), grants=bool(settings and author)) for job in jobs),
         findings=tuple(finding for finding in desired.findings if finding.path in paths),
         as_of=document.as_of if document else None,
+        commit=merge.commit,
+        base=merge.base,
+        conflicts=merge.conflicts,
+        by_file=merge.by_file,
+        catalog=catalog_changes.changes(before, catalog, sorted(desired.wanted)),
     )
+
+
+def _turned(
+    merge: Merge, before: Catalog, after: Catalog, settings: ClusterSettings | None
+) -> set[Ref]:
+    """Return the jobs of the branch that the catalog lets run and did not, or the reverse."""
+    old, new = (
+        scripts.discover(merge.after, commit="", catalog=one, settings=settings).wanted
+        for one in (before, after)
+    )
+    return {ref for ref in new if (new[ref].script is None) != (old[ref].script is None)}
 
 
 def dump(preview: Preview) -> dict[str, Any]:
@@ -174,16 +213,35 @@ def dump(preview: Preview) -> dict[str, Any]:
         | {"findings": report.findings(row.findings)}
         for row in preview.rows
     ]
-    return {"as_of": preview.as_of, "jobs": rows, "findings": report.findings(preview.findings)}
+    return {
+        "as_of": preview.as_of,
+        "commit": preview.commit,
+        "base": preview.base,
+        "conflicts": list(preview.conflicts),
+        "jobs": rows,
+        "catalog": [
+            asdict(change) | {"jobs": [str(ref) for ref in change.jobs]}
+            for change in preview.catalog
+        ],
+        "findings": report.findings(preview.findings),
+    }
 
 
 # --- the protocol rows ---------------------------------------------------------------------------
 
 
-def catalog_after(merge: Merge) -> tuple[Catalog, tuple[Finding, ...]]:
-    """Return the rows that count after the merge, and what is to be said of the branch's own file.
+class Rows(NamedTuple):
+    """The protocol rows that count before and after a merge, and what is to be said of them."""
 
-    Where that cannot be read, the rows from before the merge.
+    before: Catalog
+    after: Catalog
+    remarks: tuple[Finding, ...] = ()
+
+
+def rows_of(merge: Merge) -> Rows:
+    """Return the rows as the branch's own file changes them.
+
+    Where that cannot be read after the merge, the rows from before it count.
     """
     builtin = catalogs.builtin()
     try:
@@ -194,12 +252,14 @@ def catalog_after(merge: Merge) -> tuple[Catalog, tuple[Finding, ...]]:
         after = _extended(builtin, merge.after)
     except UsageError as error:
         why = error.message.removeprefix(f"{catalogs.SITE_FILE}: ")  # the finding has the place
-        return before, (_about_rows(f"{why}: no job starts until that is corrected"),)
-    changed = {n for n in before.rows | after.rows if before.rows.get(n) != after.rows.get(n)}
+        about = _about_rows(f"{why}: no job starts until that is corrected")
+        return Rows(before, before, (about,))
+    changed = [one.protocol for one in catalog_changes.changes(before, after, ())]
     if not changed:
-        return after, ()
-    words = f"changes {', '.join(sorted(changed))}: that counts for attempts yet to be recorded"
-    return after, (replace(_about_rows(words), severity=Severity.WARNING),)
+        return Rows(before, after)
+    words = f"changes {', '.join(changed)}: that counts for attempts yet to be recorded"
+    about = replace(_about_rows(words), severity=Severity.WARNING)
+    return Rows(before, after, (about,))
 
 
 def _extended(rows: Catalog, files: Iterable[File]) -> Catalog:
@@ -263,14 +323,20 @@ def _resolver(catalog: Catalog, settings: ClusterSettings | None, author: str | 
 
 
 def _jobs(
-    merge: Merge, desired: Desired, resolve: Resolve, document: StatusDocument | None
+    merge: Merge,
+    desired: Desired,
+    resolve: Resolve,
+    document: StatusDocument | None,
+    turned: set[Ref],
 ) -> Iterator[_Job]:
-    """Yield the jobs that the merge changes, by ref."""
+    """Yield the jobs that the merge changes, by ref; `turned` are those of the catalog."""
     changes = merge.changes()
     left = [file for file in merge.before if changes.get(file.path) is Change.REMOVED]
     nothing = Catalog(rows={})
     gone = scripts.discover(left, commit="", catalog=nothing, settings=None).wanted
-    touched = {ref: one for ref, one in desired.wanted.items() if one.path in changes}
+    touched = {
+        ref: one for ref, one in desired.wanted.items() if one.path in changes or ref in turned
+    }
     kept = (one for ref, one in desired.wanted.items() if ref not in touched)
     ran = document.observed.entries if document else ()
     others: tuple[Wanted | Entry, ...] = (*gone.values(), *kept, *ran)
@@ -281,7 +347,7 @@ def _jobs(
         if ref in gone:
             yield _Job(ref=ref, change=Change.REMOVED)
             continue
-        job = _judged(touched[ref], changes[ref.path], resolve)
+        job = _judged(touched[ref], changes.get(ref.path, Change.CATALOG), resolve)
         twin = twins.setdefault((ref.protocol, touched[ref].blob), ref)
         yield replace(job, twin=twin if twin != ref else None, twin_goes=twin not in desired.wanted)
 
@@ -330,6 +396,7 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
         change=job.change,
         will=told.will,
         why=told.why,
+        blob=job.blob,
         attempt=told.attempt,
         findings=job.findings,
         copy_of=job.twin,
@@ -356,6 +423,8 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
 
 def _new(job: _Job, again: int = 2) -> str:
     """Say that a job is new, and how one runs again that goes by another name."""
+    if job.change is Change.CATALOG:
+        return "The catalog lets it run now: it runs once when this is merged."
     if not job.twin:
         if job.spec and job.spec.service:
             return "A new service: it starts when this is merged."
@@ -485,6 +554,9 @@ def _by_rule(jobs: Iterable[_Job], max_new: int) -> Tell:
                 return _Told(Will.RUN, _new(job), job.asked or None)
             case Change.CHANGED:
                 return _Told(Will.DEPENDS, _changed(job))
+            case Change.CATALOG:
+                why = "The catalog lets it run now: it runs if it has never run, or if it was"
+                return _Told(Will.DEPENDS, f"{why} changed after its last attempt failed.")
             case Change.MODE:
                 return _Told(Will.NOTHING, "Only the x bit changes, which never matters.")
             case Change.REMOVED:

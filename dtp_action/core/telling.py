@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote, unquote
 
 from dtp_action import __version__
 from dtp_action.core import addresses, comment, pulls, report
@@ -29,6 +31,7 @@ from dtp_action.core.model import (
     Why,
 )
 from dtp_action.core.planner import Plan
+from dtp_action.core.preview import Preview
 from dtp_action.core.pulls import Comment, CommitStatus, Remove, Say, Shown, State, Write
 
 Row = dict[str, Any]
@@ -205,10 +208,85 @@ def says(page: Page, shown: Shown, cluster: str) -> bool:
     return len(ours) == 1 and bool(page.stamp) and page.stamp in ours[0].splitlines()[1:2]
 
 
-def status(page: Page, text: str, cluster: str) -> Say:
-    """Return the page's comment."""
-    hidden = f"{page.stamp}\n" if page.stamp else ""
-    return Say(number=page.number, marker=pulls.marker("status", cluster), text=f"{hidden}{text}")
+def status(page: Page, text: str, cluster: str, shown: Shown | None = None) -> Say:
+    """Return the page's comment; what it showed before tells whether that was the preview of it."""
+    marker = pulls.marker("status", cluster)
+    ours = shown.comments.get(page.number, ()) if shown else ()
+    before = (read_previewed(one.body) for one in ours if one.body.startswith(marker))
+    about = next(filter(None, before), None)
+    hidden = [page.stamp, about.line if about else ""]
+    differs = comment.not_previewed(about.commit, about.differing(page.rows)) if about else ""
+    lines = [*filter(None, hidden), "\n\n".join(filter(None, [text, differs]))]
+    return Say(number=page.number, marker=marker, text="\n".join(lines))
+
+
+# --- before the merge ----------------------------------------------------------------------------
+
+PREVIEW = re.compile(r"<!-- dtp-preview ([0-9a-f]{0,64}) (\S+) ((?:[0-9a-f]{8}\.?)*) -->")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Previewed:
+    """What the hidden line of a preview tells: its commit, the branch, which bytes jobs had."""
+
+    commit: str
+    into: str
+    scripts: frozenset[str]  # a short hash of each ref and blob
+
+    @property
+    def line(self) -> str:
+        """The hidden line."""
+        into = quote(self.into, safe="").replace("-", "%2D") or "."
+        return f"<!-- dtp-preview {self.commit} {into} {'.'.join(sorted(self.scripts))} -->"
+
+    def differing(self, rows: Iterable[Row]) -> list[str]:
+        """Return the jobs that did not run with the bytes that were previewed."""
+        return [row["ref"] for row in rows if _script(row["ref"], row["blob"]) not in self.scripts]
+
+
+def previewed(preview: Preview) -> Previewed:
+    """Return what a preview is about."""
+    return Previewed(
+        commit=preview.commit,
+        into=preview.into,
+        scripts=frozenset(_script(str(one.ref), one.blob) for one in preview.rows if one.blob),
+    )
+
+
+def _script(ref: str, blob: str) -> str:
+    return hashlib.sha256(f"{ref} {blob}".encode()).hexdigest()[:8]
+
+
+def read_previewed(body: str) -> Previewed | None:
+    """Return what a comment of ours last previewed, also where it tells of an end by now."""
+    found = PREVIEW.search("\n".join(body.splitlines()[:3]))
+    if not found:
+        return None
+    hashes = frozenset(filter(None, found[3].split(".")))
+    return Previewed(commit=found[1], into=unquote(found[2]).strip("."), scripts=hashes)
+
+
+def proposal(number: int, text: str, cluster: str, about: Previewed) -> Say:
+    """Return the comment of an open pull request."""
+    marker = pulls.marker("status", cluster)
+    return Say(number=number, marker=marker, text=f"{about.line}\n{text}")
+
+
+def outdated(number: int, into: str, shown: Shown, cluster: str) -> list[Write]:
+    """Return what removes previews for other clusters of what was to go to another branch.
+
+    A pull request goes to one branch: what was said of the one before is true no more.
+    """
+    marker = pulls.marker("status", cluster)
+    return [
+        Remove(comment=ours)
+        for ours in shown.comments.get(number, ())
+        if not ours.body.startswith(marker)
+        and (about := read_previewed(ours.body))
+        and about.into
+        and into
+        and about.into != into
+    ]
 
 
 # --- mentions ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ import pytest
 from dtp_action import dispatch, tell
 from dtp_action.adapters import checkout
 from dtp_action.adapters.pulls import GitHubPulls
-from dtp_action.core import catalog, naming, planner, pulls, report, scripts, telling
+from dtp_action.core import catalog, naming, planner, preview, pulls, report, scripts, telling
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Note, Observed, Phase, Ref, Why
 from dtp_action.dispatch import Cluster
@@ -264,16 +264,71 @@ def test_adopted_jobs_are_nobodys_news(site: Site) -> None:
     assert site.github.comments == []
 
 
-def test_the_preview_and_the_status_are_one_comment(site: Site) -> None:
-    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a")})
+def previewed(
+    site: Site, number: int, branch: Mapping[str, str], into: str = "main", cluster: str = "campus"
+) -> telling.Previewed:
+    """Write the preview of a pull request; return what its hidden line tells."""
     audience = site.work().audience
     assert audience
+    files = [
+        scripts.File(path=one, mode=0o100644, blob=b.a_blob(text.encode()), content=text.encode())
+        for one, text in branch.items()
+    ]
+    merge = preview.Merge(commit=site.branches.head(), before=(), after=tuple(files))
+    desired = scripts.discover(files, commit="", catalog=ROWS, settings=None)
+    seen = replace(preview.foresee(merge, desired, catalog=ROWS), into=into)
+    about = telling.previewed(seen)
+    tell.before_merge(replace(audience, cluster=cluster), number, "When merged: 1 runs", about)
+    return about
+
+
+def test_the_preview_and_the_status_are_one_comment(site: Site) -> None:
+    branch = {path("a"): SCRIPT.format("a")}
+    pull = site.branches.pull(7, dict(branch))
     for _ in range(2):
-        tell.before_merge(audience, 7, "When merged: 1 runs")
-    assert site.status(7) == f"{STATUS}\nWhen merged: 1 runs"
+        about = previewed(site, 7, branch)
+    assert site.status(7) == f"{STATUS}\n{about.line}\nWhen merged: 1 runs"
     site.branches.merge(pull)
     site.run()
     assert "When merged" not in site.status(7)
+    assert "The preview was about" not in site.status(7)
+
+
+def test_what_ran_though_another_commit_was_previewed_is_told_as_long_as_the_comment_stands(
+    site: Site,
+) -> None:
+    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a"), path("b"): SCRIPT.format("b")})
+    about = previewed(site, 7, {path("a"): SCRIPT.format("mine"), path("b"): SCRIPT.format("b")})
+    site.branches.merge(pull)
+    site.run()
+    told = f"The preview was about commit `{about.commit[:7]}`: what ran of `dtp-local/a` differs."
+    assert told in site.status(7)
+    site.finish("a")
+    site.finish("b")
+    site.run()
+    assert told in site.status(7)
+    site.run()
+    assert not [line for line in site.spent if line.startswith("PATCH")]
+
+
+def test_a_pull_request_that_goes_to_another_branch_keeps_no_preview_of_the_first(
+    site: Site,
+) -> None:
+    branch = {path("a"): SCRIPT.format("a")}
+    site.branches.pull(7, dict(branch))
+    previewed(site, 7, branch, into="north", cluster="north")
+    previewed(site, 7, branch, into="south", cluster="south")
+    previewed(site, 7, branch, into="south", cluster="another of the south")
+    found = [telling.read_previewed(body) for body in site.github.on(7)]
+    assert [about.into for about in found if about] == ["south", "south"]
+
+
+@pytest.mark.parametrize("into", ["main", "", "a--b/c.d", "ü"])
+def test_the_hidden_line_of_a_preview_is_read_back(into: str) -> None:
+    about = telling.Previewed(commit=b.COMMIT, into=into, scripts=frozenset({"0" * 8, "1" * 8}))
+    assert telling.read_previewed(f"{STATUS}\n{about.line}\nText") == about
+    assert telling.read_previewed(f"{STATUS}\nText\nText\n{about.line}") is None
+    assert "--" not in about.line.removeprefix("<!--").removesuffix("-->")
 
 
 def test_what_ended_long_ago_and_is_settled_now_is_news(site: Site) -> None:
@@ -364,10 +419,9 @@ def test_overlapping_mentions_leave_the_one_that_says_most(site: Site) -> None:
 
 
 def test_adoption_ends_a_preview_that_stands_already(site: Site) -> None:
-    pull = site.branches.pull(7, {path("a"): SCRIPT.format("a")})
-    audience = site.work().audience
-    assert audience
-    tell.before_merge(audience, 7, "When merged: 1 job runs")
+    branch = {path("a"): SCRIPT.format("a")}
+    pull = site.branches.pull(7, dict(branch))
+    previewed(site, 7, branch)
     site.branches.merge(pull)
     site.run(adopt=True)
     assert "adopted" in site.status(7)

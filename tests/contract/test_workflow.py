@@ -345,6 +345,24 @@ def test_a_finished_preview_is_written_on_the_open_pull_request(workflow: Workfl
     assert workflow.branches.github.on(8) == [comment]
 
 
+def test_a_preview_that_cannot_be_made_takes_the_place_of_the_earlier_one(
+    workflow: Workflow,
+) -> None:
+    pull = workflow.branches.pull(8, {A: "#!/bin/sh\necho\n"})
+    workflow.branches.git("update-ref", "refs/remotes/origin/main", "main")
+    run = {"event": "pull_request", "head_sha": pull.head, "head_branch": "pull-8"}
+    workflow.step("preview", "workflow_run", {"workflow_run": run})
+    (comment,) = workflow.branches.github.on(8)
+    assert f"commit `{pull.head[:7]}`" in comment.splitlines()[2]
+    # A later head that could not be fetched.
+    pull.head = run["head_sha"] = "e" * 40
+    step = workflow.step("preview", "workflow_run", {"workflow_run": run})
+    assert step.code == 2
+    (comment,) = workflow.branches.github.on(8)
+    assert comment.splitlines()[2] == "### ⚠️ There is no preview · commit `eeeeeee`"
+    assert "names no commit" in comment
+
+
 def test_a_comment_is_answered(workflow: Workflow) -> None:
     merge(workflow, "#!/bin/sh\nexit 7\n")
     workflow.step("dispatch", wait="60")

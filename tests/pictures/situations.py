@@ -366,7 +366,7 @@ def foreseen(*, exact: bool) -> str:
     document = StatusDocument(
         observed=all_phases(), settings=settings, as_of="2030-01-02T15:52:00Z", branch="main"
     )
-    rows, _ = preview.catalog_after(merge)
+    _, rows, _ = preview.rows_of(merge)
     desired = scripts.discover(
         merge.after, commit=merge.commit, catalog=rows, settings=settings if exact else None
     )

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtp_action.core import commands, comment, markdown, phases, preview, report
+from dtp_action.core.catalog_changes import RowChange, Setting
 from dtp_action.core.commands import Request
 from dtp_action.core.model import Finding, Note, Observed, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
@@ -537,6 +538,73 @@ def test_a_preview_begins_with_what_merging_does() -> None:
     assert text.splitlines()[0] == "### ⏸️ When merged: 1 job does not run, 1 depends, 2 run"
     assert "each case is told" in text
     assert previewed().splitlines()[0] == "### ➖ Merging changes no job"
+
+
+def test_a_preview_names_its_commit_first_and_what_it_does_not_know() -> None:
+    seen = {"commit": "abc1234" + "0" * 33, "base": "def5678" + "0" * 33, "into": "main"}
+    text = previewed(a_row("dtp-aws/a", Will.RUN), **seen)
+    sound(text)
+    assert text.splitlines()[0] == "### ▶️ When merged: 1 job runs · commit `abc1234`"
+    assert "Commit `abc1234` merged into `main` at `def5678`." in text
+    assert "about commit `abc1234` alone" in text
+    assert "`[skip ci]`" in text
+
+
+def test_a_preview_that_failed_names_the_commit_and_takes_back_the_earlier_one() -> None:
+    text = comment.preview_failed("abc1234" + "0" * 33, "no <b>", cluster="x", run_url="")
+    assert text.startswith("### ⚠️ There is no preview · commit `abc1234`")
+    assert "earlier commit" in sound(text).text
+
+
+def test_a_merge_into_a_branch_that_the_cluster_does_not_follow_starts_nothing() -> None:
+    text = previewed(a_row("dtp-aws/a", Will.DEPENDS), into="dev", follows="main")
+    first = "### ➖ The cluster follows the branch `main`: merging into `dev` starts nothing"
+    assert text.splitlines()[0] == first
+    assert "dtp-aws/a" not in text
+
+
+def test_conflicts_are_named() -> None:
+    paths = tuple(f"dtp-jobs/dtp-aws/{n}.sh" for n in range(12))
+    text = previewed(a_row("dtp-aws/1", Will.RUN), conflicts=paths)
+    assert text.startswith("### ⛔ Cannot be merged: 12 files in conflict")
+    assert "`dtp-jobs/dtp-aws/9.sh` and 2 more" in text
+    sound(text)
+
+
+def test_a_merge_by_an_old_git_says_so() -> None:
+    assert "git is older than 2.38" in previewed(a_row("dtp-aws/1", Will.RUN), by_file=True)
+
+
+def catalog_change(**how: Any) -> RowChange:
+    settings = (
+        Setting(key="image", before="registry.example/aws:1", after="registry.example/aws:2"),
+        Setting(key="env EMPTY", before=None, after=""),
+    )
+    defaults: dict[str, Any] = {"protocol": "aws", "settings": settings}
+    return RowChange(**defaults | how)
+
+
+def test_a_change_of_the_catalog_has_a_headline_and_a_table() -> None:
+    jobs = tuple(b.a_ref(f"dtp-aws/{n}") for n in range(12))
+    warning = Finding(
+        path="dtp-jobs/catalog.yaml", code="catalog", severity=Severity.WARNING, message="changes"
+    )
+    text = previewed(catalog=(catalog_change(jobs=jobs),), findings=(warning,))
+    page = sound(text)
+    assert text.startswith("### ⚠️ Merging changes the catalog and starts no job")
+    assert "#### ⚠️ The catalog changes for `aws`" in text
+    cells = [cell.replace(markdown.GAP, "") for cell in page.cells]
+    assert cells[-8:-4] == ["aws", "image", "registry.example/aws:1", "registry.example/aws:2"]
+    assert cells[-4:] == ["aws", "env EMPTY", "–", "empty"]
+    assert "`dtp-aws/9` and 2 more" in text
+    assert text.count("catalog.yaml") == 0, "the table says it"
+    assert "No job on the branch uses it yet" in previewed(catalog=(catalog_change(),))
+
+
+@given(texts, texts)
+def test_no_hostile_catalog_does_anything(text: str, other: str) -> None:
+    setting = Setting(key=text, before=other, after=text)
+    sound(previewed(catalog=(catalog_change(protocol=other, settings=(setting,)),)))
 
 
 def test_a_preview_says_all_that_merging_can_do() -> None:

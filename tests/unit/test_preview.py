@@ -70,7 +70,7 @@ def of(branch: Branch) -> list[File]:
 
 def wanted(merge: Merge, document: StatusDocument | None = None) -> Desired:
     settings = document.settings if document else None
-    rows, remarks = preview.catalog_after(merge)
+    _, rows, remarks = preview.rows_of(merge)
     desired = scripts.discover(merge.after, commit=merge.commit, catalog=rows, settings=settings)
     return scripts.reject(desired, remarks)
 
@@ -85,9 +85,9 @@ def foresee(before: Branch, after: Branch, *entries: Entry, **how: Any) -> Previ
 
 
 def judged(merge: Merge, document: StatusDocument | None = None, **how: Any) -> Preview:
-    rows, _ = preview.catalog_after(merge)
+    before, rows, _ = preview.rows_of(merge)
     desired = wanted(merge, document)
-    return preview.foresee(merge, desired, catalog=rows, document=document, **how)
+    return preview.foresee(merge, desired, catalog=rows, before=before, document=document, **how)
 
 
 def read_back(look: Observed, **settings: Any) -> StatusDocument:
@@ -762,6 +762,96 @@ def test_rows_removed_or_broken_before_are_told_as_a_change() -> None:
     assert not foresee({SITE: b"?"}, {}).rejected
 
 
+def rows(text: str) -> bytes:
+    return f"version: 1\nprotocols:\n{text}".encode()
+
+
+def catalog_change(before: str, after: str, *refs: str) -> dict[str, Any]:
+    """Return what is told of a change of the rows, by protocol: settings and jobs."""
+    branch = {f"dtp-jobs/{ref}.sh": b.CONTENT for ref in refs}
+    told = foresee(branch | {SITE: rows(before)}, branch | {SITE: rows(after)})
+    return {
+        one.protocol: (
+            {setting.key: (setting.before, setting.after) for setting in one.settings},
+            [str(ref) for ref in one.jobs],
+        )
+        for one in told.catalog
+    }
+
+
+AWS, HTTP = f"example.org/aws@{b.DIGEST}", f"example.org/http@{b.DIGEST}"
+OF_AWS = BUILTIN.rows["aws"].image
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "settings"),
+    [
+        ("", f"  aws: {{image: '{AWS}'}}", {"image": (OF_AWS, AWS)}),
+        ("  aws: {uid: 1000}", "  aws: {uid: 2000}", {"uid": ("1000", "2000")}),
+        ("", "  aws: {memory: 8Gi, time: 2d}", {"memory": ("2Gi", "8Gi"), "time": ("1d", "2d")}),
+        ("", "  aws: {env: {LANG: C}}", {"env LANG": (None, "C")}),
+        (
+            "  aws: {env: {A: x, B: '1'}}",
+            "  aws: {env: {A: y}}",
+            {"env A": ("x", "y"), "env B": ("1", None)},
+        ),
+        ("  aws: {transient: {7: a}}", "  aws: {transient: {7: b}}", {"transient 7": ("a", "b")}),
+        ("", "  aws: {off: true}", {"protocol": ("on", "switched off")}),
+        ("", "  aws: {doc: other}", None),
+    ],
+)
+def test_a_change_of_the_catalog_is_told_setting_by_setting_with_the_jobs_it_touches(
+    before: str, after: str, settings: dict[str, Any] | None
+) -> None:
+    told = catalog_change(before, after, "dtp-aws/a", "dtp-aws/b", "dtp-rclone/c")
+    assert told == ({"aws": (settings, ["dtp-aws/a", "dtp-aws/b"])} if settings else {})
+
+
+def test_a_protocol_that_comes_or_goes_is_told() -> None:
+    told = catalog_change("", f"  new: {{image: '{AWS}'}}", "dtp-new/a")
+    settings, jobs = told["new"]
+    assert settings["protocol"] == (None, "on")
+    assert settings["image"] == (None, AWS)
+    assert jobs == ["dtp-new/a"]
+    gone, _ = catalog_change(f"  new: {{image: '{AWS}'}}", "  aws: {uid: 1000}")["new"]
+    assert gone["protocol"] == ("on", None)
+
+
+def test_an_alias_that_moves_takes_its_jobs_along() -> None:
+    both = "  one: {{image: '{}', aliases: [{}]}}\n  two: {{image: '{}', aliases: [{}]}}"
+    told = catalog_change(
+        both.format(AWS, "x", HTTP, "y"), both.format(AWS, "y", HTTP, "x"), "dtp-x/a", "dtp-one/b"
+    )
+    assert told["one"] == ({"aliases": ("x", "y")}, ["dtp-x/a"])
+    assert told["two"] == ({"aliases": ("y", "x")}, ["dtp-x/a"])
+
+
+def test_scripts_that_the_catalog_lets_run_now_run_when_it_is_merged() -> None:
+    off, on = ({SITE: rows(f"  aws: {{off: {how}}}"), PATH: b.CONTENT} for how in ("true", "false"))
+    entry = b.an_entry("dtp-rclone/other", outcome=b.an_outcome())
+    row = only(foresee(off, on, entry))
+    assert (row.change, row.will, row.attempt) == (Change.CATALOG, Will.RUN, 1)
+    assert "The catalog lets it run now" in row.why
+    row = only(foresee(off, on))
+    assert (row.change, row.will) == (Change.CATALOG, Will.DEPENDS)
+    row = only(foresee(on, off, ended()))
+    assert (row.change, row.will) == (Change.CATALOG, Will.REJECT)
+    assert "switched off" in row.findings[0].message
+
+
+def test_a_change_that_lets_nothing_more_run_has_no_row() -> None:
+    told = foresee({PATH: b.CONTENT}, {SITE: rows("  aws: {uid: 7}"), PATH: b.CONTENT})
+    assert told.rows == ()
+    assert told.catalog
+
+
+def test_a_merge_with_conflicts_is_rejected_and_names_its_commits() -> None:
+    merge = replace(a_merge([], of({PATH: b.CONTENT})), base="b" * 40, conflicts=("README.md",))
+    told = judged(merge)
+    assert told.rejected
+    assert (told.commit, told.base, told.conflicts) == (b.COMMIT, "b" * 40, ("README.md",))
+
+
 def test_a_secret_in_the_rows_is_not_repeated() -> None:
     key = "AKIA" + "Z" * 16
     told = foresee({}, {SITE: f"version: {key}\n".encode()})
@@ -775,12 +865,15 @@ def test_a_secret_in_the_rows_is_not_repeated() -> None:
 def test_the_json_form_is_plain() -> None:
     told = foresee({kidney(): b.CONTENT}, {kidney(2): b.CONTENT, "dtp-jobs/x.txt": b"x"})
     form = json.loads(json.dumps(preview.dump(told)))
-    assert set(form) == {"as_of", "jobs", "findings"}
+    assert set(form) == {
+        "as_of", "commit", "base", "conflicts", "jobs", "catalog", "findings",
+    }  # fmt: skip
     assert form["jobs"][1] | {"why": ""} == {
         "ref": "dtp-aws/kidney2",
         "change": "added",
         "will": "runs",
         "why": "",
+        "blob": b.a_blob(),
         "attempt": None,
         "image": BUILTIN.rows["aws"].image,
         "limits": "1 CPU, 2Gi memory, 10Gi disk, 1d",

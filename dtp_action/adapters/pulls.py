@@ -219,6 +219,13 @@ class GitHubPulls:
             if one["headRefOid"] == head
         )
 
+    def workflow_state(self, workflow: str) -> str | None:
+        path = f"/actions/workflows/{quote(workflow, safe='')}"
+        with contextlib.suppress(MissingError):
+            found = self._rest(f"look for the workflow {workflow}", "GET", path, needs=ARTIFACTS)
+            return str(found["state"])
+        return None
+
     def runs(self, workflow: str) -> tuple[WorkflowRun, ...]:
         name = quote(workflow, safe="")
         path = f"/actions/workflows/{name}/runs?per_page=100&exclude_pull_requests=true"

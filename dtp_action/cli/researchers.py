@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dtp_action.core.catalog import Catalog
     from dtp_action.core.model import Desired
     from dtp_action.core.preview import Preview
-    from dtp_action.core.pulls import Pulls
+    from dtp_action.core.pulls import Disabled, Pulls, WorkflowRun
     from dtp_action.core.scripts import File
     from dtp_action.core.status_document import StatusDocument
 
@@ -120,8 +120,8 @@ def run(
 @option("--base", metavar="COMMIT", help="What it is merged into; else as the event says.")
 @option("--status", "document", metavar="FILE",
         help="A dispatch's status.json; else the newest that dispatch left on GitHub.")  # fmt: skip
-@option("--status-workflow", "dispatcher", default="dispatch.yml", show_default=True,
-        metavar="FILE", help="The workflow whose runs leave it.")  # fmt: skip
+@option("--status-workflow", "dispatcher", default="dispatch.yml schedule.yml", show_default=True,
+        metavar="FILES", help="Whose runs leave it; a merge starts the first.")  # fmt: skip
 @commit_option
 @branch_option
 @catalog_option
@@ -148,9 +148,9 @@ def preview(
         click.echo("no open pull request has this commit: nothing to preview")
     told = []
     for one in proposals:
-        last = status_of(document) if document else None
+        last = Last(status_of(document) if document else None)
         if not document and pulls:
-            last = last_status(directory, pulls, dispatcher, hub.name(one.into), one.into)
+            last = last_status(directory, pulls, dispatcher.split(), hub.name(one.into), one.into)
         with told_if_it_fails(one, hub, pulls):
             told.append(show(directory, one, last, catalog, hub, pulls, form))
     return max(told, default=Exit.DONE)
@@ -180,7 +180,7 @@ def told_if_it_fails(proposal: Proposal, hub: Hub, pulls: Pulls | None) -> Itera
 def show(
     directory: Path,
     proposal: Proposal,
-    last: StatusDocument | None,
+    last: Last,
     catalog: str | None,
     hub: Hub,
     pulls: Pulls | None,
@@ -192,7 +192,8 @@ def show(
     from dtp_action.core import preview as forms
 
     runner, name = workflow(), hub.name(proposal.into)
-    seen = foreseen(directory, proposal, last, catalog)
+    seen = foreseen(directory, proposal, last.document, catalog)
+    seen = replace(seen, disabled=last.disabled)
     text = comment.preview(seen, cluster=name, run_url=runner.run_url if runner else "")
     if form == "json":
         print_json(**forms.dump(seen))
@@ -279,35 +280,67 @@ def status_of(file: str) -> StatusDocument:
     return status_document.load(read(file))
 
 
+@dataclass(frozen=True)
+class Last:
+    """How jobs stood after the last dispatch, and which dispatching workflows are disabled."""
+
+    document: StatusDocument | None = None
+    disabled: tuple[Disabled, ...] = ()
+
+
 def last_status(
-    directory: Path, pulls: Pulls, dispatcher: str, cluster: str, branch: str | None
-) -> StatusDocument | None:
-    """Return how jobs stood after the branch's last dispatch; None where nobody knows.
+    directory: Path, pulls: Pulls, files: list[str], cluster: str, branch: str | None
+) -> Last:
+    """Return how jobs stood after the branch's last dispatch, as far as known.
 
-    Any run may upload something under that name. What counts is what the dispatching workflow left,
-    on this branch or on the default branch, where schedules run.
+    Any run may upload something under that name. What counts is what dispatching workflows left, on
+    this branch or on the default branch, where schedules run.
     """
-    from dtp_action.adapters import actions, checkout
     from dtp_action.core import status_document
-    from dtp_action.core.pulls import dispatches
 
-    artifact = status_document.artifact(cluster)
-    holds = functools.partial(checkout.holds, directory)
+    disabled: tuple[Disabled, ...] = ()
     try:
-        runner = workflow()
-        named = (branch, actions.default_branch(runner.payload) if runner else None)
-        runs = pulls.runs(dispatcher)
-        ours = tuple(islice(dispatches(runs, set(filter(None, named)), holds), MOST_RUNS))
+        there, disabled = dispatching(pulls, files)
+        runs = [run for file in there for run in pulls.runs(file)]
+        ours = our_runs(directory, runs, branch)
+        artifact = status_document.artifact(cluster)
         left = (pulls.status_document(run, artifact) for run in ours)
         content = next(filter(None, left), None)
         found = status_document.load(content) if content else None
     except DtpError as error:
         warn(f"{error.message}: the preview does not know how jobs stand")
-        return None
-    if runs and not ours:
-        what = f"found no recent run of {dispatcher} on branch {branch}"
+        return Last(disabled=disabled)
+    if not there or (runs and not ours):
+        what = f"found no recent run of {' or '.join(files)} on branch {branch}"
         warn(f"{what}: the preview does not know how jobs stand")
-    return found
+    return Last(found, disabled)
+
+
+def dispatching(pulls: Pulls, files: list[str]) -> tuple[list[str], tuple[Disabled, ...]]:
+    """Return the workflows that are there, and those of them that are disabled."""
+    from dtp_action.core.pulls import ACTIVE, Disabled
+
+    states = {file: pulls.workflow_state(file) for file in files}
+    there = [file for file, state in states.items() if state]
+    disabled = tuple(
+        Disabled(workflow=file, state=state, starts=file == files[0])
+        for file, state in states.items()
+        if state and state != ACTIVE
+    )
+    return there, disabled
+
+
+def our_runs(
+    directory: Path, runs: list[WorkflowRun], branch: str | None
+) -> tuple[WorkflowRun, ...]:
+    """Return the last runs that may be believed, newest first."""
+    from dtp_action.adapters import actions, checkout
+    from dtp_action.core.pulls import dispatches
+
+    runner, holds = workflow(), functools.partial(checkout.holds, directory)
+    named = (branch, actions.default_branch(runner.payload) if runner else None)
+    newest = sorted(runs, key=lambda run: run.id, reverse=True)
+    return tuple(islice(dispatches(newest, set(filter(None, named)), holds), MOST_RUNS))
 
 
 def foreseen(

@@ -19,6 +19,7 @@ from dtp_action.core.commands import Command, Verb
 from dtp_action.core.markdown import code, fenced, folded, link, name, plain, prose, table
 from dtp_action.core.model import Finding, Note, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
+from dtp_action.core.pulls import Disabled
 
 Row = dict[str, Any]
 
@@ -544,6 +545,7 @@ def preview(preview: Preview, *, cluster: str, run_url: str) -> str:
         _about(cluster, preview.as_of or "", "", run_url),
         _merged_into(preview),
         _conflicts(preview),
+        *map(_disabled, preview.disabled),
         CONDITIONAL if depends and not preview.as_of and not preview.elsewhere else "",
         OLD_GIT if preview.by_file else "",
     ]
@@ -590,6 +592,26 @@ def _merged_into(preview: Preview) -> str:
         return ""
     branch = f"{code(preview.into)} at " if preview.into else ""
     return f"Commit {code(preview.commit[:7])} merged into {branch}{code(preview.base[:7])}."
+
+
+DISABLED = {  # by GitHub's word
+    "disabled_inactivity": "GitHub disables workflows that have a schedule after 60 days without"
+    " activity in a public repository",
+    "disabled_fork": "GitHub disables workflows that have a schedule in a new fork",
+    "disabled_manually": "somebody disabled it",
+}
+
+
+def _disabled(one: Disabled) -> str:
+    title, sign = one.workflow.partition(".")[0], "⛔" if one.starts else "⚠️"
+    what = "A merge starts nothing" if one.starts else "Results are recorded at the next merge only"
+    why = DISABLED.get(one.state, f"GitHub's word for it is {code(one.state)}")
+    then = " Then run it once: it does all that was missed." if one.starts else ""
+    return (
+        f"{sign} **{what}**: the workflow {code(one.workflow)} is disabled ({why}).{BREAK}Who may"
+        f" write to the repository enables it: *Actions → {plain(title)} → Enable workflow*, or"
+        f" {code(f'gh workflow enable {one.workflow}')}.{then}"
+    )
 
 
 def _conflicts(preview: Preview) -> str:
@@ -646,6 +668,8 @@ def _foreseen(preview: Preview, rows: Sequence[Foreseen]) -> str:
         return f"⛔ Cannot be merged: {files} file{'s' * (files > 1)} in conflict"
     if preview.elsewhere:
         return f"➖ {ELSEWHERE.format(code(preview.follows), code(preview.into))}".rstrip(".")
+    if preview.switched_off:
+        return "⛔ When merged, nothing starts: the workflow that does it is disabled"
     if preview.nothing_starts:
         return f"⛔ When merged, no job starts until {code(SITE_FILE)} is corrected"
     if not rows:

@@ -35,6 +35,7 @@ from dtp_action.core.model import (
     Wanted,
     subject,
 )
+from dtp_action.core.pulls import Disabled
 from dtp_action.core.quantities import LARGEST, print_cpu, print_memory, print_time
 from dtp_action.core.scripts import File
 from dtp_action.core.status_document import StatusDocument
@@ -131,11 +132,17 @@ class Preview:
     conflicts: tuple[str, ...] = ()  # paths, anywhere in the repository
     by_file: bool = False  # merged by a git that cannot do it as GitHub will
     catalog: tuple[RowChange, ...] = ()
+    disabled: tuple[Disabled, ...] = ()  # workflows, as far as this could be asked
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
         """The findings of jobs and of other paths."""
         return (*self.findings, *(finding for row in self.rows for finding in row.findings))
+
+    @property
+    def switched_off(self) -> bool:
+        """Tell whether the merge itself starts nothing."""
+        return any(one.starts for one in self.disabled)
 
     @property
     def elsewhere(self) -> bool:
@@ -218,6 +225,7 @@ def dump(preview: Preview) -> dict[str, Any]:
         "commit": preview.commit,
         "base": preview.base,
         "conflicts": list(preview.conflicts),
+        "disabled": [asdict(one) for one in preview.disabled],
         "jobs": rows,
         "catalog": [
             asdict(change) | {"jobs": [str(ref) for ref in change.jobs]}

@@ -147,6 +147,18 @@ def dispatches(
             yield run
 
 
+ACTIVE = "active"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disabled:
+    """A workflow that GitHub does not run now; `state` is GitHub's word for why."""
+
+    workflow: str  # its file
+    state: str
+    starts: bool  # a merge starts this one; another only records results
+
+
 # --- what to write -------------------------------------------------------------------------------
 
 
@@ -355,6 +367,9 @@ class Pulls(Protocol):
 
     def place(self, commit: str, branch: str) -> Place:
         """Return where a commit is on a branch as that is now."""
+
+    def workflow_state(self, workflow: str) -> str | None:
+        """Return the state of the workflow in a file of this name; None where there is none."""
 
     def runs(self, workflow: str) -> tuple[WorkflowRun, ...]:
         """Return the last runs of the workflow in a file of this name, newest first."""

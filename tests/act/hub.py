@@ -161,7 +161,7 @@ class Hub:
         return self.run("dispatch", "push", payload, branch=branch, actor=sender)
 
     def schedule(self) -> Run:
-        return self.run("dispatch", "schedule", events.schedule(), actor=REPOSITORY.split("/")[0])
+        return self.run("schedule", "schedule", events.schedule(), actor=REPOSITORY.split("/")[0])
 
     def by_hand(self, command: str, job: str = "", *, ident: str = "", **inputs: str) -> Run:
         """Run the workflow by hand; the id of a run stays when it is run again."""

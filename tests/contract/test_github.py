@@ -604,6 +604,16 @@ def test_a_workflow_that_is_not_there_is_named(github: GitHub, us: GitHubPulls) 
         us.runs("other.yml")
 
 
+def test_the_state_of_a_workflow_is_githubs_word(github: GitHub, us: GitHubPulls) -> None:
+    assert us.workflow_state("dispatch.yml") == "active"
+    github.disabled["dispatch.yml"] = "disabled_inactivity"
+    assert us.workflow_state("dispatch.yml") == "disabled_inactivity"
+    assert us.workflow_state("schedule.yml") is None
+    github.denied.add("actions")
+    with pytest.raises(GitHubRefusedError, match="look for the workflow"):
+        us.workflow_state("dispatch.yml")
+
+
 def test_an_expired_status_document_is_none(github: GitHub, us: GitHubPulls) -> None:
     github.upload(NAME, {"status.json": b"1"}).expired = True
     assert left(us) is None

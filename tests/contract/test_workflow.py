@@ -324,6 +324,71 @@ def test_how_jobs_stand_is_believed_of_a_dispatch_of_the_branch_alone(
         assert any(line.startswith("::warning") for line in step.commands()) == seen
 
 
+@pytest.mark.parametrize(
+    ("file", "first", "then"),
+    [
+        ("dispatch.yml", "nothing starts", "it does all that was missed"),
+        ("schedule.yml", "1 job runs", "Results are recorded at the next merge only"),
+    ],
+)
+@pytest.mark.parametrize("state", ["disabled_inactivity", "disabled_manually", "disabled_fork"])
+def test_a_workflow_that_is_disabled_is_told_before_the_merge(
+    workflow: Workflow, file: str, first: str, then: str, state: str
+) -> None:
+    github = workflow.branches.github
+    github.workflows |= {file}
+    github.disabled[file] = state
+    pull = workflow.branches.pull(8, {A: "#!/bin/sh\necho\n"})
+    workflow.branches.git("update-ref", "refs/remotes/origin/main", "main")
+    run = {"event": "pull_request", "head_sha": pull.head, "head_branch": "pull-8"}
+    step = workflow.step("preview", "workflow_run", {"workflow_run": run})
+    assert step.code == 0, step.out
+    (comment,) = github.on(8)
+    assert first in comment.splitlines()[2]
+    assert then in comment
+    assert f"gh workflow enable {file}" in comment
+    assert ("60 days" in comment) == (state == "disabled_inactivity")
+
+
+def test_where_the_state_of_a_workflow_cannot_be_read_nothing_is_said_of_it(
+    workflow: Workflow,
+) -> None:
+    github = workflow.branches.github
+    github.disabled["dispatch.yml"] = "disabled_inactivity"
+    github.denied.add("actions")
+    workflow.branches.pull(8, {A: "#!/bin/sh\necho\n"})
+    step = workflow.step("preview", "pull_request", proposal(workflow))
+    assert "disabled" not in step.summary
+    assert any("actions: read" in line or "would not look" in line for line in step.commands())
+
+
+def test_what_a_scheduled_run_left_is_newer_than_an_older_dispatch(workflow: Workflow) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    first = workflow.step("dispatch")
+    later = workflow.step("dispatch", wait="60")
+    github, merged = workflow.branches.github, workflow.branches.head("main")
+    for name, step in (("dispatch.yml", first), ("schedule.yml", later)):
+        run = github.ran(workflow=name, commit=merged)
+        document = Path(step.outputs["status-file"]).read_bytes()
+        github.upload(step.outputs["status-artifact"], {"status.json": document}, run)
+    workflow.branches.pull(8, {A: "#!/bin/sh\nexit 0\n"})
+    step = workflow.step("preview", "pull_request", proposal(workflow), branch="main")
+    assert "this runs as attempt 2" in step.summary.replace("**", "")
+
+
+def test_a_pull_request_into_a_branch_that_the_cluster_does_not_follow_starts_nothing(
+    workflow: Workflow,
+) -> None:
+    merge(workflow, "#!/bin/sh\nexit 7\n")
+    done = workflow.step("dispatch", wait="60")
+    workflow.branches.pull(8, {A: "#!/bin/sh\nexit 0\n"})
+    event = proposal(workflow)
+    event["pull_request"]["base"]["ref"] = "dev"
+    workflow.branches.git("update-ref", "refs/remotes/origin/dev", "main")
+    step = workflow.step("preview", "pull_request", event, status=done.outputs["status-file"])
+    assert "merging into `dev` starts nothing" in step.summary.splitlines()[0]
+
+
 def test_the_preview_of_a_rejected_script_fails_on_its_line(workflow: Workflow) -> None:
     workflow.branches.pull(8, {A: "#!/bin/sh\n#DTP memry=1Gi\n"})
     event = proposal(workflow)

@@ -269,6 +269,7 @@ class GitHub:
     git: Git | None = None  # where the branches are, for who opens and merges by the API
     permissions: dict[str, str] = field(default_factory=dict)
     workflows: set[str] = field(default_factory=lambda: {"dispatch.yml"})  # ran or not
+    disabled: dict[str, str] = field(default_factory=dict)  # why, by the workflow's file
     reactions: list[tuple[int, str]] = field(default_factory=list)
     denied: set[str] = field(
         default_factory=set
@@ -409,6 +410,7 @@ class GitHub:
             ("POST", r"/issues/comments/(\d+)/reactions", self._react),
             ("POST", r"/statuses/([0-9a-f]{40})", self._status),
             ("GET", r"/collaborators/([^/]+)/permission", self._permission),
+            ("GET", r"/actions/workflows/([^/]+)", self._workflow),
             ("GET", r"/actions/workflows/([^/]+)/runs", self._runs),
             ("GET", r"/actions/runs/(\d+)/artifacts", self._artifacts),
             ("GET", r"/actions/artifacts/(\d+)/zip", self._zip),
@@ -485,6 +487,25 @@ class GitHub:
             raise Answer(404, _error(f"{unquote(login)} is not a user"))
         who = _user(unquote(login)) | {"role_name": level}
         return 200, {"permission": level, "role_name": level, "user": who}
+
+    def _workflow(self, name: str, query: Wire) -> tuple[int, Any]:
+        self._needs("actions")
+        file = unquote(name)
+        if file not in self.workflows | {run.workflow for run in self.runs}:
+            raise Answer(404, _error("Not Found"))
+        page = f"https://github.com/{REPOSITORY}"
+        return 200, {
+            "id": 1,
+            "node_id": "W_1",
+            "name": file.partition(".")[0],
+            "path": f".github/workflows/{file}",
+            "state": self.disabled.get(file, "active"),
+            "created_at": _stamp(0),
+            "updated_at": _stamp(0),
+            "url": f"https://api.github.com/repos/{REPOSITORY}/actions/workflows/1",
+            "html_url": f"{page}/blob/main/.github/workflows/{file}",
+            "badge_url": f"{page}/workflows/x/badge.svg",
+        }
 
     def _runs(self, workflow: str, query: Wire) -> tuple[int, Any]:
         self._needs("actions")

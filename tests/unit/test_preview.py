@@ -866,7 +866,7 @@ def test_the_json_form_is_plain() -> None:
     told = foresee({kidney(): b.CONTENT}, {kidney(2): b.CONTENT, "dtp-jobs/x.txt": b"x"})
     form = json.loads(json.dumps(preview.dump(told)))
     assert set(form) == {
-        "as_of", "commit", "base", "conflicts", "jobs", "catalog", "findings",
+        "as_of", "commit", "base", "conflicts", "disabled", "jobs", "catalog", "findings",
     }  # fmt: skip
     assert form["jobs"][1] | {"why": ""} == {
         "ref": "dtp-aws/kidney2",

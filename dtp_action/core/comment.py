@@ -28,6 +28,7 @@ SUMMARY_LIMIT = 1_000_000  # bytes: GitHub drops a summary of 1 MiB whole
 DESCRIPTION_LIMIT = 140  # characters of a commit status
 REASON, BRIEF_REASON = 140, 60  # characters of a reason in a row
 MENTIONED = 5  # jobs named in a mention
+NAMED = 10  # files or jobs in a sentence
 MANY = 20  # jobs; of more, those that ended well are folded
 
 STATES = {  # what needs somebody first
@@ -578,9 +579,7 @@ def not_previewed(commit: str, refs: Sequence[str]) -> str:
     """Return that what was merged is not what the preview showed; '' where it is."""
     if not refs:
         return ""
-    named = ", ".join(map(name, refs[:NAMED]))
-    also = f" and {len(refs) - NAMED} more" if len(refs) > NAMED else ""
-    return f"_The preview was about commit {code(commit[:7])}: what ran of {named}{also} differs._"
+    return f"⚠️ What ran is not what the preview of commit {code(commit[:7])} showed: {_some(refs)}."
 
 
 def _commit(commit: str) -> str:
@@ -617,13 +616,10 @@ def _disabled(one: Disabled) -> str:
 def _conflicts(preview: Preview) -> str:
     if not preview.conflicts:
         return ""
-    named = ", ".join(map(code, preview.conflicts[:NAMED]))
-    more = len(preview.conflicts) - NAMED
-    also = f" and {more} more" if more > 0 else ""
     return (
-        f"⛔ **Conflicts**: {named}{also}{BREAK}The base branch changed them too. Merge it into"
-        " your branch and resolve the conflicts; until then these files are shown as your branch"
-        " has them."
+        f"⛔ **Conflicts**: {_some(preview.conflicts)}{BREAK}The base branch changed them"
+        " too. Merge it into your branch and resolve the conflicts. Until then the files are shown"
+        " as your branch has them."
     )
 
 
@@ -631,9 +627,6 @@ def _is_told(finding: Finding, preview: Preview) -> bool:
     """Tell whether a row of the comment says it already."""
     changes = finding.code == "catalog" and finding.severity is Severity.WARNING
     return finding.code == "copy" or (changes and bool(preview.catalog))
-
-
-NAMED = 10  # files or jobs in a sentence
 
 
 def _catalog(changes: Sequence[RowChange]) -> Iterator[str]:
@@ -647,19 +640,23 @@ def _catalog(changes: Sequence[RowChange]) -> Iterator[str]:
         for setting in one.settings
     ]
     yield table(["protocol", "setting", "before", "after"], lines)
-    jobs = list(dict.fromkeys(str(ref) for one in changes for ref in one.jobs))
-    named = ", ".join(map(name, jobs[:NAMED]))
-    also = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
-    yield (
-        f"Every later attempt of these jobs uses it: {named}{also}. What is running goes on as it"
-        " is."
-        if jobs
-        else "No job on the branch uses it yet."
-    )
+    used = [f"- {code(one.protocol)}: {_some(map(str, one.jobs))}" for one in changes if one.jobs]
+    words = "Later attempts of these jobs use it; what is running goes on as it is:\n\n"
+    yield words + "\n".join(used) if used else "No job on the branch uses it yet."
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    found = list(names)
+    more = len(found) - NAMED
+    return ", ".join(map(name, found[:NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _value(text: str | None) -> str:
-    return "–" if text is None else name(text) if text else "empty"
+    if not text:
+        return "–" if text is None else "empty"
+    shown, at, digest = text.partition("@sha256:")
+    return f"{name(shown)} <br>{code(f'sha256:{digest[:12]}…')}" if at else name(text)
 
 
 def _foreseen(preview: Preview, rows: Sequence[Foreseen]) -> str:

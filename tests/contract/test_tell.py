@@ -291,7 +291,7 @@ def test_the_preview_and_the_status_are_one_comment(site: Site) -> None:
     site.branches.merge(pull)
     site.run()
     assert "When merged" not in site.status(7)
-    assert "The preview was about" not in site.status(7)
+    assert "What ran is not" not in site.status(7)
 
 
 def test_what_ran_though_another_commit_was_previewed_is_told_as_long_as_the_comment_stands(
@@ -301,7 +301,7 @@ def test_what_ran_though_another_commit_was_previewed_is_told_as_long_as_the_com
     about = previewed(site, 7, {path("a"): SCRIPT.format("mine"), path("b"): SCRIPT.format("b")})
     site.branches.merge(pull)
     site.run()
-    told = f"The preview was about commit `{about.commit[:7]}`: what ran of `dtp-local/a` differs."
+    told = f"not what the preview of commit `{about.commit[:7]}` showed: `dtp-local/a`."
     assert told in site.status(7)
     site.finish("a")
     site.finish("b")

@@ -7,7 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import commands, comment, ledger, phases, planner, preview, report, scripts
+from dtp_action.core import (
+    commands,
+    comment,
+    ledger,
+    phases,
+    planner,
+    preview,
+    pulls,
+    report,
+    scripts,
+)
 from dtp_action.core.cluster_settings import Caps
 from dtp_action.core.model import Entry, Note, Observed, Phase, PodView, Progress
 from dtp_action.core.scripts import File
@@ -350,7 +360,10 @@ def a_merge() -> tuple[preview.Merge, str]:
         "dtp-sra-tools/big": b"#!/bin/bash\n#DTP memory=256Gi\nprefetch SRR000111\n",
     }
     del after["dtp-minio/backup"], after["dtp-local/copy-results"]
-    return preview.Merge(commit=b.COMMIT, before=_files(before), after=_files(after)), "ada"
+    merge = preview.Merge(
+        commit=b.COMMIT, base="5eed" + "0" * 36, before=_files(before), after=_files(after)
+    )
+    return merge, "ada"
 
 
 def _files(branch: dict[str, bytes]) -> tuple[File, ...]:
@@ -373,6 +386,34 @@ def foreseen(*, exact: bool) -> str:
     made = preview.foresee(
         merge, desired, catalog=rows, document=document if exact else None, author=author
     )
+    return comment.preview(replace(made, into="main"), cluster="nautilus", run_url=RUN)
+
+
+def foreseen_catalog() -> str:
+    """Return a preview of a change of the catalog, where dispatch is disabled."""
+    ran = {f"dtp-aws/sample-{n}": b"#!/bin/sh\n%d\n" % n for n in range(12)}
+    branch = _files(ran | {"dtp-http/catalogue": b"#!/bin/sh\ncurl -O https://example.org/x\n"})
+    text = (
+        "version: 1\nprotocols:\n"
+        f"  aws: {{image: 'registry.example.org/transfer/aws-cli:2.30@{b.DIGEST}', uid: 2000,\n"
+        "        env: {AWS_DEFAULT_REGION: us-west-2}, transient: {255: the network was away}}\n"
+        "  http: {off: true}\n"
+    ).encode()
+    site = File(path=catalogs.SITE_FILE, mode=0o100644, blob="", content=text, size=len(text))
+    merge = preview.Merge(
+        commit=b.COMMIT,
+        base="5eed" + "0" * 36,
+        before=branch,
+        after=(*branch, site),
+        conflicts=(catalogs.SITE_FILE,),
+    )
+    before, after, remarks = preview.rows_of(merge)
+    desired = scripts.discover(merge.after, commit="", catalog=after, settings=None)
+    made = preview.foresee(
+        merge, scripts.reject(desired, remarks), catalog=after, before=before, author="ada"
+    )
+    disabled = pulls.Disabled(workflow="dispatch.yml", state="disabled_inactivity", starts=True)
+    made = replace(made, into="main", disabled=(disabled,))
     return comment.preview(made, cluster="nautilus", run_url=RUN)
 
 
@@ -403,4 +444,5 @@ SITUATIONS: dict[str, Callable[[], str]] = {
     "preview-exact": lambda: foreseen(exact=True),
     "preview-conditional": lambda: foreseen(exact=False),
     "preview-one": foreseen_one,
+    "preview-catalog": foreseen_catalog,
 }

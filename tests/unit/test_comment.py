@@ -567,7 +567,8 @@ def test_conflicts_are_named() -> None:
     paths = tuple(f"dtp-jobs/dtp-aws/{n}.sh" for n in range(12))
     text = previewed(a_row("dtp-aws/1", Will.RUN), conflicts=paths)
     assert text.startswith("### ⛔ Cannot be merged: 12 files in conflict")
-    assert "`dtp-jobs/dtp-aws/9.sh` and 2 more" in text
+    assert "/9.sh" in text
+    assert " and 2 more" in text
     sound(text)
 
 

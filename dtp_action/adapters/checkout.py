@@ -97,12 +97,13 @@ def merged(directory: Path, base: str, revision: str) -> Merge:
 
     before, commit = _commit(directory, base), _commit(directory, revision)
     parted = _parted(directory, before, commit)
+    there = _filled(directory, _tree(directory, before, FOLDER))
     found = _by_git(directory, before, commit)
     after, conflicts = found or (_by_file(directory, before, commit, parted), ())
     return Merge(
         commit=commit,
         base=before,
-        before=tuple(_filled(directory, _tree(directory, before, FOLDER))),
+        before=tuple(there),
         after=tuple(after),
         conflicts=conflicts,
         by_file=found is None,

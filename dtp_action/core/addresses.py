@@ -14,6 +14,18 @@ _NAME = r"[a-z0-9_](?:[\w-]*[a-z0-9_])?"  # one part of a host name
 _DOTTED = rf"{_NAME}(?:\.{_NAME})*"
 _NUMBERED = rf"(?=[\w.]*[\d-]){_DOTTED}"  # nas01, worker-3, storage.two-b: no word of a sentence
 
+# What programs say before the name of a host.
+CONNECTED = (
+    "connect to",
+    "connecting to",
+    "connected to",
+    "connect to host",
+    "resolving",
+    "resolve host",
+    "resolve host:",
+    "resolve hostname",
+    "resolve hostname:",
+)
 # What counts in a sentence as an address, and how it is written.
 SHAPES = {
     "URL": rf"\b[a-z][a-z0-9+.-]*://{_REST}",
@@ -36,6 +48,10 @@ SHAPES = {
         rf"|(?<=\b{word})(?:{_NUMBERED}|(?<=[\"'=]){_DOTTED})"
         for noun in ("node", "nodes", "host", "hostname", "server", "machine", "peer", "kubelet")
         for word in (f"{noun} ", f'{noun} "', f"{noun} '", f"{noun}=", f"{noun}: ")
+    ),
+    "after what is done to a host": "".join(
+        rf"{'|' * bool(at)}(?<=\b{words} )(?!(?:the|an?|host|server|it|this|port)\b){_DOTTED}"
+        for at, words in enumerate(CONNECTED)
     ),
     "numbered, after a preposition": "".join(
         rf"{'|' * bool(at)}(?<=\b{word} )(?=[\w-]*[a-z])(?=[\w-]*\d)[a-z][\w-]*(?![\w./=:-]*[\w/=])"

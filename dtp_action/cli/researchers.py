@@ -355,9 +355,9 @@ def foreseen(
     if catalog:
         given = extended(catalog, lambda: None)
         rows = preview.Rows(given, given)
-    follows = (document.branch if document else None) or proposal.into or ""
+    follows = document.branch if document else None
     if proposal.into not in (None, follows):
-        document = None  # of other jobs
+        document = None  # of other jobs, or of nobody knows which
     settings = document.settings if document else None
     desired = scripts.discover(
         merge.after, commit=merge.commit, catalog=rows.after, settings=settings
@@ -371,4 +371,4 @@ def foreseen(
         document=document,
         author=proposal.author,
     )
-    return replace(seen, into=proposal.into or "", follows=follows)
+    return replace(seen, into=proposal.into or "", follows=follows or "")

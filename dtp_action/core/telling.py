@@ -222,7 +222,7 @@ def status(page: Page, text: str, cluster: str, shown: Shown | None = None) -> S
 
 # --- before the merge ----------------------------------------------------------------------------
 
-PREVIEW = re.compile(r"<!-- dtp-preview ([0-9a-f]{0,64}) (\S+) ((?:[0-9a-f]{8}\.?)*) -->")
+PREVIEW = re.compile(r"<!-- preview ([0-9a-f]{0,64}) (\S+) ((?:[0-9a-f]{8}\.?)*) -->")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ class Previewed:
     def line(self) -> str:
         """The hidden line."""
         into = quote(self.into, safe="").replace("-", "%2D") or "."
-        return f"<!-- dtp-preview {self.commit} {into} {'.'.join(sorted(self.scripts))} -->"
+        return f"<!-- preview {self.commit} {into} {'.'.join(sorted(self.scripts))} -->"
 
     def differing(self, rows: Iterable[Row]) -> list[str]:
         """Return the jobs that did not run with the bytes that were previewed."""

@@ -15,13 +15,13 @@ dtp_home=${0%/*}
 
 check_environment() {
   : "${DTP_TRANSIENT:=}" "${DTP_SECRETS:=}" "${DTP_COMMIT:=unknown}" "${DTP_HEARTBEAT:=60}"
-  : "${DTP_KIND:=run}" "${DTP_MANIFEST:=none}" "${DTP_WALK:=60}"
+  : "${DTP_KIND:=run}" "${DTP_MANIFEST:=none}" "${DTP_WALK:=60}" "${DTP_TIME:=0}"
   for dtp_name in DTP_REF DTP_NAME DTP_ATTEMPT DTP_RETRIES DTP_RESUME DTP_DIRECTORY DTP_STATE \
     DTP_SCRIPT DTP_UID HOME TMPDIR; do
     eval "[ -n \"\${$dtp_name:-}\" ]" || refuse 190 "$dtp_name is not set"
   done
   for dtp_number in "$DTP_ATTEMPT" "$DTP_RETRIES" "$DTP_HEARTBEAT" "$DTP_WALK" \
-    "${DTP_MARGIN:=$((DTP_HEARTBEAT * 3))}"; do
+    "$DTP_TIME" "${DTP_MARGIN:=$((DTP_HEARTBEAT * 3))}"; do
     is_number "$dtp_number" || refuse 190 "'$dtp_number' is not a number"
   done
   [ "$DTP_HEARTBEAT" -gt 0 ] || refuse 190 "DTP_HEARTBEAT is 0"
@@ -123,6 +123,8 @@ start() {
   # In ( ), as dash keeps a copy of what a function's own redirection hides.
   (launch) <"$dtp_pipes/gate" >&3 2>&3 3>&- 4>&- &
   dtp_script=$!
+  look_at_clock
+  dtp_began=$dtp_clock
   (heart) 3>&- 4>&- &
   dtp_heart=$!
   echo go >&4
@@ -134,7 +136,7 @@ launch() {
   export_secrets
   own_secrets
   unset DTP_ENTRY DTP_BLOB DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
-    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK
+    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK DTP_TIME
   dtp_setsid=$(command -v setsid)
   PATH=$dtp_image_path${DTP_TOOLS:+:$DTP_TOOLS/bin} DTP_START=$dtp_start
   export PATH DTP_START DTP_KIND DTP_PROGRESS_FILE
@@ -207,21 +209,48 @@ warn_of_others() {
 # --- heartbeat and figures ---
 
 # heart: beats while the runner or, should it be killed, the script lives; so nobody takes over.
-# Between two beats it tells, at most every 10 s, what the script newly says of its progress.
+# Between two beats it tells, at most every 10 s, what the script newly says of its progress. It also
+# keeps the script's time.
 heart() {
   trap '' TERM INT HUP
   dtp_nap_pid=''
   trap '[ -z "$dtp_nap_pid" ] || kill -KILL "$dtp_nap_pid"; exit 0' USR1
-  dtp_beats=0 dtp_age=$DTP_HEARTBEAT dtp_quiet=10
+  dtp_beats=0 dtp_age=$DTP_HEARTBEAT dtp_quiet=10 dtp_late=''
   while kill -0 "$$" || kill -0 "$dtp_script" || kill -0 "-$dtp_script"; do
     if [ "$dtp_age" -ge "$DTP_HEARTBEAT" ]; then beat_again; else tell_news; fi
     dtp_nap=$((DTP_HEARTBEAT - dtp_age))
     [ "$dtp_nap" -le 5 ] || dtp_nap=5
+    keep_time
     sleep "$dtp_nap" >/dev/null &
     dtp_nap_pid=$!
     wait "$dtp_nap_pid"
     dtp_age=$((dtp_age + dtp_nap)) dtp_quiet=$((dtp_quiet + dtp_nap))
   done 2>/dev/null
+}
+
+# keep_time: tells the runner once when the script's time is over; until then no nap goes beyond it.
+keep_time() {
+  [ "$DTP_TIME" -gt 0 ] && [ -z "$dtp_late" ] || return 0
+  find_time_left
+  [ "$dtp_left" -ge "$dtp_nap" ] || dtp_nap=$dtp_left
+  [ "$dtp_left" -le 0 ] || return 0
+  dtp_late=yes dtp_nap=1
+  kill -USR2 "$$"
+}
+
+# find_time_left: sets dtp_left to the script's seconds, rounded up so that none is ended too early.
+find_time_left() {
+  look_at_clock
+  dtp_left=$((dtp_began + DTP_TIME + 1 - dtp_clock))
+}
+
+# look_at_clock: sets dtp_clock to seconds of a clock that nobody sets, where the system has one.
+look_at_clock() {
+  if { read -r dtp_clock dtp_rest </proc/uptime; } 2>/dev/null; then
+    dtp_clock=${dtp_clock%%.*}
+  else
+    dtp_clock=$(date +%s)
+  fi
 }
 
 beat_again() {
@@ -315,6 +344,14 @@ stop() {
   alarm 20
 }
 
+# out_of_time: on USR2, from the heart. What ended it counts, whatever the script then exits with.
+out_of_time() {
+  dtp_woken=yes
+  [ -z "$dtp_stopped" ] || return 0
+  dtp_timed_out=yes
+  stop
+}
+
 # Here alone all processes are signalled. As PID 1 they are the container's; tee and heart ignore it.
 pass_term() {
   if [ "$$" -eq 1 ]; then
@@ -373,7 +410,7 @@ step() {
     term) dtp_step='kill'; pass_term ;;
     kill) dtp_step=drop; kill_rest ;;
     drop) dtp_step=''; kill -KILL "$dtp_tee" 2>/dev/null || : ;;
-    halt) dtp_step=''; { kill -KILL "-$dtp_walk" || kill -KILL "$dtp_walk"; } 2>/dev/null || : ;;
+    halt) dtp_step='' dtp_halted=yes; { kill -KILL "-$dtp_walk" || kill -KILL "$dtp_walk"; } 2>/dev/null || : ;;
   esac
 }
 
@@ -434,7 +471,7 @@ walk() {
     # shellcheck disable=SC2046,SC2086 # Splitting is meant.
     exec $(command -v setsid) $dtp_shell "$dtp_home/arrived.sh" "$2" "$dtp_since" "${dtp_log##*/}" $dtp_shell
   ) </dev/null 2>/dev/null >"$1" &
-  dtp_walk=$! dtp_step=halt
+  dtp_walk=$! dtp_step=halt dtp_halted=''
   [ "$3" -eq 0 ] || alarm "$3"
   [ -z "$dtp_hurry" ] || alarm "$dtp_grace"
   await "$dtp_walk"
@@ -464,7 +501,7 @@ count_files() {
 } 2>/dev/null
 
 # list_files: writes the list whole or not at all, however the script ended: it says what is there,
-# not that it is complete. It takes as long as it takes; before a further start it would be in vain.
+# not that it is complete. It may take what is left of time=; before a further start it would be in vain.
 list_files() {
   dtp_last=$dtp_start
   ! may_retry "$dtp_exit" || return 0
@@ -472,7 +509,7 @@ list_files() {
   dtp_place=$DTP_DIRECTORY/.dtp/manifest-$DTP_ATTEMPT.sha256
   if write_list 2>/dev/null; then
     dtp_list=$(quote "$(sha256sum <"$dtp_place" | cut -c 1-64)")
-  elif [ -n "$dtp_hurry" ]; then
+  elif [ -n "$dtp_hurry$dtp_timed_out$dtp_halted" ]; then
     warn "no list of checksums was written: there was no time left"
   else
     warn "no list of checksums was written: a file could not be read, or the list not be kept"
@@ -480,11 +517,16 @@ list_files() {
 }
 
 write_list() {
-  [ -n "$dtp_since" ] && [ -z "$dtp_hurry" ] || return 1
+  [ -n "$dtp_since" ] && [ -z "$dtp_hurry$dtp_timed_out" ] || return 1
+  dtp_left=0
+  if [ "$DTP_TIME" -gt 0 ]; then
+    find_time_left
+    [ "$dtp_left" -gt 0 ] || dtp_left=1
+  fi
   mkdir "${dtp_place%/*}" || :
   [ ! -L "${dtp_place%/*}" ] && rm -rf "$dtp_place.$DTP_UID" || return 1
   dtp_grace=0
-  walk "$dtp_place.$DTP_UID" list 0
+  walk "$dtp_place.$DTP_UID" list "$dtp_left"
   [ "$dtp_code" -eq 0 ] && rm -rf "$dtp_place" && mv -f "$dtp_place.$DTP_UID" "$dtp_place" && return
   rm -rf "$dtp_place.$DTP_UID"
   return 1
@@ -498,7 +540,7 @@ tell_header() {
 
 # tell_footer: after tee, to both. The newline is for logs that end without one.
 tell_footer() {
-  dtp_footer="== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $(now), exit $dtp_exit"
+  dtp_footer="== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $(now), exit $dtp_exit${dtp_timed_out:+ (ran longer than time=)}"
   if [ -f "$dtp_log" ] && [ ! -L "$dtp_log" ]; then
     { printf '\n%s\n' "$dtp_footer" >>"$dtp_log"; } 2>/dev/null || :
   fi
@@ -521,7 +563,7 @@ make_result() {
 # record: the fence first; the kubelet last, when no process of the script is left to lie to it.
 record() {
   dtp_kind='done'
-  [ -z "$dtp_stopped" ] || [ "$dtp_exit" -eq 0 ] || dtp_kind='interrupted'
+  [ -z "$dtp_stopped" ] || [ -n "$dtp_timed_out" ] || [ "$dtp_exit" -eq 0 ] || dtp_kind='interrupted'
   make_result
   if ! end_start "$dtp_exit" "$dtp_kind" "$dtp_result"; then
     warn "the result could not be recorded on the claim: this attempt cannot start again"
@@ -534,6 +576,7 @@ record() {
 # keep_code: the codes 190 to 199 are the runner's own.
 keep_code() {
   dtp_script_exit=$1 dtp_exit=$1
+  [ -z "$dtp_timed_out" ] || { dtp_exit=196; return; }
   case $1 in 19?)
     dtp_exit=189
     warn "the script ended with exit code $1, which is the runner's; told as 189" ;;
@@ -543,7 +586,7 @@ keep_code() {
 main() {
   [ "$$" -ne 1 ] || umask 002 # the group owns the claim's files together
   dtp_stopped='' dtp_script='' dtp_step='' dtp_alarm='' dtp_warned=0 dtp_warnings=''
-  dtp_hurry='' dtp_walk='' dtp_said='' dtp_told=''
+  dtp_hurry='' dtp_walk='' dtp_said='' dtp_told='' dtp_timed_out='' dtp_halted=''
   trap 'refuse 143 "ended before the script started"' TERM INT HUP
   check_environment
   make_places
@@ -552,6 +595,7 @@ main() {
   fence
   trap stop TERM INT HUP
   trap step USR1
+  trap out_of_time USR2
   trap : PIPE
   dtp_started=$(now)
   dtp_oom_before=$(oom_kills)
@@ -580,7 +624,8 @@ run_script() {
     await "$dtp_script"
   fi
   trap hurry TERM INT HUP # from here on all is ending anyway
-  [ -z "$dtp_stopped" ] || dtp_hurry=yes
+  trap 'dtp_woken=yes' USR2
+  [ -z "$dtp_stopped" ] || [ -n "$dtp_timed_out" ] || dtp_hurry=yes
   keep_code "$dtp_code"
 }
 

@@ -76,12 +76,20 @@ def pod_view(pod: Wire) -> PodView:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         node=pod.get("spec", {}).get("nodeName", ""),
+        placed=_time(status.get("startTime")),
+        time=_script_time(pod.get("spec", {}).get("containers")),
         deleted="deletionTimestamp" in metadata,
         unscheduled=_words(_condition(status, "PodScheduled", "False")),
         disruption=_words(_condition(status, "DisruptionTarget")),
         prep=_container(status.get("initContainerStatuses"), "prep"),
         job=_container(status.get("containerStatuses"), "job"),
     )
+
+
+def _script_time(containers: list[Wire] | None) -> int | None:
+    """Read what the runner is told of the script's time; a release before told it nothing."""
+    told = [e for c in containers or () if c["name"] == "job" for e in c.get("env") or ()]
+    return next((int(e["value"]) for e in told if e["name"] == "DTP_TIME"), None)
 
 
 def _container(statuses: list[Wire] | None, name: str) -> ContainerView | None:

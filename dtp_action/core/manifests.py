@@ -14,6 +14,7 @@ from dtp_action.core.quantities import print_cpu, print_memory
 BORN_TTL = 30 * 24 * 3600  # how long an ended Job waits to be settled
 RESUMES = 5  # how often a drained attempt may start again
 GRACE = 30  # seconds from TERM to KILL: the runner needs them to write the result
+CLOSING = 120  # seconds that the runner may need from the end of the script's time to its own
 PREP_MEMORY = "64Mi"  # no limit of CPU: a throttled copy of the tools would take a minute
 
 WORKSPACE = "/workspace"
@@ -68,7 +69,15 @@ def tombstone(entry: Entry, spec: Spec) -> dict[str, Any]:
 def deadline(spec: Spec) -> int:
     """Return the Job's own deadline, seconds: only the backstop behind the Pod's."""
     starts = spec.retries + 1 + (RESUMES if spec.resume else 0)
-    return (spec.queue_allowance + spec.time + GRACE) * starts
+    return (pod_deadline(spec) + GRACE) * starts
+
+
+def pod_deadline(spec: Spec) -> int:
+    """Return the Pod's deadline, seconds: the backstop behind the runner, which keeps the time.
+
+    It runs from when a node takes the Pod: the time to start, which is the queue's, comes on top.
+    """
+    return spec.queue_allowance + spec.time + CLOSING
 
 
 def _failure_rules(spec: Spec) -> list[dict[str, Any]]:
@@ -105,7 +114,7 @@ def _pod(entry: Entry, spec: Spec) -> dict[str, Any]:
     }
     return {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": spec.time,
+        "activeDeadlineSeconds": pod_deadline(spec),
         "terminationGracePeriodSeconds": GRACE,
         "serviceAccountName": spec.service_account,
         "automountServiceAccountToken": False,
@@ -220,6 +229,7 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_NAME": entry.name,
         **_identity(entry),
         "DTP_ATTEMPT": str(entry.attempt),
+        "DTP_TIME": str(spec.time),
         "DTP_RETRIES": str(spec.retries),
         "DTP_RESUME": "yes" if spec.resume else "no",
         "DTP_TRANSIENT": " ".join(map(str, spec.transient)),

@@ -405,6 +405,8 @@ class PodView:
     reason: str = ""
     message: str = ""
     node: str = ""
+    placed: datetime | None = None  # since when a node has it
+    time: int | None = None  # seconds that its runner gives the script; None: its deadline does
     deleted: bool = False  # being deleted
     unscheduled: str = ""  # the scheduler's message, while it finds no node
     disruption: str = ""  # message of the DisruptionTarget condition

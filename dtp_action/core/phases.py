@@ -30,6 +30,8 @@ from dtp_action.core.model import (
 )
 
 REFUSED_AGAIN = 191
+TIMED_OUT = 196
+TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
 RUNNER_REFUSALS = {
     190: (Phase.ERRORED, "the claim or the job's directory cannot be used"),
     REFUSED_AGAIN: (Phase.ERRORED, "a second start of this attempt was refused, to keep it from"
@@ -39,12 +41,13 @@ RUNNER_REFUSALS = {
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
     195: (Phase.ERRORED, "the claim has a record of this attempt's name from another ledger or"
                          " script; look in the job's directory, then retry"),
+    TIMED_OUT: (Phase.FAILED, TOO_LONG),
 }  # fmt: skip
 # Stands for the end of a Job that was deleted while its Pods went on.
 DELETED = JobEnd(succeeded=False, reason="", message="its Job was deleted", at=None)
-NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN}
+NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN, TIMED_OUT}
 TOLD_AGAIN = "this is the result of an earlier start: the script did not run a second time"
-TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
+TOO_LATE = "could not start in time: the cluster took too long to prepare its container"
 AGAIN = "starting again after an interruption"
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
 MAX_REASON = 300
@@ -258,6 +261,7 @@ CONTAINER = {
     "ContainerCannotRun": "its container cannot be started",
 }
 NODE_LOST = ("ContainerStatusUnknown", "Unknown")  # an exit code that nobody saw goes with these
+PULLING = re.compile(r"^Pulling: ")
 MOUNT = re.compile(r"^(FailedMount|FailedAttachVolume): (.*)", re.DOTALL)
 
 
@@ -278,7 +282,17 @@ def _why_not_started(pod: PodView, events: tuple[str, ...]) -> tuple[str, bool]:
     for event in reversed(events):
         if match := MOUNT.match(event):
             return f"a volume cannot be mounted: {match[2]}", False
+        if PULLING.match(event):
+            return "its image is being pulled", False
     return "its container is being prepared", False
+
+
+def preparing_since(pod: PodView) -> datetime | None:
+    """Return since when a node prepares a Pod; None while it waits for a node or for others."""
+    waits_for_others = pod.prep and pod.prep.state == "running"
+    if not pod.placed or pod.unscheduled or waits_for_others:
+        return None
+    return (pod.prep and pod.prep.finished) or pod.placed
 
 
 def _explains(pod: PodView) -> bool:
@@ -381,8 +395,10 @@ def _verdict(
         return Phase.SUCCEEDED, "done", warnings + late
     if container.reason in CONTAINER:
         return Phase.ERRORED, f"{CONTAINER[container.reason]}: {container.message}", ()
-    if pod.reason == "DeadlineExceeded":
+    if code == TIMED_OUT:
         return Phase.FAILED, TOO_LONG, ()
+    if pod.reason == "DeadlineExceeded":
+        return *_past_deadline(pod), ()
     if intent and not ended_first:
         return *intended(intent), ()
     if pod.disruption or pod.reason == "Evicted":
@@ -474,12 +490,20 @@ def _by_pod(pod: PodView | None, first: datetime | None) -> Status | None:
         phase, reason = _disrupted(pod)
         return Status(phase=phase, reason=reason, before_start=not ran)
     if pod.reason == "DeadlineExceeded":
-        reason = "could not start within time=" if not ran else TOO_LONG
-        phase = Phase.FAILED if ran else Phase.ERRORED
+        phase, reason = _past_deadline(pod) if ran else (Phase.ERRORED, TOO_LATE)
         return Status(phase=phase, reason=reason, before_start=not ran)
     if any(container and container.reason in NODE_LOST for container in (pod.prep, pod.job)):
         return Status(phase=Phase.ERRORED, reason="its node was lost", before_start=not ran)
     return None
+
+
+def _past_deadline(pod: PodView) -> tuple[Phase, str]:
+    """Say why a Pod that ran went on to its deadline: its script did, or it began too late."""
+    began, ended = _start(pod), pod.job.finished if pod.job else None
+    ran = (ended - began).total_seconds() if began and ended else None
+    if ran is not None and pod.time is not None and ran < pod.time:
+        return Phase.ERRORED, "it started so late that the cluster ended it before its time= was over"
+    return Phase.FAILED, TOO_LONG
 
 
 SCRATCH_FULL = re.compile(r'EmptyDir volume "scratch" exceeds the limit "(.*?)"')

@@ -325,11 +325,24 @@ def _end_now(
     if status.phase is not Phase.WAITING:
         return None
     now, pods = observed.now, observed.pods.get(entry.name)
-    since = pods[-1].created if pods else job.created  # a Pod may be the second, long after
-    limit = policy.stuck_limit if status.hopeless else policy.queue_allowance
+    since, limit = _allowed_wait(job, pods[-1] if pods else None, status, policy)
     if (now - since).total_seconds() > limit:
         return _intent(Why.STUCK, now, policy, reason=status.reason)
     return _unwanted(entry, wanted, now, policy)
+
+
+def _allowed_wait(
+    job: JobView, pod: PodView | None, status: Status, policy: Policy
+) -> tuple[datetime, int]:
+    """Return since when an attempt waits for its start, and for how long it may.
+
+    The Pod may be the second, long after the Job was made.
+    """
+    preparing = phases.preparing_since(pod) if pod else None
+    if preparing and not status.hopeless:
+        return preparing, policy.stuck_limit
+    since = pod.created if pod else job.created
+    return since, policy.stuck_limit if status.hopeless else policy.queue_allowance
 
 
 def _unwanted(entry: Entry, wanted: Wanted | None, now: datetime, policy: Policy) -> Intent | None:

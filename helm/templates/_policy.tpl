@@ -131,6 +131,7 @@ DTP_BLOB: {{ include "dtp.hex" . | quote }}
 {{/* … and those that may be there. */}}
 {{- define "dtp.jobMay" -}}
 DTP_EXPOSED: .+
+DTP_TIME: "[1-9][0-9]{0,8}"
 {{- end }}
 
 {{- define "dtp.prepEnv" -}}

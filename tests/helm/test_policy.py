@@ -76,8 +76,18 @@ def test_the_jobs_policy_leaves_room_for_every_start_and_no_more(helm: Helm) -> 
     spec = a_policy(helm, "jobs")
     (run,) = [one for one in spec["validations"] if "no more often" in one["message"]]
     day, week = quantities.TIME.parse("1d"), quantities.TIME.parse("7d")
-    longest = (day + week + manifests.GRACE) * (5 + 1 + manifests.RESUMES)
+    longest = (day + week + manifests.CLOSING + manifests.GRACE) * (5 + 1 + manifests.RESUMES)
     assert f"<= {longest} " in run["expression"]
+
+
+def test_the_jobs_policy_bounds_the_scripts_time_by_the_cap_and_its_pod_by_what_is_added(
+    helm: Helm,
+) -> None:
+    (run,) = [one for one in a_policy(helm, "jobs")["validations"] if "a script has" in one["message"]]
+    day, week = quantities.TIME.parse("1d"), quantities.TIME.parse("7d")
+    most = manifests.pod_deadline(b.a_spec(queue_allowance=day, time=week))
+    assert f'(variables.env.exists(e, e.name == "DTP_TIME") ? {most} : {week})' in run["expression"]
+    assert f'int(e.?value.orValue("")) <= {week})' in run["expression"]
 
 
 @pytest.mark.parametrize("what", ["dispatcher", "jobs", "ledger", "made-jobs", "pods"])

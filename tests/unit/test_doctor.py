@@ -375,7 +375,8 @@ def test_what_is_tried_first_is_a_job_as_dispatch_makes_it(settings: ClusterSett
         "sh",
         "/dtp/run.sh",
     ]
-    assert pod["activeDeadlineSeconds"] == settings.caps.time
+    told = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+    assert told["DTP_TIME"] == str(settings.caps.time)
     assert {one.what for one in others if one.allowed} == {
         f"an image of {prefix}" for prefix in settings.images[1:]
     }

@@ -94,8 +94,8 @@ def test_every_job_runs_one_pod_at_a_time_and_ends(spec: Spec) -> None:
     assert job["podReplacementPolicy"] == "Failed"
     assert pod(spec)["restartPolicy"] == "Never"
     assert job["backoffLimit"] == spec.retries
-    assert pod(spec)["activeDeadlineSeconds"] == spec.time
-    assert job["activeDeadlineSeconds"] > spec.time
+    assert pod(spec)["activeDeadlineSeconds"] == spec.queue_allowance + spec.time + 120
+    assert job["activeDeadlineSeconds"] > pod(spec)["activeDeadlineSeconds"]
     assert job["ttlSecondsAfterFinished"] == manifests.BORN_TTL
 
 
@@ -135,9 +135,9 @@ def test_a_drained_pod_is_replaced_only_where_the_author_said_so(resume: bool, a
 
 def test_the_deadline_leaves_room_for_every_start() -> None:
     spec = b.a_spec(queue_allowance=100, time=50)
-    assert manifests.deadline(spec) == 100 + 50 + 30
-    assert manifests.deadline(replace(spec, retries=2)) == 3 * 180
-    assert manifests.deadline(replace(spec, resume=True)) == 6 * 180
+    assert manifests.deadline(spec) == 100 + 50 + 120 + 30
+    assert manifests.deadline(replace(spec, retries=2)) == 3 * 300
+    assert manifests.deadline(replace(spec, resume=True)) == 6 * 300
 
 
 def test_the_job_says_whose_it_is() -> None:

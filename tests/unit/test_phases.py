@@ -393,6 +393,12 @@ def test_a_service_whose_time_is_over_is_done() -> None:
     assert (status.phase, status.reason) == (Phase.SUCCEEDED, told)
 
 
+def test_a_service_whose_time_the_runner_kept_is_done() -> None:
+    status = ended_service(b.a_pod(ENTRY, job=b.ended(196)), None, "PodFailurePolicy")
+    told = "ended as asked: its time= was over"
+    assert (status.phase, status.reason, status.before_start) == (Phase.SUCCEEDED, told, False)
+
+
 def test_a_service_that_fails_by_itself_failed() -> None:
     status = ended_service(b.a_pod(ENTRY, job=b.ended(3)), None, "PodFailurePolicy")
     assert (status.phase, status.exit_code) == (Phase.FAILED, 3)
@@ -510,6 +516,39 @@ def test_an_exit_code_that_nobody_saw_is_no_evidence(reason: str, code: int) -> 
     status = ended(b.a_pod(ENTRY, job=b.ended(code, reason=reason)))
     assert (status.phase, status.exit_code) == (Phase.ERRORED, None)
     assert status.reason == "its node was lost"
+
+
+@pytest.mark.parametrize("more", [{}, {"disruption": "drained"}, {"phase": "Failed"}])
+def test_a_script_that_the_runner_ended_for_its_time_ran_too_long(more: dict[str, Any]) -> None:
+    status = ended(b.a_pod(ENTRY, time=60, job=b.ended(196), **more))
+    assert (status.phase, status.reason) == (Phase.FAILED, phases.TOO_LONG)
+    assert (status.exit_code, status.before_start) == (196, False)
+
+
+def test_that_it_ran_too_long_is_known_though_its_pod_is_gone() -> None:
+    message = "Container job for pod dtp/x failed with exit code 196 matching FailJob rule at index 1"
+    status = ended(message=message)
+    assert (status.phase, status.reason) == (Phase.FAILED, phases.TOO_LONG)
+
+
+@pytest.mark.parametrize(
+    ("time", "phase"), [(None, Phase.FAILED), (60, Phase.FAILED), (61, Phase.ERRORED)]
+)
+def test_a_script_that_the_pods_deadline_ended_before_its_time_is_not_to_blame(
+    time: int | None, phase: Phase
+) -> None:
+    """It ran for 60 s. Of a release before, the Pod's deadline was the script's time."""
+    pod = b.a_pod(ENTRY, reason="DeadlineExceeded", time=time, job=b.ended(143, since=60, until=120))
+    status = ended(pod)
+    assert (status.phase, status.before_start) == (phase, False)
+    assert ("so late" in status.reason) is (phase is Phase.ERRORED)
+
+
+def test_a_pull_that_takes_long_is_told_as_one() -> None:
+    pod = b.a_pod(ENTRY, placed=b.at(1), job=b.waiting("PodInitializing"))
+    events = {ENTRY.name: ("Scheduled: to a node", 'Pulling: Pulling image "r.example.org/x"')}
+    status = phases.judge(ENTRY, replace(look(pod), events=events))
+    assert status.reason == "its image is being pulled"
 
 
 def test_images_pulled_for_longer_than_the_time_limit_are_not_the_authors_fault() -> None:

@@ -336,6 +336,33 @@ def test_row_09_what_cannot_start_is_ended_after_its_limit(
     assert action.intent.reason
 
 
+PREPARED = b.ended(0, since=50, until=100)
+
+
+@pytest.mark.parametrize(
+    ("pod", "since", "limit"),
+    [
+        ({"placed": b.at(500)}, 500, 1800),
+        ({"placed": b.at(40), "prep": PREPARED}, 100, 1800),
+        ({"placed": b.at(40), "prep": b.running(50)}, 0, 3600),
+        ({"unscheduled": "0/3 nodes are available: Insufficient cpu"}, 0, 3600),
+    ],
+    ids=["image", "image-after-prep", "an-earlier-attempt", "a-node"],
+)
+def test_row_09_a_slow_start_is_ended_after_the_stuck_limit_that_begins_on_the_node(
+    pod: dict[str, Any], since: int, limit: int
+) -> None:
+    """The wait for a node or for an earlier attempt is the queue's."""
+    entry = b.an_entry(job_uid="j")
+    pods = [b.a_pod(entry, job=b.waiting("PodInitializing"), **pod)]
+    world = ([entry], [b.a_job(entry, uid="j")], pods)
+    assert plan(SAME, b.observed(*world, now=since + limit)) == []
+    action = only(SAME, b.observed(*world, now=since + limit + 1))
+    assert isinstance(action, End)
+    assert action.intent
+    assert action.intent.why is Why.STUCK
+
+
 def test_row_09_an_unconfirmed_one_is_ended_with_one_write() -> None:
     """Confirm first would make the entry that End goes by stale."""
     entry = b.an_entry()

@@ -1,6 +1,6 @@
 """Reads and cleans what a script printed: other people's text, to be kept and shown safely.
 
-Knows the runner's heartbeat line (docs/explanation/runner.md).
+Knows the runner's lines for machines (docs/explanation/runner.md).
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from dtp_action.core import secrets
-from dtp_action.core.model import Progress
+from dtp_action.core.model import Arrived, Progress
 
-HEARTBEAT = "dtp-heartbeat: "
+HEARTBEAT, ARRIVED = "dtp-heartbeat: ", "dtp-arrived: "
+AGAIN = "== dtp: the end of the log again"  # of a long log: what follows is all that is needed
 KEPT = 8 * 1024  # bytes of UTF-8
 LONGEST_LINE = 500
 LONGEST_PROGRESS = 80
+MOST_NAMES, LONGEST_NAME = 200, 256
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
 _CONTROL = re.compile(
@@ -27,14 +29,20 @@ _CONTROL = re.compile(
 def tail(text: str, limit: int = KEPT) -> str:
     """Return the last lines as a terminal would have left them: redacted, within `limit` bytes.
 
-    Heartbeats are left out; of a progress bar its last state is kept; a long line is cut.
+    Lines for machines are left out; of a progress bar its last state is kept; a long line is cut.
     """
-    shown = b"".join(without_heartbeats([text.encode()])).decode()
+    shown = b"".join(without_heartbeats([_last_part(text).encode()])).decode()
     whole = secrets.redact("\n".join(map(_clean, shown.split("\n"))).strip("\n"))
     kept = whole.encode()[-limit:]
     if len(kept) == len(whole.encode()):
         return whole
     return kept.decode(errors="ignore").partition("\n")[2]
+
+
+def _last_part(text: str) -> str:
+    """Return what follows the last line that says that the log's end stands there once more."""
+    _, again, rest = f"\n{text}".rpartition(f"\n{AGAIN}")
+    return rest.partition("\n")[2] if again else text
 
 
 def _clean(line: str) -> str:
@@ -45,7 +53,7 @@ def _clean(line: str) -> str:
 
 def without_heartbeats(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a log as it comes, without the runner's own lines and the newline before each."""
-    rest, owed, beat = b"", b"", HEARTBEAT.encode()
+    rest, owed, beat = b"", b"", (HEARTBEAT.encode(), ARRIVED.encode())
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
@@ -55,6 +63,38 @@ def without_heartbeats(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield owed + line
                 owed = b"\n"
     yield owed if rest.startswith(beat) else owed + rest
+
+
+def arrived(text: str) -> Arrived | None:
+    """Return the last list of what arrived in a piece of log, or None. A script can forge one."""
+    for line in reversed(text.split("\n")):
+        if line.startswith(ARRIVED) and (found := _list(line.removeprefix(ARRIVED))):
+            return found
+    return None
+
+
+def _list(text: str) -> Arrived | None:
+    try:
+        told = json.loads(text)
+        files = tuple((_name(name), _amount(size)) for name, size in told["files"][:MOST_NAMES])
+        more = _amount(told["more"]) + max(0, len(told["files"]) - MOST_NAMES)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return Arrived(files=files, more=more)
+
+
+def _name(value: object) -> str:
+    """Return a file's name as it may be shown: on one line, printable, redacted, not too long."""
+    if not isinstance(value, str):
+        raise TypeError("a name is text")
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return secrets.redact(plain[:LONGEST_NAME])
+
+
+def _amount(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError("an amount is a whole number")
+    return value
 
 
 def progress(text: str) -> Progress | None:

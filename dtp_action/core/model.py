@@ -436,6 +436,22 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """What arrived in the job's directory: names below it and bytes, the newest first."""
+
+    files: tuple[tuple[str, int], ...]
+    more: int = 0  # that are not listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What the ledger keeps of an attempt beside its outcome; text '' and None where it had none."""
+
+    log: str = ""
+    arrived: Arrived | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """One consistent look at the cluster; `now` is the cluster's own time."""
 

@@ -2,7 +2,8 @@
 # What arrived below the working directory: regular files that appeared or changed since a moment.
 # run.sh runs it when nothing of the script is left, in a session of its own, so that it can be ended.
 #
-#   arrived.sh count SINCE LOG [SHELL]   lines "FILES BYTES" that grow; then "whole" if none was missed
+#   arrived.sh count SINCE LOG [SHELL]   lines "FILES BYTES" that grow, lines "newest JSON" (below);
+#                                        then "whole" if none was missed
 #   arrived.sh list SINCE LOG [SHELL]    what "sha256sum -c" reads; fails if a file could not be read
 #
 # SINCE is a ctime as moment prints it, of a file on the same file system: tools keep mtimes, and the
@@ -17,19 +18,90 @@ files() {
   find . -xdev -path ./.dtp -prune -o -type f ! -path "./$1" -print0
 }
 
-# count SINCE LOG: may be killed at any moment; the last line then is what was seen until now.
+# count SINCE LOG: may be killed at any moment; the last lines then are what was seen until now.
+#
+# stat writes "DATE TIME ZONE BYTES ./NAME//" for each file, as no path of find has two slashes.
 count() {
   exec 4>&1
   dtp_missed=$({
-    { files "$2" || echo yes >&3; } | { xargs -0 -r -n 256 stat -c '%z %s' || echo yes >&3; } |
-      awk -v since="$1" '
-        function tell() { printf "%.0f %.0f\n", files, bytes; fflush() }
-        $1 " " $2 >= since { files++; bytes += $NF }
-        NR % 256 == 0 { tell() }
-        END { tell() }' >&4
+    { files "$2" || echo yes >&3; } | { xargs -0 -r -n 256 stat -c '%z %s %n//' || echo yes >&3; } |
+      awk -v since="$1" "$dtp_counting" >&4
   } 3>&1)
   [ -n "$dtp_missed" ] || echo whole
 }
+
+# Counts, and holds the newest files as a heap whose root, 1, is the oldest of them. They are told each
+# time that there are twice as many files: {"files":[["NAME",BYTES],...],"more":N}, the newest first,
+# at most 200 names and 8 KiB. A control character in a name is told as "?".
+# shellcheck disable=SC2016 # awk's own
+dtp_counting='
+  function tell() { printf "%.0f %.0f\n", files, bytes; fflush() }
+  function escaped(text, sign,   at, said) { # awks differ in what gsub makes of a backslash
+    while (at = index(text, sign)) {
+      said = said substr(text, 1, at - 1) "\\" sign
+      text = substr(text, at + 1)
+    }
+    return said text
+  }
+  function quoted(text) {
+    if (length(text) > 256) text = substr(text, 1, 253) "..."
+    gsub(/[\001-\037\177]/, "?", text)
+    text = escaped(escaped(text, "\\"), "\"")
+    return "\"" text "\""
+  }
+  function move(from, to) { time[to] = time[from]; size[to] = size[from]; name[to] = name[from] }
+  function sink(at,   child) { # the one that lies at 0 goes down from there to where it belongs
+    while ((child = 2 * at) <= held) {
+      if (child < held && time[child + 1] < time[child]) child++
+      if (time[child] >= time[0]) break
+      move(child, at)
+      at = child
+    }
+    move(0, at)
+  }
+  function rise(at) {
+    for (; at > 1 && time[int(at / 2)] > time[0]; at = int(at / 2)) move(int(at / 2), at)
+    move(0, at)
+  }
+  function keep() {
+    if (held < 200) rise(++held)
+    else if (time[0] > time[1]) sink(1)
+  }
+  function tell_newest(   all, number, one, said) {
+    for (all = held; held > 1; sink(1)) { # the oldest goes to the end, until all are sorted
+      move(held, 0)
+      move(1, held--)
+    }
+    for (number = 1; number <= all; number++) {
+      one = "[" quoted(name[number]) "," size[number] "]"
+      if (length(said) + length(one) > 8000) break
+      said = said (number > 1 ? "," : "") one
+    }
+    print "newest {\"files\":[" said "],\"more\":" sprintf("%.0f", files - number + 1) "}"
+    fflush()
+    for (number = 1; number <= all / 2; number++) { # turned around, it is a heap again
+      move(number, 0)
+      move(all + 1 - number, number)
+      move(0, all + 1 - number)
+    }
+    held = all
+  }
+  { record = record $0 }
+  record !~ /\/\/$/ { record = record "?"; next }
+  {
+    split(record, part, " ")
+    if ((time[0] = part[1] " " part[2]) >= since) {
+      files++; bytes += part[4]
+      size[0] = part[4]
+      name[0] = substr(record, length(part[1] part[2] part[3] part[4]) + 7)
+      name[0] = substr(name[0], 1, length(name[0]) - 2)
+      keep()
+      if (files >= twice) { twice = 2 * files; if (files > 1000) tell_newest() }
+    }
+    record = ""
+  }
+  NR % 256 == 0 { tell() }
+  END { tell(); tell_newest() }'
 
 # list SINCE LOG SHELL...: through cat, as busybox's sha256sum does not say that a disk is full.
 list() {

@@ -90,6 +90,10 @@ replay() {
   dtp_result="${dtp_result%\}},\"replayed\":true}"
   keep "$DTP_STATE/result.json" "$dtp_result" || :
   publish "$dtp_result"
+  if [ -f "$DTP_STATE/arrived" ] && [ ! -L "$DTP_STATE/arrived" ]; then
+    echo
+    head -c 9000 "$DTP_STATE/arrived"
+  fi 2>/dev/null
   exit "$dtp_ended"
 }
 

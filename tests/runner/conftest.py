@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -53,8 +54,14 @@ class Ended:
 
     @property
     def printed(self) -> bytes:
-        """What the script printed: stdout without header, footer and heartbeats."""
-        return between_header_and_footer(without_heartbeats(self.stdout))
+        """What the script printed: stdout without header, footer and lines for machines."""
+        return between_header_and_footer(without_repetition(without_machine_lines(self.stdout)))
+
+    @property
+    def arrived(self) -> Any:
+        """The list of what arrived that the last start told on stdout."""
+        told = self.stdout.split(b"\ndtp-arrived: ")[1:]
+        return json.loads(told[-1].split(b"\n", 1)[0]) if told else None
 
     @property
     def logged(self) -> bytes:
@@ -65,9 +72,15 @@ class Ended:
         return self.printed.decode().splitlines()
 
 
-def without_heartbeats(stdout: bytes) -> bytes:
-    head, *rest = stdout.split(b"\ndtp-heartbeat: ")
+def without_machine_lines(stdout: bytes) -> bytes:
+    head, *rest = re.split(rb"\ndtp-(?:heartbeat|arrived): ", stdout)
     return head + b"".join(piece.split(b"\n", 1)[1] for piece in rest)
+
+
+def without_repetition(stdout: bytes) -> bytes:
+    """Leave out the log's end where it stands a second time, before the footer."""
+    head, again, rest = stdout.partition(b"\n== dtp: the end of the log again")
+    return head + b"\n== dtp: " + rest.rpartition(b"\n== dtp: ")[2] if again else head
 
 
 def between_header_and_footer(text: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -122,7 +123,9 @@ def test_a_script_that_removed_the_record_is_told_no_figures(attempt: Attempt) -
     attempt.script(f'#!/bin/sh\necho x >y; rm -rf "{attempt.starts}"')
     ended = attempt.run(DTP_MANIFEST="sha256")
     assert (told(ended), ended.result["manifest"]) == ((None, None, False), None)
-    assert "no list of checksums was written" in ended.result["warnings"][0]
+    no_count, no_list = ended.result["warnings"]
+    assert "could not be counted: the script removed the runner's record" in no_count
+    assert "no list of checksums was written" in no_list
 
 
 def test_a_script_that_removed_its_directory_is_told_no_figures(attempt: Attempt) -> None:
@@ -299,7 +302,11 @@ def test_each_shell_and_tool_lists_the_same(attempt: Attempt) -> None:
         [*argv, "count", *since], cwd=attempt.directory, capture_output=True, check=True
     )
     size = sum(len(name.encode()) for name in ODD)
-    assert count.stdout.decode().splitlines() == [f"{len(ODD)} {size}", "whole"]
+    figures, newest, whole = count.stdout.decode().splitlines()
+    assert (figures, whole) == (f"{len(ODD)} {size}", "whole")
+    listed = json.loads(newest.removeprefix("newest "))
+    shown = {name.replace("\n", "?").replace("\r", "?") for name in ODD}
+    assert ({name for name, _ in listed["files"]}, listed["more"]) == (shown, 0)
     later = ["2999-01-01 00:00:00", "foo.log"]
     none = subprocess.run(
         [*argv, "list", *later, *shell], cwd=attempt.directory, capture_output=True, check=True

@@ -51,7 +51,7 @@ def test_a_state_that_became_unwritable_is_told_and_the_code_kept(attempt: Attem
     attempt.script(f"#!/bin/sh\nrm -rf {attempt.state}; touch {attempt.state}; exit 7")
     ended = attempt.run()
     assert (ended.code, ended.termination["exit"]) == (7, 7)
-    assert "could not be recorded" in ended.termination["warnings"][0]
+    assert "could not be recorded" in ended.termination["warnings"][-1]
 
 
 def test_it_stays_short_whatever_there_is_to_warn_of(attempt: Attempt) -> None:

@@ -18,6 +18,7 @@ from dtp_action.core.ledger import KIND
 from dtp_action.core.model import (
     Action,
     Adopt,
+    Arrived,
     Buried,
     Confirm,
     Desired,
@@ -29,6 +30,7 @@ from dtp_action.core.model import (
     Identity,
     Intent,
     JobView,
+    Kept,
     Ledger,
     Observed,
     Open,
@@ -148,7 +150,9 @@ class Cluster(Protocol):
     def stop(self, job: JobView) -> None:
         """Let the Job's deadline pass. It is gone, another of its name, or has ended: nothing."""
 
-    def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
+    def settle(
+        self, entry: Entry, outcome: Outcome, tail: str, arrived: Arrived | None = None
+    ) -> Entry:
         """Write `<name>-end` (the first one written counts), then close the entry.
 
         Raises StaleError.
@@ -163,8 +167,8 @@ class Cluster(Protocol):
     def log(self, pod: PodView, *, lines: int | None, follow: bool) -> Iterator[bytes]:
         """Yield a Pod's log, from its last `lines` on (None: all); on to its end if asked to."""
 
-    def kept_tail(self, name: str) -> str | None:
-        """Return the tail kept in the ledger when the attempt ended, or None."""
+    def kept(self, name: str) -> Kept:
+        """Return what the ledger kept when the attempt ended: its log's tail, what arrived."""
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -330,9 +334,9 @@ def _apply(cluster: Cluster, action: Action, observed: Observed) -> list[Action]
         case End():
             return [action, *_carry_out(cluster, action, observed)]
         case Settle(entry=entry, outcome=outcome):
-            kept = tail(cluster, entry, observed)
+            kept = read_log(cluster, entry, observed)
             # Of what was told to end, the log was kept then.
-            told = outcome if kept or entry.intent else _without_log(outcome)
+            told = outcome if kept.log or entry.intent else _without_log(outcome)
             return _end(cluster, entry, told, kept, observed)
         case Retire(entry=entry, ttl=ttl):
             cluster.retire(observed.jobs[entry.name], ttl)
@@ -347,11 +351,11 @@ def _carry_out(cluster: Cluster, action: End, observed: Observed) -> list[Action
     if intent and intent.why in planner.FOR_THE_BRANCH:
         _still_ruling(cluster, observed)
     if intent and intent != entry.intent:
-        entry = cluster.intend(entry, intent, tail(cluster, entry, observed))
+        entry = cluster.intend(entry, intent, read_log(cluster, entry, observed).log)
     if job := _job_of(entry, observed):
         cluster.stop(job)
     elif intent:
-        return _end(cluster, entry, phases.ended_by(intent), "", observed)
+        return _end(cluster, entry, phases.ended_by(intent), Kept(), observed)
     return []
 
 
@@ -369,7 +373,7 @@ def _job_of(entry: Entry, observed: Observed) -> JobView | None:
 
 
 def _end(
-    cluster: Cluster, entry: Entry, outcome: Outcome, kept: str, observed: Observed
+    cluster: Cluster, entry: Entry, outcome: Outcome, kept: Kept, observed: Observed
 ) -> list[Action]:
     """Settle an attempt, unless its Job may still come."""
     if held := _take_name(cluster, entry, observed):
@@ -416,7 +420,7 @@ def _adopt(cluster: Cluster, action: Adopt, observed: Observed) -> list[Action]:
     if not entry.adopted:
         return [_overtaken(entry)]
     if not entry.outcome:
-        _settle(cluster, entry, planner.adopted(), "")
+        _settle(cluster, entry, planner.adopted(), Kept())
     return [action]
 
 
@@ -443,7 +447,7 @@ def _start(
         case Refused(reason=reason, for_good=True):
             intent = Intent(why=Why.REFUSED, by="the cluster", at=cluster.now(), reason=reason)
             entry = cluster.intend(entry, intent, "")
-            return _end(cluster, entry, phases.ended_by(intent), "", observed)
+            return _end(cluster, entry, phases.ended_by(intent), Kept(), observed)
         case Refused(reason=reason) | Taken(reason=reason):
             if entry.waiting != reason:
                 cluster.hold_back(entry, reason)
@@ -452,15 +456,15 @@ def _start(
             assert_never(answer)
 
 
-def _settle(cluster: Cluster, entry: Entry, outcome: Outcome, kept: str) -> None:
-    cluster.settle(entry, replace(outcome, settled=cluster.now()), kept)
+def _settle(cluster: Cluster, entry: Entry, outcome: Outcome, kept: Kept) -> None:
+    cluster.settle(entry, replace(outcome, settled=cluster.now()), kept.log, kept.arrived)
 
 
-def tail(cluster: Cluster, entry: Entry, observed: Observed) -> str:
-    """Return the end of the log, fit to be kept and shown; '' where there is none."""
+def read_log(cluster: Cluster, entry: Entry, observed: Observed) -> Kept:
+    """Return the end of the log and what it says has arrived, fit to be kept and shown."""
     pod = phases.telling(observed.pods.get(entry.name, ()))
     text = cluster.pod_log(pod, lines=TAIL_LINES) if pod and pod.job else None
-    return logs.tail(text or "")
+    return Kept(log=logs.tail(text or ""), arrived=logs.arrived(text or ""))
 
 
 def _without_log(outcome: Outcome) -> Outcome:

@@ -21,6 +21,7 @@ from dtp_action.core.model import (
     Desired,
     Entry,
     Hold,
+    Kept,
     Note,
     Observed,
     Origin,
@@ -354,11 +355,12 @@ class _Teller:
         self._write(pulls.mark(commit, status, self.shown, self.audience.run_url))
 
     def _text(self, page: Page) -> str:
-        tails = dict(_tails(self.cluster, page)) if self.logs else {}
+        kept = dict(_kept(self.cluster, page)) if self.logs else {}
         return comment.status(
             list(page.rows),
             page.notes,
-            tails,
+            {name: one.log for name, one in kept.items()},
+            arrived={name: one.arrived for name, one in kept.items() if one.arrived},
             cluster=self.audience.cluster,
             as_of=ledger.stamp(self.observed.now) if page.open else _last_change(page),
             next_look=NEXT_LOOK if page.open else "",
@@ -398,13 +400,12 @@ def _last_change(page: Page) -> str:
     return max((row["finished"] or row["created"] for row in page.rows), default="")
 
 
-def _tails(cluster: Cluster, page: Page) -> Iterator[tuple[str, str]]:
-    """Yield the kept ends of logs, bad ends first."""
+def _kept(cluster: Cluster, page: Page) -> Iterator[tuple[str, Kept]]:
+    """Yield what was kept of logs and of what arrived, bad ends first."""
     ended = [row for row in page.rows if row["finished"]]
     ended.sort(key=lambda row: row["phase"] == Phase.SUCCEEDED)
     for row in ended[:MOST_TAILS]:
-        if tail := cluster.kept_tail(row["name"]):
-            yield row["name"], tail
+        yield row["name"], cluster.kept(row["name"])
 
 
 def _warning(error: DtpError) -> str:
@@ -590,6 +591,8 @@ class _Answering:
                 return self._status(dispatch.with_progress(work.cluster, seen), ref)
             case Verb.LOGS, Ref() as ref:
                 return self._log(work.cluster, seen, ref, command.lines)
+            case Verb.FILES, Ref() as ref:
+                return self._files(work.cluster, seen, ref)
             case Verb.RETRY, Ref() as ref:
                 seen = dispatch.with_pods(work.cluster, seen)
                 opening = planner.retry(ref, work.desired, seen, work.policy, request)
@@ -632,10 +635,17 @@ class _Answering:
         if not _shows_logs(self.audience, self.shown):
             return comment.log_reply(row, None)
         if entry.outcome:
-            text = cluster.kept_tail(entry.name) or ""
+            text = cluster.kept(entry.name).log
         else:
-            text = dispatch.tail(cluster, entry, seen)
+            text = dispatch.read_log(cluster, entry, seen).log
         return comment.log_reply(row, "\n".join(text.split("\n")[-lines:]))
+
+    def _files(self, cluster: Cluster, seen: Observed, ref: Ref) -> str:
+        entry = _last(seen, ref)
+        (row,) = _fit(report.jobs(seen, refs=[ref]), self.shown)
+        shown = _shows_logs(self.audience, self.shown)
+        found = cluster.kept(entry.name).arrived if entry.outcome and shown else None
+        return comment.files_reply(row, found, shown=shown)
 
 
 def _own(command: Command, work: Work, seen: Observed, number: int | None) -> set[Ref]:

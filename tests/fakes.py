@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from dtp_action.core import ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
+    Arrived,
     Buried,
     Draft,
     Entry,
@@ -22,6 +23,7 @@ from dtp_action.core.model import (
     Intent,
     JobEnd,
     JobView,
+    Kept,
     Ledger,
     Origin,
     Outcome,
@@ -189,11 +191,12 @@ class FakeCluster:
         for line in log.splitlines(keepends=True)[-lines if lines else None :]:
             yield line.encode()
 
-    def kept_tail(self, name: str) -> str | None:
+    def kept(self, name: str) -> Kept:
         end = self._ask(f"get configmaps {name}-end", lambda: self.world.ends.get(name))
         if end and end[1]:
-            return end[1]
-        return self._ask(f"get configmaps {name}-tail", lambda: self.world.tails.get(name))
+            return Kept(log=end[1], arrived=self.world.arrived.get(name))
+        tail = self._ask(f"get configmaps {name}-tail", lambda: self.world.tails.get(name))
+        return Kept(log=tail or "", arrived=self.world.arrived.get(name))
 
     # --- writing ---
 
@@ -335,9 +338,13 @@ class FakeCluster:
         self.world.note("intent", entry.name, why=intent.why, commit=self._commit)
         return kept
 
-    def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
+    def settle(
+        self, entry: Entry, outcome: Outcome, tail: str, arrived: Arrived | None = None
+    ) -> Entry:
         written = ledger.load_outcome(ledger.dump_outcome(outcome))
         counts, _ = self._keep(self.world.ends, entry, "end", (written, tail))
+        if arrived and counts is written:
+            self.world.arrived[entry.name] = ledger.load_arrived(ledger.dump_arrived(arrived))
         self._check(f"{entry.name}-end")
         kept = self._patch(entry, outcome=counts)
         self.world.told[self.world.namespace_uid, entry.name] = counts

@@ -18,6 +18,7 @@ from typing import Any
 from dtp_action.core import manifests
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
+    Arrived,
     ContainerView,
     Draft,
     Entry,
@@ -65,6 +66,7 @@ class World:
         self.entries: dict[str, Entry] = {}
         self.drafts: dict[str, Draft] = {}
         self.tails: dict[str, str] = {}
+        self.arrived: dict[str, Arrived] = {}
         self.ends: dict[str, tuple[Outcome, str]] = {}
         self.jobs: dict[str, JobView] = {}
         self.pods: dict[str, list[PodView]] = {}  # by Job, newest last

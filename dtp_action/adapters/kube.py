@@ -7,7 +7,7 @@ carries out; what to do is decided elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -27,12 +27,14 @@ from dtp_action.adapters.kube_api import (
 from dtp_action.core import cluster_settings, ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
+    Arrived,
     Buried,
     Draft,
     Entry,
     Identity,
     Intent,
     JobView,
+    Kept,
     Ledger,
     Origin,
     Outcome,
@@ -178,12 +180,17 @@ class KubeCluster:
         except AnswerError:
             return
 
-    def kept_tail(self, name: str) -> str | None:
-        for kind in ("end", "tail"):
-            found = self._get("configmaps", f"{name}-{kind}")
-            if tail := ((found or {}).get("data") or {}).get(ledger.TAIL_KEY):
-                return str(tail)
-        return None
+    def kept(self, name: str) -> Kept:
+        end = self._data(f"{name}-end")
+        log = end.get(ledger.TAIL_KEY) or self._data(f"{name}-tail").get(ledger.TAIL_KEY)
+        arrived = None
+        with suppress(*ledger.NOT_OURS):  # a list that cannot be read is none
+            arrived = ledger.load_arrived(end[ledger.ARRIVED_KEY])
+        return Kept(log=str(log or ""), arrived=arrived)
+
+    def _data(self, name: str) -> Wire:
+        """Return what a ConfigMap holds; nothing where there is none."""
+        return (self._get("configmaps", name) or {}).get("data") or {}
 
     # --- writing ---
 
@@ -260,8 +267,12 @@ class KubeCluster:
     def stop(self, job: JobView) -> None:
         self._patch_job(job, {"activeDeadlineSeconds": 1})
 
-    def settle(self, entry: Entry, outcome: Outcome, tail: str) -> Entry:
+    def settle(
+        self, entry: Entry, outcome: Outcome, tail: str, arrived: Arrived | None = None
+    ) -> Entry:
         data = {ledger.OUTCOME_KEY: ledger.dump_outcome(outcome), ledger.TAIL_KEY: tail}
+        if arrived:
+            data[ledger.ARRIVED_KEY] = ledger.dump_arrived(arrived)
         end = self._create("configmaps", ledger.companion(entry, "end", data))
         with _reading(end):
             counts = ledger.load_end(entry, end)

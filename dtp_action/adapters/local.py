@@ -130,7 +130,13 @@ class LocalApi:
             ],
             setsid=True,  # it outlives us
             # A shell cannot trap what it was started to ignore, as by `nohup`; in a Pod it can.
-            setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
+            setsigdef=(
+                signal.SIGHUP,
+                signal.SIGINT,
+                signal.SIGTERM,
+                signal.SIGUSR1,
+                signal.SIGUSR2,
+            ),
         )
 
     # --- logs ---

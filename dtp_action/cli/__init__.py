@@ -21,7 +21,7 @@ from dtp_action.errors import DtpError, Exit
 
 CHAIRS = {
     "Researchers": (researchers.check, researchers.run, researchers.preview),
-    "Watching": (watching.status, watching.logs),
+    "Watching": (watching.status, watching.logs, watching.files),
     "Admins": (
         admins.plan,
         admins.dispatch,

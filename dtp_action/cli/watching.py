@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dtp_action.cli.options import Site, log_option, option, site_options, warn, workflow
+from dtp_action.cli.options import (
+    Site,
+    format_option,
+    log_option,
+    option,
+    site_options,
+    warn,
+    workflow,
+)
 from dtp_action.cli.work import Rows, attempts, print_json, read_ref
 from dtp_action.errors import UsageError
 
 if TYPE_CHECKING:
-    from dtp_action.core.model import Entry, Observed
+    from dtp_action.adapters.actions import Runner
+    from dtp_action.core.model import Arrived, Entry, Kept, Observed
 
 
 @click.command()
@@ -40,9 +49,8 @@ def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
         source = observed.identity.source if observed.identity else None
         print_json(source=source, jobs=rows, unreadable=unreadable)
     elif form == "markdown":
-        ended = [row["name"] for row in rows if row["finished"]]
-        tails = {name: cluster.kept_tail(name) or "" for name in ended}
-        click.echo(markdown(observed, rows, tails))
+        kept = {row["name"]: cluster.kept(row["name"]) for row in rows if row["finished"]}
+        click.echo(markdown(observed, rows, kept))
     else:
         print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
     for row in unreadable:
@@ -52,7 +60,7 @@ def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
         runner.output("jobs", json.dumps(rows))
 
 
-def markdown(observed: Observed, rows: Rows, tails: dict[str, str]) -> str:
+def markdown(observed: Observed, rows: Rows, kept: dict[str, Kept]) -> str:
     """Return what a pull request's comment shows of these jobs."""
     from dtp_action.core import comment
     from dtp_action.core.ledger import stamp
@@ -60,7 +68,8 @@ def markdown(observed: Observed, rows: Rows, tails: dict[str, str]) -> str:
     return comment.status(
         rows,
         (),
-        tails,
+        {name: one.log for name, one in kept.items()},
+        arrived={name: one.arrived for name, one in kept.items() if one.arrived},
         cluster="",
         as_of=stamp(observed.now),
         next_look="",
@@ -100,20 +109,10 @@ def logs(
     from dtp_action.core import secrets
     from dtp_action.core.logs import without_heartbeats
 
-    runner = workflow()
-    if runner and (log_in_comment == "no" or (log_in_comment == "auto" and runner.public)):
-        raise UsageError(
-            "a log is not printed where anybody may read it, or as log-in-comment says",
-            hint="its end is on the shared volume; to show logs here all the same, set the"
-            " input log-in-comment: yes",
-        )
+    runner = refuse_in_public("a log", log_in_comment)
     cluster = site.open()
-    found = attempts(read_ref(ref), loop.look(cluster))
-    chosen = [entry for entry in found if attempt in (None, entry.attempt)]
-    if not chosen:
-        hint = f"its last attempt is {found[-1].attempt}"
-        raise UsageError(f"{ref} has no attempt {attempt}", hint=hint)
-    name = chosen[-1].name
+    entry = one_attempt(ref, attempt, loop.look(cluster))
+    name = entry.name
     live = [p for p in cluster.pods() if p.job_name == name and p.job and p.job.state != "waiting"]
     newest = max(live, key=lambda pod: pod.created, default=None)
     whole = cluster.log(newest, lines=tail, follow=follow) if newest else iter(())
@@ -124,10 +123,31 @@ def logs(
         sys.stdout.buffer.write(shown)
         sys.stdout.buffer.flush()
     if not printed and tail != 0:
-        print_kept(cluster.kept_tail(name), chosen[-1], tail)
+        print_kept(cluster.kept(name).log, entry, tail)
 
 
-def print_kept(kept: str | None, entry: Entry, tail: int | None) -> None:
+def refuse_in_public(what: str, log_in_comment: str) -> Runner | None:
+    """Return the workflow's runner, if any; raise UsageError where it may not be shown."""
+    runner = workflow()
+    if runner and (log_in_comment == "no" or (log_in_comment == "auto" and runner.public)):
+        raise UsageError(
+            f"{what} is not printed where anybody may read it, or as log-in-comment says",
+            hint="to show it here all the same, set the input log-in-comment: yes",
+        )
+    return runner
+
+
+def one_attempt(ref: str, attempt: int | None, observed: Observed) -> Entry:
+    """Return an attempt of a job, the last one where none is named. Raises UsageError."""
+    found = attempts(read_ref(ref), observed)
+    chosen = [entry for entry in found if attempt in (None, entry.attempt)]
+    if not chosen:
+        hint = f"its last attempt is {found[-1].attempt}"
+        raise UsageError(f"{ref} has no attempt {attempt}", hint=hint)
+    return chosen[-1]
+
+
+def print_kept(kept: str, entry: Entry, tail: int | None) -> None:
     """Print the end of a log that the ledger kept."""
     if not kept:
         note = "it has not started, or its log was gone before it could be kept"
@@ -138,3 +158,40 @@ def print_kept(kept: str | None, entry: Entry, tail: int | None) -> None:
     click.echo(
         f"(the kept end; the whole log lies in {entry.ref.directory} on the claim)", err=True
     )
+
+
+@click.command()
+@click.argument("ref", envvar="DTP_JOB")
+@option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
+@log_option
+@site_options
+@format_option
+def files(ref: str, attempt: int | None, log_in_comment: str, site: Site, form: str) -> None:
+    """Show what arrived in a job's directory."""
+    from dtp_action import dispatch as loop
+    from dtp_action.core import report
+
+    refuse_in_public("a list of files", log_in_comment)
+    cluster = site.open()
+    entry = one_attempt(ref, attempt, loop.look(cluster))
+    found = cluster.kept(entry.name).arrived if entry.outcome else None
+    if form == "json":
+        print_json(**report.files(entry, found))
+    else:
+        print_files(entry, found)
+
+
+def print_files(entry: Entry, found: Arrived | None) -> None:
+    """Print the list, or why there is none."""
+    from dtp_action.core import report
+
+    whose = f"attempt {entry.attempt} of {entry.ref}"
+    if not entry.outcome:
+        click.echo(f"{whose} has not ended: the list is made then", err=True)
+    elif found is None:
+        note = "it did not start, or the list could not be made or kept"
+        click.echo(f"no list of what arrived in {whose}: {note}", err=True)
+    elif lines := report.listing(found, len(found.files)):
+        click.echo("\n".join(lines))
+    else:
+        click.echo(f"no file is new or changed after {whose}", err=True)

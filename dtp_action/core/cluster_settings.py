@@ -143,7 +143,9 @@ FIELDS: Mapping[str, Field] = {
     "queue": Field(name, "name", "the Kueue queue of all jobs; none: no queue"),
     "retention": amount(TIME, "how long an ended Job stays in the cluster to be looked at"),
     "queueAllowance": amount(TIME, "how long an attempt may wait before it starts"),
-    "stuckLimit": amount(TIME, "how long it may wait for what does not mend itself, and for a node to prepare it"),
+    "stuckLimit": amount(
+        TIME, "how long it may wait for what does not mend itself, and for a node to prepare it"
+    ),
 }
 
 

@@ -24,6 +24,7 @@ class Verb(StrEnum):
 
     STATUS = "status"
     LOGS = "logs"
+    FILES = "files"
     RETRY = "retry"
     CANCEL = "cancel"
     HELP = "help"
@@ -35,6 +36,7 @@ FORMS = {
         "/dtp logs JOB [n]",
         f"the last n lines that a job printed ({USUAL_LINES} unless given)",
     ),
+    Verb.FILES: ("/dtp files JOB", "what arrived in a job's directory, the newest first"),
     Verb.RETRY: ("/dtp retry JOB", "run a job again, with its script as it is on the branch"),
     Verb.CANCEL: ("/dtp cancel JOB", "end a job that waits or runs"),
     Verb.HELP: ("/dtp help", "this list"),

@@ -17,7 +17,7 @@ from dtp_action.core.catalog import SITE_FILE
 from dtp_action.core.catalog_changes import RowChange
 from dtp_action.core.commands import Command, Verb
 from dtp_action.core.markdown import code, fenced, folded, link, name, plain, prose, table
-from dtp_action.core.model import Finding, Note, Phase, Severity, Why
+from dtp_action.core.model import Arrived, Finding, Note, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
 from dtp_action.core.pulls import Disabled
 
@@ -62,19 +62,23 @@ def status(
     logs: bool,
     repository_url: str,
     run_url: str,
+    arrived: Mapping[str, Arrived] | None = None,
 ) -> str:
     """Return the comment that is kept true, without its marker.
 
-    `tails` are ends of logs by the attempt's name; with `logs` False none is shown. Over the limit
-    the longest logs go first, then where jobs came from, then reasons are shortened: never a row.
+    `tails` are ends of logs by the attempt's name, `arrived` lists of what arrived; with `logs`
+    False none is shown. Over the limit the longest lists go first, then the longest logs, then
+    where jobs came from, then reasons are shortened: never a row.
     """
     jobs = sorted(rows, key=_urgency)
     found = {row["name"]: tails.get(row["name"], "") for row in jobs if logs}
+    lists = arrived if arrived and logs else {}
     page = _Page(
         jobs=jobs,
         notes=sorted(notes, key=_urgency),
         about=_about(cluster, as_of, next_look, run_url),
         ends={row["name"]: _log(row, text) for row in jobs if (text := found.get(row["name"]))},
+        lists={row["name"]: _list(row, one) for row in jobs if (one := lists.get(row["name"]))},
         hint="" if logs else NO_LOGS,
         provenance=_provenance(jobs, repository_url),
     )
@@ -82,22 +86,25 @@ def status(
 
 
 NO_LOGS = "_What jobs print is not shown in this repository._"
+NO_LISTS = "_Names of files are not shown in this repository._"
+LISTED = 20  # names of files in a comment
 LEFT_OUT = "_The logs of {} more have no room here: `/dtp logs JOB` in a comment shows one._"
 IN_BRIEF = (
     "In a comment here, `/dtp status JOB` tells more about a job, `/dtp logs JOB` shows the end of"
-    " its log, `/dtp retry JOB` runs it again. Its files and its whole log lie on the shared volume"
-    " in `/workspace/dtp-jobs/JOB`."
+    " its log, `/dtp files JOB` what arrived, `/dtp retry JOB` runs it again. Its files and its"
+    " whole log lie on the shared volume in `/workspace/dtp-jobs/JOB`."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Page:
-    """The parts of the comment; `ends` are the folded logs, by the attempt's name."""
+    """The parts of the comment; `ends` (of logs) and `lists` are folded, by the attempt's name."""
 
     jobs: Sequence[Row]
     notes: Sequence[Note]
     about: str
     ends: Mapping[str, str]
+    lists: Mapping[str, str]
     hint: str
     provenance: str
 
@@ -114,7 +121,8 @@ class _Page:
         ends = _shortest(self.ends, room)
         left_out = len(self.ends) - len(ends)
         hint = LEFT_OUT.format(left_out) if left_out else self.hint
-        yield _joined([*main, *ends, hint, self.provenance])
+        lists = _shortest(self.lists, room - sum(len(end) + 2 for end in ends))
+        yield _joined([*main, *lists, *ends, hint, self.provenance])
         yield _joined([*main, hint])
         brief = [head, hint, IN_BRIEF]
         yield _joined([*brief, _table(self.jobs, self.notes, BRIEF_REASON)])
@@ -270,14 +278,15 @@ NOT_STARTED = _Advice(
 )
 STOPPED = _Advice(
     "⚠️ The cluster stopped it",
-    "The script is not to blame. Part of its work may be done: look in `{directory}`. To run it"
-    " again from its beginning, write a comment here:",
+    "The script is not to blame. Part of its work may be done: `/dtp files {ref}` in a comment"
+    " lists what arrived. To run it again from its beginning, write a comment here:",
     AGAIN,
 )
 LOST = _Advice(
     "❓ Nobody can tell whether it finished",
-    "The cluster had removed all trace of it before its end was read. Look in `{directory}` whether"
-    " the data is complete. If not, run it again by a comment here:",
+    "The job was deleted before its result was recorded. Only the people who run the cluster can"
+    " see whether the data in `{directory}` is complete. If it is not, or to be sure, run it again"
+    " by a comment here:",
     AGAIN,
 )
 CANCELLED = _Advice("🚫 Cancelled", "To run it after all, write a comment here:", AGAIN)
@@ -299,11 +308,14 @@ def _advice(row: Row, *, has_log: bool) -> _Advice | None:
     return None
 
 
+NO_LOG_HERE = "Its log is not shown here: it is `{log}` on the shared volume."
+
+
 def _of_failure(reason: str, *, has_log: bool) -> _Advice:
     for sign, advice in RAISES.items():
         if sign in reason:
             return advice
-    where = "The end of its log is below." if has_log else "Its log, `{log}`, tells why."
+    where = "The end of its log is below." if has_log else NO_LOG_HERE
     return _Advice("❌ Your script failed", where + SCRIPT, AGAIN)
 
 
@@ -325,7 +337,7 @@ def _next(jobs: Sequence[Row], notes: Sequence[Note], ends: Mapping[str, str]) -
 
 def _step(advice: _Advice, refs: list[str]) -> str:
     ref = refs[0] if len(refs) == 1 else "JOB"
-    text = advice.text.format(directory=_directory(ref), log=_log_path(ref))
+    text = advice.text.format(ref=ref, directory=_directory(ref), log=_log_path(ref))
     lines = list(dict.fromkeys(advice.line.format(ref=one) for one in refs))
     if len(lines) > 1:
         text = text.replace("a comment", "a comment with one or more of these lines")
@@ -376,6 +388,13 @@ def _files(jobs: Sequence[Row]) -> str:
 
 def _log(row: Row, text: str) -> str:
     return folded("End of the log of", row["ref"], fenced(secrets.redact(text)))
+
+
+def _list(row: Row, found: Arrived) -> str:
+    """Return the folded list; '' where nothing arrived, as the row says it."""
+    lines = report.listing(found, LISTED)
+    block = fenced(secrets.redact("\n".join(lines)))
+    return folded("What arrived in", row["ref"], block) if lines else ""
 
 
 def _provenance(jobs: Sequence[Row], repository_url: str) -> str:
@@ -467,6 +486,35 @@ def log_reply(row: Row, text: str | None) -> str:
         shown = "It has not started." if waits else none
     where = f"Its whole log lies on the shared volume: {code(_log_path(row['ref']))}"
     return _joined([done_reply(row), shown, where])
+
+
+UNTIL_ENDED = "The list of what arrived is made when the attempt has ended."
+NOT_LISTED = (
+    "What arrived is not known here: its list could not be made, or was gone before it could be"
+    " kept. The people who run the cluster can see what is in {directory}."
+)
+
+
+def files_reply(row: Row, found: Arrived | None, *, shown: bool) -> str:
+    """Return the answer to `/dtp files`; with `shown` False no names may be."""
+    return _joined([done_reply(row), _files_of(row, found, shown=shown)])
+
+
+def _files_of(row: Row, found: Arrived | None, *, shown: bool) -> str:
+    directory = code(_directory(row["ref"]))
+    if not Phase(row["phase"]).ended:
+        return UNTIL_ENDED
+    if row["before_start"]:
+        return "It has not started, so nothing arrived."
+    if not shown:
+        return NO_LISTS
+    if found is None:
+        return NOT_LISTED.format(directory=directory)
+    lines = report.listing(found, len(found.files))
+    if not lines:
+        return f"No file in {directory} is new or changed."
+    block = fenced(secrets.redact("\n".join(lines)))
+    return _joined([f"What arrived in {directory}, the newest first:", block])
 
 
 def _end(text: str) -> str:

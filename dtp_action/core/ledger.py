@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from dtp_action.core import naming
 from dtp_action.core.model import (
+    Arrived,
     Draft,
     Entry,
     Identity,
@@ -95,7 +96,8 @@ SCRIPT_KEY = "script"
 ATTEMPT_KEY = "attempt.json"
 TAIL_KEY = "log.txt"
 OUTCOME_KEY = "outcome.json"
-TAIL_LIMIT = 8 * 1024
+ARRIVED_KEY = "arrived.json"
+TAIL_LIMIT = ARRIVED_LIMIT = 8 * 1024
 VERSION = 1
 WHY_LIMIT = 120
 
@@ -242,6 +244,25 @@ def load_outcome(text: str) -> Outcome:
             }
         )
     )
+
+
+def dump_arrived(arrived: Arrived) -> str:
+    """Return the `-end` object's arrived.json; names for which there is no room are counted."""
+    files, more = list(arrived.files), arrived.more
+    while True:
+        told = {"files": files, "more": more}
+        text = json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+        if len(text.encode(errors="replace")) <= ARRIVED_LIMIT:
+            return text
+        fewer = max(1, len(files) // 8)
+        files, more = files[:-fewer], more + fewer
+
+
+def load_arrived(text: str) -> Arrived:
+    """Read what `dump_arrived` wrote. Raises one of `NOT_OURS`."""
+    told = json.loads(text)
+    files = tuple((str(name), int(size)) for name, size in _listed(told["files"]))
+    return Arrived(files=files, more=int(told["more"]))
 
 
 # --- entries -------------------------------------------------------------------------------------

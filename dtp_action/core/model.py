@@ -445,7 +445,7 @@ class Arrived:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What the ledger keeps of an attempt beside its outcome; text '' and None where it had none."""
+    """What the ledger keeps of an attempt beside its outcome: its log's end, what arrived."""
 
     log: str = ""
     arrived: Arrived | None = None

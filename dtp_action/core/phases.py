@@ -35,12 +35,14 @@ TOO_LONG = "ran longer than time=: raise it, or transfer less at a time"
 RUNNER_REFUSALS = {
     190: (Phase.ERRORED, "the claim or the job's directory cannot be used"),
     REFUSED_AGAIN: (Phase.ERRORED, "a second start of this attempt was refused, to keep it from"
-                                   " running twice; look in the job's directory, then retry"),
+                                   " running twice; if dtp files shows that its data is not"
+                                   " complete, or shows nothing, retry"),
     192: (Phase.ERRORED, "the job's directory belongs to another job"),
     193: (Phase.FAILED, "the image has no such interpreter: write the script for sh or bash"),
     194: (Phase.ERRORED, "a file or a symbolic link stands where the job's directory should be"),
     195: (Phase.ERRORED, "the claim has a record of this attempt's name from another ledger or"
-                         " script; look in the job's directory, then retry"),
+                         " script, so nothing was run; retry, or ask the cluster's admin"
+                         " what is in the job's directory"),
     TIMED_OUT: (Phase.FAILED, TOO_LONG),
 }  # fmt: skip
 # Stands for the end of a Job that was deleted while its Pods went on.
@@ -49,6 +51,9 @@ NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN, TIMED_OUT}
 TOLD_AGAIN = "this is the result of an earlier start: the script did not run a second time"
 TOO_LATE = "could not start in time: the cluster took too long to prepare its container"
 AGAIN = "starting again after an interruption"
+NOBODY_KNOWS = (
+    "retry, or ask the cluster's admin whether the data in the job's directory is complete"
+)
 SIGNALS = {128 + 9: "killed", 128 + 15: "terminated"}
 MAX_REASON = 300
 
@@ -118,8 +123,7 @@ def lost() -> Outcome:
     """Return the outcome of an attempt whose Job vanished before anyone read how it ended."""
     return Outcome(
         phase=Phase.LOST,
-        reason="the cluster removed it before its end was read: whether it finished cannot be told;"
-        " look in its directory, then retry",
+        reason=f"its job was deleted before its result was recorded: {NOBODY_KNOWS}",
     )
 
 
@@ -502,7 +506,10 @@ def _past_deadline(pod: PodView) -> tuple[Phase, str]:
     began, ended = _start(pod), pod.job.finished if pod.job else None
     ran = (ended - began).total_seconds() if began and ended else None
     if ran is not None and pod.time is not None and ran < pod.time:
-        return Phase.ERRORED, "it started so late that the cluster ended it before its time= was over"
+        return (
+            Phase.ERRORED,
+            "it started so late that the cluster ended it before its time= was over",
+        )
     return Phase.FAILED, TOO_LONG
 
 
@@ -535,8 +542,7 @@ def _by_job(end: JobEnd) -> Status:
         return Status(phase=Phase.ERRORED, reason="waited too long in the cluster", warnings=gone)
     return Status(
         phase=Phase.ERRORED,
-        reason="it was removed before it ended, or before its end was read;"
-        " look in its directory, then retry",
+        reason=f"it was deleted before it ended, or before its result was recorded: {NOBODY_KNOWS}",
         warnings=gone,
     )
 

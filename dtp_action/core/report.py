@@ -13,6 +13,7 @@ from dtp_action.core import addresses, phases
 from dtp_action.core.ledger import stamp
 from dtp_action.core.model import (
     Action,
+    Arrived,
     Entry,
     Finding,
     Observed,
@@ -235,6 +236,26 @@ def arrived(row: dict[str, Any]) -> str:
         return "no new files"
     counted = f"{'≥ ' if at_least else ''}{files} file{'s' * (files != 1)}"
     return f"{counted}, {human_bytes(row['new_bytes'])} arrived"
+
+
+def listing(found: Arrived, most: int) -> list[str]:
+    """Return a line for each of the newest files that arrived, and how many more there are."""
+    shown = found.files[:most]
+    sizes = [human_bytes(size) for _, size in shown]
+    width = max(map(len, sizes), default=0)
+    lines = [f"{size:>{width}}  {name}" for size, (name, _) in zip(sizes, shown, strict=True)]
+    more = len(found.files) - len(shown) + found.more
+    return [*lines, f"and {more} more"] if more else lines
+
+
+def files(entry: Entry, found: Arrived | None) -> dict[str, Any]:
+    """Return what arrived in an attempt as it is known; `files` is null where it is not."""
+    return {
+        "ref": str(entry.ref),
+        "attempt": entry.attempt,
+        "files": [{"name": name, "bytes": size} for name, size in found.files] if found else None,
+        "more": found.more if found else None,
+    }
 
 
 def receipt(row: dict[str, Any]) -> str:

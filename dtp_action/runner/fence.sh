@@ -126,7 +126,7 @@ watch_it() {
 
 held() {
   dtp_holder=$(content "$dtp_starts/$dtp_last/pod")
-  refuse 191 "start $dtp_last $1 (Pod ${dtp_holder:-unknown}): it is not run a second time; look at its log and directory, then use dtp retry"
+  refuse 191 "start $dtp_last $1 (Pod ${dtp_holder:-unknown}): it is not run a second time; if dtp files shows that its data is not complete, or shows nothing, use dtp retry"
 }
 
 # --- what the owner of a start writes ---
@@ -186,7 +186,7 @@ identify() {
   dtp_whose=$(glance "$1/entry")
   [ "$dtp_whose" != "$DTP_ENTRY $DTP_BLOB" ] || return 0
   case $dtp_whose in '' | *[!A-Za-z0-9\ -]*) dtp_whose='unknown' ;; esac
-  refuse 195 "the claim has a record of this attempt's name from another ledger or script (entry and blob: $dtp_whose): nothing was run; look in the job's directory, then use dtp retry${dtp_free:+, or the line #DTP attempt=$dtp_free}"
+  refuse 195 "the claim has a record of this attempt's name from another ledger or script (entry and blob: $dtp_whose): nothing was run; ask the cluster's admin what is in the job's directory, or use dtp retry${dtp_free:+, or the line #DTP attempt=$dtp_free}"
 }
 
 # --- the attempts of one job ---

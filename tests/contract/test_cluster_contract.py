@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 
 from dtp_action.core import manifests
-from dtp_action.core.model import Buried, Mount, Origin, Phase, Refused, Started, Taken
+from dtp_action.core.model import (
+    Arrived,
+    Buried,
+    Kept,
+    Mount,
+    Origin,
+    Phase,
+    Refused,
+    Started,
+    Taken,
+)
 from dtp_action.dispatch import Cluster
 from dtp_action.errors import StaleError, UnreadableError
 from tests import builders
@@ -206,12 +216,12 @@ def test_intent_is_kept_with_the_logs_tail(cluster: Cluster) -> None:
     entry = cluster.intend(cluster.record(builders.a_draft()), intent, "the last words\n")
     assert entry.intent == intent
     assert cluster.ledger().entries == (entry,)
-    assert cluster.kept_tail(entry.name) == "the last words\n"
+    assert cluster.kept(entry.name).log == "the last words\n"
 
 
 def test_intent_without_log_keeps_no_tail(cluster: Cluster) -> None:
     entry = cluster.intend(cluster.record(builders.a_draft()), builders.an_intent(), "")
-    assert cluster.kept_tail(entry.name) is None
+    assert cluster.kept(entry.name) == Kept()
 
 
 def test_settled_entry_tells_its_outcome(cluster: Cluster) -> None:
@@ -219,7 +229,15 @@ def test_settled_entry_tells_its_outcome(cluster: Cluster) -> None:
     entry = cluster.settle(cluster.record(builders.a_draft()), outcome, "ä tail\n")
     assert entry.outcome == outcome
     assert cluster.ledger().entries == (entry,)
-    assert cluster.kept_tail(entry.name) == "ä tail\n"
+    assert cluster.kept(entry.name).log == "ä tail\n"
+
+
+def test_what_arrived_is_kept_with_the_outcome(cluster: Cluster) -> None:
+    entry = cluster.record(builders.a_draft())
+    entry = cluster.intend(entry, builders.an_intent(), "said before it was ended")
+    found = Arrived(files=(("d/a b", 5), ("é", 0)), more=3)
+    cluster.settle(entry, builders.an_outcome(), "", found)
+    assert cluster.kept(entry.name) == Kept(log="said before it was ended", arrived=found)
 
 
 def test_first_outcome_counts(stage: Stage, cluster: Cluster) -> None:
@@ -227,7 +245,7 @@ def test_first_outcome_counts(stage: Stage, cluster: Cluster) -> None:
     first = stage.connect().settle(entry, builders.an_outcome(Phase.SUCCEEDED), "first")
     late = cluster.settle(first, builders.an_outcome(Phase.FAILED), "second")
     assert late.outcome == first.outcome
-    assert cluster.kept_tail(entry.name) == "first"
+    assert cluster.kept(entry.name).log == "first"
 
 
 def test_companions_are_not_entries(cluster: Cluster) -> None:
@@ -505,4 +523,4 @@ def test_log_and_events_of_what_is_not_there_are_none(cluster: Cluster) -> None:
     assert cluster.pod_log(pod, lines=10) is None
     assert b"".join(cluster.log(pod, lines=10, follow=False)) == b""
     assert cluster.events("00000000-0000-0000-0000-000000000000") == ()
-    assert cluster.kept_tail("dtp-aws-nothing-00000000-1") is None
+    assert cluster.kept("dtp-aws-nothing-00000000-1") == Kept()

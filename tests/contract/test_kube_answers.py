@@ -15,7 +15,7 @@ import urllib3
 from dtp_action import dispatch
 from dtp_action.adapters import kube, kube_api, kube_http
 from dtp_action.core import ledger
-from dtp_action.core.model import Phase, Refused, Started, Taken
+from dtp_action.core.model import Kept, Phase, Refused, Started, Taken
 from dtp_action.errors import (
     ClusterRefusedError,
     StaleError,
@@ -572,7 +572,7 @@ def test_an_end_that_cannot_be_read_is_named_and_nothing_is_closed(
 def test_a_kept_log_that_is_none_is_no_log(line: Line, data: dict[str, str] | None) -> None:
     kept = {"metadata": {"name": "x"}} | ({} if data is None else {"data": data})
     line.stub.play(Answer(body=kept), Answer(body=kept))
-    assert line.cluster.kept_tail(NAME) is None
+    assert line.cluster.kept(NAME) == Kept()
 
 
 def test_a_job_and_a_pod_that_cannot_be_read_are_told_with_the_others(line: Line) -> None:

@@ -36,7 +36,7 @@ def use_everything(stage: Stage) -> Counted:
     cluster.ledger()
     cluster.pods()
     cluster.events(started.job_uid)
-    cluster.kept_tail(entry.name)
+    cluster.kept(entry.name)
     cluster.pod_log(builders.a_pod(entry), lines=1)
     list(cluster.log(builders.a_pod(entry), lines=1, follow=False))
     return cluster

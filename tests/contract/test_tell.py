@@ -704,11 +704,18 @@ def test_logs_are_shown_where_the_repository_is_not_public_or_as_told(
     site.logs = logs
     site.merge(7, "a")
     site.run()
-    site.finish("a", 1, log="the secret of life\n")
+    listed = 'dtp-arrived: {"files":[["patient-7.bam",5]],"more":0}'
+    site.finish("a", 1, log=f"the secret of life\n\n{listed}\n")
     site.run()
     assert ("the secret of life" in site.status(7)) is shown
-    (answer,) = site.answer("/dtp logs dtp-local/a")
-    assert ("the secret of life" in answer) is shown
+    assert ("patient-7.bam" in site.status(7)) is shown
+    for verb, words in {"logs": "the secret of life", "files": "patient-7.bam"}.items():
+        (answer,) = site.answer(f"/dtp {verb} dtp-local/a")
+        assert (words in answer) is shown
+    site.merge(8, "b")
+    site.run()
+    (answer,) = site.answer("/dtp files dtp-local/b", number=8)
+    assert "is made when the attempt has ended" in answer
 
 
 def test_without_comments_there_are_statuses(site: Site) -> None:

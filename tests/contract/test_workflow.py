@@ -205,17 +205,18 @@ def test_what_a_script_printed_is_no_workflow_command(workflow: Workflow) -> Non
 
 
 def test_a_log_is_not_printed_where_anybody_may_read_it(workflow: Workflow) -> None:
-    merge(workflow, "#!/bin/sh\necho the secret of life\n")
+    merge(workflow, "#!/bin/sh\necho the secret of life | tee secret-of-life\n")
     workflow.step("dispatch", wait="60")
     public = {"repository": {"private": False}}
-    for payload in (public, {}):
-        step = workflow.step("logs", "workflow_dispatch", payload, job="dtp-local/a")
-        assert step.code == 2
-        assert "log-in-comment: yes" in step.out
-        assert "secret of life" not in step.out
     private = {"repository": {"private": True}}
-    step = workflow.step("logs", "workflow_dispatch", private, job="dtp-local/a")
-    assert "secret of life" in step.out
+    for command, words in {"logs": "secret of life", "files": "secret-of-life"}.items():
+        for payload in (public, {}):
+            step = workflow.step(command, "workflow_dispatch", payload, job="dtp-local/a")
+            assert step.code == 2
+            assert "log-in-comment: yes" in step.out
+            assert words not in step.out
+        step = workflow.step(command, "workflow_dispatch", private, job="dtp-local/a")
+        assert words in step.out
 
 
 def test_a_log_that_is_printed_is_redacted(workflow: Workflow) -> None:

@@ -58,6 +58,8 @@ def test_the_ledgers_policy_has_the_programs_bounds(helm: Helm) -> None:
     most = json.loads(variables_of(helm, "ledger")["most"])
     assert most[ledger.SCRIPT_KEY] == scripts.MAX_BYTES
     assert most[ledger.TAIL_KEY] == ledger.TAIL_LIMIT == logs.KEPT
+    assert most[ledger.ARRIVED_KEY] == ledger.ARRIVED_LIMIT
+    assert f'"{ledger.ARRIVED_KEY}"' in variables_of(helm, "ledger")["may"]
 
 
 @pytest.mark.parametrize("what", ["jobs", "pods"])
@@ -83,7 +85,9 @@ def test_the_jobs_policy_leaves_room_for_every_start_and_no_more(helm: Helm) -> 
 def test_the_jobs_policy_bounds_the_scripts_time_by_the_cap_and_its_pod_by_what_is_added(
     helm: Helm,
 ) -> None:
-    (run,) = [one for one in a_policy(helm, "jobs")["validations"] if "a script has" in one["message"]]
+    (run,) = [
+        one for one in a_policy(helm, "jobs")["validations"] if "a script has" in one["message"]
+    ]
     day, week = quantities.TIME.parse("1d"), quantities.TIME.parse("7d")
     most = manifests.pod_deadline(b.a_spec(queue_allowance=day, time=week))
     assert f'(variables.env.exists(e, e.name == "DTP_TIME") ? {most} : {week})' in run["expression"]

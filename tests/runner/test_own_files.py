@@ -13,7 +13,6 @@ import pytest
 from dtp_action.core import logs
 from tests.runner.conftest import Attempt, Ended, program
 
-
 # Root may read everything, unless it has not the capabilities for it: then modes count.
 BY_MODE = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
 
@@ -131,7 +130,9 @@ def test_a_directory_that_was_closed_is_not_counted_and_that_is_told(attempt: At
 
 
 @pytest.mark.parametrize("what", ["starts", "starts/1", "entry", "result.json"])
-@pytest.mark.parametrize("how", ["rm -rf {}", "rm -rf {}; touch {}", "rm -rf {}; mkdir {}", "chmod 000 {}"])
+@pytest.mark.parametrize(
+    "how", ["rm -rf {}", "rm -rf {}; touch {}", "rm -rf {}; mkdir {}", "chmod 000 {}"]
+)
 def test_whatever_is_done_to_the_record_the_result_is_told(
     attempt: Attempt, what: str, how: str
 ) -> None:
@@ -220,5 +221,3 @@ def test_the_end_of_a_long_log_is_printed_again_at_the_end(attempt: Attempt) -> 
 def test_the_end_of_a_short_log_stands_once(attempt: Attempt) -> None:
     ended = attempt.script('#!/bin/sh\nseq -f "%099.0f" 1000').run()
     assert b"again" not in ended.stdout
-
-

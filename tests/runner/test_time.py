@@ -74,7 +74,9 @@ def test_a_script_never_sees_it(attempt: Attempt) -> None:
 
 
 def test_term_that_came_first_is_what_ended_it(attempt: Attempt) -> None:
-    attempt.script('#!/bin/bash\ntrap "sleep 3; exit 9" TERM; echo ready; while :; do sleep 0.1; done')
+    attempt.script(
+        '#!/bin/bash\ntrap "sleep 3; exit 9" TERM; echo ready; while :; do sleep 0.1; done'
+    )
     process = attempt.begin(DTP_TIME="2")
     until(lambda: attempt.log.exists() and b"ready" in attempt.log.read_bytes())
     process.terminate()

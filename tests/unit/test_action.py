@@ -26,7 +26,7 @@ FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*/*.yml"))
 OURS = re.compile(r"\./\.dtp-requests$|scidas/dtp-requests@")
 COMMANDS = (
-    "dispatch", "plan", "status", "logs", "retry", "cancel", "preview", "admit", "answer",
+    "dispatch", "plan", "status", "logs", "files", "retry", "cancel", "preview", "admit", "answer",
     "doctor", "images",
 )  # fmt: skip
 # What is no option: what becomes argv, and whether there is a first step.

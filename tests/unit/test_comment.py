@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dtp_action.core import commands, comment, markdown, phases, preview, report
 from dtp_action.core.catalog_changes import RowChange, Setting
 from dtp_action.core.commands import Request
-from dtp_action.core.model import Finding, Note, Observed, Phase, Severity, Why
+from dtp_action.core.model import Arrived, Finding, Note, Observed, Phase, Severity, Why
 from dtp_action.core.preview import Change, Foreseen, Preview, Will
 from tests import builders as b
 from tests.pictures import reader, situations
@@ -239,7 +239,7 @@ def test_an_error_of_the_cluster_does_not_blame_the_script() -> None:
     assert "The script is not to blame: it was not started" in before.text
     later = steps(rows_of(Phase.ERRORED))
     assert "The script is not to blame. Part of its work may be done" in later.text
-    assert "/workspace/dtp-jobs/dtp-aws/job-0" in later.code
+    assert "/dtp files dtp-aws/job-0" in later.code
 
 
 def test_a_reason_too_long_for_its_row_is_told_in_full() -> None:
@@ -249,9 +249,10 @@ def test_a_reason_too_long_for_its_row_is_told_in_full() -> None:
     assert "in the end" not in "".join(sound(text).cells)
 
 
-def test_a_lost_job_is_not_called_failed_and_sends_to_its_files() -> None:
+def test_a_lost_job_is_not_called_failed_and_sends_to_those_who_can_look() -> None:
     rows = report.jobs(b.observed([b.an_entry(job_uid="x", outcome=phases.lost())]))
     page = steps(rows)
+    assert "Only the people who run the cluster can see" in page.text
     assert "Nobody can tell whether it finished" in "".join([*page.words])
     assert "/workspace/dtp-jobs/dtp-aws/genome" in page.code
     assert "fail" not in told(rows)
@@ -332,7 +333,7 @@ def test_without_logs_it_says_so_and_where_they_lie() -> None:
     text = told(rows_of(Phase.FAILED), tail="hello", logs=False)
     assert "hello" not in text
     assert "What jobs print is not shown in this repository" in text
-    assert "Its log, `/workspace/dtp-jobs/dtp-aws/job-0/job-0.log`, tells why." in text
+    assert "it is `/workspace/dtp-jobs/dtp-aws/job-0/job-0.log` on the shared volume" in text
 
 
 def test_where_the_files_lie_is_told() -> None:
@@ -355,6 +356,78 @@ def test_what_ran_who_merged_it_and_when_is_told_folded() -> None:
         f"{REPOSITORY}/blob/{b.COMMIT}/dtp-jobs/dtp-aws/job-0.sh",
         f"{REPOSITORY}/commit/{b.COMMIT}",
     ]
+
+
+# --- what arrived --------------------------------------------------------------------------------
+
+
+def arrived(number: int = 3, name: str = "d/file-{}", more: int = 0) -> Arrived:
+    return Arrived(files=tuple((name.format(n), 1000 + n) for n in range(number)), more=more)
+
+
+def test_what_arrived_is_listed_folded_the_newest_first_and_the_rest_is_counted() -> None:
+    rows = rows_of(Phase.SUCCEEDED)
+    page = told(rows, arrived={rows[0]["name"]: arrived(25, more=7)})
+    assert "<summary>What arrived in <code>dtp-aws/job-0</code></summary>" in page
+    (block,) = [code for code in sound(page).code if "file-0" in code]
+    lines = block.splitlines()
+    assert (lines[0], lines[-2:]) == ("1.0 kB  d/file-0", ["1.0 kB  d/file-19", "and 12 more"])
+
+
+def test_names_of_files_are_shown_where_logs_are() -> None:
+    rows = rows_of(Phase.SUCCEEDED)
+    lists = {rows[0]["name"]: arrived()}
+    assert "file-0" not in told(rows, arrived=lists, logs=False)
+    assert "file-0" not in comment.files_reply(rows[0], lists[rows[0]["name"]], shown=False)
+    assert "not shown in this repository" in comment.files_reply(rows[0], None, shown=False)
+
+
+def test_no_name_of_a_file_does_anything() -> None:
+    key = "AKIA" + "QYLPMN5HHHFPZAM2"  # pragma: allowlist secret
+    found = Arrived(files=(("```\n<b>@ada", 1), ("| ::error::x `", 2), (key, 3)))
+    rows = rows_of(Phase.SUCCEEDED)
+    for text in (
+        told(rows, arrived={rows[0]["name"]: found}),
+        comment.files_reply(rows[0], found, shown=True),
+    ):
+        sound(text)
+        assert key not in text
+
+
+def test_lists_leave_room_for_logs_and_rows() -> None:
+    rows = rows_of(*[Phase.FAILED] * 20)
+    lists = {row["name"]: arrived(20, "x" * 200 + "-{}") for row in rows}
+    text = told(rows, tail="ü" * 2_000, arrived=lists)
+    assert len(text) <= comment.LIMIT
+    assert text.count("End of the log of") == 20
+    assert 0 < text.count("What arrived in") < 20
+
+
+@pytest.mark.parametrize(
+    ("row", "found", "words"),
+    [
+        (Phase.SUCCEEDED, arrived(200, more=12), "and 12 more"),
+        (
+            Phase.SUCCEEDED,
+            Arrived(files=()),
+            "No file in `/workspace/dtp-jobs/dtp-aws/job-0` is new",
+        ),
+        (Phase.FAILED, None, "The people who run the cluster can see what is in"),
+    ],
+)
+def test_files_are_answered_with_all_that_was_kept(
+    row: Phase, found: Arrived | None, words: str
+) -> None:
+    text = comment.files_reply(rows_of(row)[0], found, shown=True)
+    assert words in text
+    assert text.count("file-") == (200 if words == "and 12 more" else 0)
+
+
+def test_files_of_an_open_attempt_are_answered_with_when_the_list_comes() -> None:
+    (row,) = report.jobs(b.observed([b.an_entry()]))
+    assert "is made when the attempt has ended" in comment.files_reply(row, None, shown=True)
+    (never,) = rows_of(Phase.ERRORED, before_start=True)
+    assert "It has not started" in comment.files_reply(never, None, shown=True)
 
 
 # --- limits --------------------------------------------------------------------------------------

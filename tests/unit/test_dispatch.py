@@ -15,6 +15,7 @@ from dtp_action.core.ledger import LEDGER_NAME, SETTINGS_NAME
 from dtp_action.core.model import (
     Action,
     Adopt,
+    Arrived,
     Confirm,
     Desired,
     End,
@@ -332,6 +333,31 @@ def test_settle_keeps_the_tail_of_the_log_without_secrets_and_heartbeats() -> No
     assert tail.endswith("bye")
     assert "heartbeat" not in tail
     assert outcome.warnings == ()
+
+
+def test_settle_keeps_the_last_list_of_what_arrived_fit_to_be_shown() -> None:
+    forged = 'dtp-arrived: {"files":[["forged",1]],"more":0}'
+    told = 'dtp-arrived: {"files":[["d/a\\u202eb\\nc",5],["https://ada:hunter2@h/x",0]],"more":2}'
+    world = settle_ended(f"hello\n{forged}\n\n{told}\nbye\n")
+    kept = FakeCluster(world).kept(NAME)
+    assert kept.arrived
+    (first, second), more = kept.arrived.files, kept.arrived.more
+    assert (first, second[1], more) == (("d/a\ufffdb\ufffdc", 5), 0, 2)
+    assert "hunter2" not in second[0]
+    assert "dtp-arrived" not in kept.log
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "[]", '{"files":3}', '{"files":[["x"]],"more":0}', '{"files":[["x",-1]],"more":0}',
+     '{"files":[[1,1]],"more":0}', '{"files":[],"more":true}', "[" * 5000],
+)  # fmt: skip
+def test_a_list_that_is_none_is_passed_over(line: str) -> None:
+    good = '\ndtp-arrived: {"files":[],"more":0}\n'
+    assert FakeCluster(settle_ended(f"x{good}dtp-arrived: {line}\n")).kept(NAME).arrived == Arrived(
+        files=()
+    )
+    assert FakeCluster(settle_ended(f"x\ndtp-arrived: {line}\n")).kept(NAME).arrived is None
 
 
 def test_an_end_without_log_is_told_with_a_note() -> None:

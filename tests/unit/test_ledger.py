@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dtp_action.core import ledger, planner, report, telling
 from dtp_action.core.model import (
+    Arrived,
     Entry,
     Intent,
     Mount,
@@ -348,3 +349,18 @@ def test_whatever_stands_in_an_entry_is_read_or_named_and_what_is_read_can_be_pl
     assert not any(isinstance(action, Open) for action in done)
     report.jobs(look)
     telling.pages(look, ())
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=300), st.integers(0, 2**63 - 1)), max_size=250),
+    st.integers(0, 10**9),
+)
+def test_a_list_of_what_arrived_is_read_as_it_was_written_within_its_bound(
+    files: list[tuple[str, int]], more: int
+) -> None:
+    made = Arrived(files=tuple(files), more=more)
+    text = ledger.dump_arrived(made)
+    assert len(text.encode(errors="replace")) <= ledger.ARRIVED_LIMIT
+    read = ledger.load_arrived(text)
+    assert read.files == made.files[: len(read.files)]
+    assert len(read.files) + read.more == len(files) + more

@@ -71,7 +71,7 @@ def judge(case: str, intent: Intent | None = None) -> Status:
 
 # --- what ended ----------------------------------------------------------------------------------
 
-LOOK = "look in its directory"
+LOOK = "ask the cluster's admin whether the data"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ LOOK = "look in its directory"
         ("node-crashed", Phase.ERRORED, None, "its node was lost"),
         ("node-out-of-service", Phase.ERRORED, None, "its node was drained or lost"),
         ("node-deleted", Phase.ERRORED, None, "its node was drained or lost"),
-        ("pod-deleted", Phase.ERRORED, None, f"it was removed before it ended, or .*{LOOK}"),
+        ("pod-deleted", Phase.ERRORED, None, f"it was deleted before it ended, or .*{LOOK}"),
         ("ended", Phase.ERRORED, None, "waited too long in the cluster"),
     ],
 )
@@ -526,7 +526,9 @@ def test_a_script_that_the_runner_ended_for_its_time_ran_too_long(more: dict[str
 
 
 def test_that_it_ran_too_long_is_known_though_its_pod_is_gone() -> None:
-    message = "Container job for pod dtp/x failed with exit code 196 matching FailJob rule at index 1"
+    message = (
+        "Container job for pod dtp/x failed with exit code 196 matching FailJob rule at index 1"
+    )
     status = ended(message=message)
     assert (status.phase, status.reason) == (Phase.FAILED, phases.TOO_LONG)
 
@@ -538,7 +540,9 @@ def test_a_script_that_the_pods_deadline_ended_before_its_time_is_not_to_blame(
     time: int | None, phase: Phase
 ) -> None:
     """It ran for 60 s. Of a release before, the Pod's deadline was the script's time."""
-    pod = b.a_pod(ENTRY, reason="DeadlineExceeded", time=time, job=b.ended(143, since=60, until=120))
+    pod = b.a_pod(
+        ENTRY, reason="DeadlineExceeded", time=time, job=b.ended(143, since=60, until=120)
+    )
     status = ended(pod)
     assert (status.phase, status.before_start) == (phase, False)
     assert ("so late" in status.reason) is (phase is Phase.ERRORED)
@@ -546,8 +550,8 @@ def test_a_script_that_the_pods_deadline_ended_before_its_time_is_not_to_blame(
 
 def test_a_pull_that_takes_long_is_told_as_one() -> None:
     pod = b.a_pod(ENTRY, placed=b.at(1), job=b.waiting("PodInitializing"))
-    events = {ENTRY.name: ("Scheduled: to a node", 'Pulling: Pulling image "r.example.org/x"')}
-    status = phases.judge(ENTRY, replace(look(pod), events=events))
+    said = ("Scheduled: to a node", 'Pulling: Pulling image "r.example.org/x"')
+    status = phases.judge(ENTRY, replace(look(pod), events={ENTRY.name: said}))
     assert status.reason == "its image is being pulled"
 
 

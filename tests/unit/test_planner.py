@@ -746,7 +746,7 @@ ENDED = b.an_entry(job_uid="j")
             b.observed([ENDED], [b.a_job(ENDED, uid="j", end=b.an_end())]),
             (ConflictError, Exit.CONFLICT, "has ended: done", "dtp dispatch"),
         ),
-        (b.observed([ENDED]), (ConflictError, Exit.CONFLICT, "removed it", "dtp dispatch")),
+        (b.observed([ENDED]), (ConflictError, Exit.CONFLICT, "was deleted", "dtp dispatch")),
     ],
     ids=["unknown", "settled", "ended", "lost"],
 )

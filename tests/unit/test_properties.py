@@ -403,7 +403,7 @@ class Crowd(Story):
     def _happen(self, cluster: FakeCluster) -> None:
         """The cluster: what is active starts and ends, a little at a time."""
         for happen in (self.start, self.finish, self.start):
-            cluster.kept_tail("nothing")  # a request like any other: others may act before it
+            cluster.kept("nothing")  # a request like any other: others may act before it
             happen(0)
 
 

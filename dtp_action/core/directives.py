@@ -19,7 +19,7 @@ KEYS: Mapping[str, Field] = {
     "cpu": amount(CPU, "CPU request", "cpu_millis"),
     "memory": amount(MEMORY, "memory request and limit"),
     "disk": amount(MEMORY, "scratch at `$TMPDIR`"),
-    "time": amount(TIME, "run limit"),
+    "time": amount(TIME, "how long the script may run, from its own start"),
     "retries": Field(whole(0, 5), "0–5", "run again after an exit code the row calls transient"),
     "resume": choice(
         {"yes": True, "no": False},

@@ -491,7 +491,7 @@ exit 7
     ),
     "go on after its time": (
         "#!/bin/bash\n#DTP time=60s\ntrap '' TERM\nwhile :; do sleep 1; done\n",
-        {"FAILED .*longer": "kubelet"},
+        {"FAILED .*longer": "runner"},
     ),
     "start processes without end": (
         # It holds much itself: then it is what is killed, before there are hundreds of others.

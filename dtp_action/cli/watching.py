@@ -107,7 +107,7 @@ def logs(
     """Print what a job printed."""
     from dtp_action import dispatch as loop
     from dtp_action.core import secrets
-    from dtp_action.core.logs import without_heartbeats
+    from dtp_action.core.logs import OUR_LINES, last_lines, without_heartbeats
 
     runner = refuse_in_public("a log", log_in_comment)
     cluster = site.open()
@@ -115,9 +115,11 @@ def logs(
     name = entry.name
     live = [p for p in cluster.pods() if p.job_name == name and p.job and p.job.state != "waiting"]
     newest = max(live, key=lambda pod: pod.created, default=None)
-    whole = cluster.log(newest, lines=tail, follow=follow) if newest else iter(())
+    lines = None if tail is None else tail + OUR_LINES
+    whole = cluster.log(newest, lines=lines, follow=follow) if newest else iter(())
+    script_lines = without_heartbeats(whole) if tail is None or follow else last_lines(whole, tail)
     printed = False
-    for line in without_heartbeats(whole):
+    for line in script_lines:
         printed |= bool(line)
         shown = secrets.redact(line.decode(errors="replace")).encode() if runner else line
         sys.stdout.buffer.write(shown)

@@ -18,6 +18,7 @@ AGAIN = "== dtp: the end of the log again"  # of a long log: what follows is all
 KEPT = 8 * 1024  # bytes of UTF-8
 LONGEST_LINE = 500
 LONGEST_PROGRESS = 80
+OUR_LINES = 8  # for machines, with the newline before each, that may follow a script's last line
 MOST_NAMES, LONGEST_NAME = 200, 256
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
@@ -63,6 +64,13 @@ def without_heartbeats(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield owed + line
                 owed = b"\n"
     yield owed if rest.startswith(beat) else owed + rest
+
+
+def last_lines(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Yield the last lines of a log without those for machines."""
+    text = b"".join(without_heartbeats(chunks)).rstrip(b"\n")
+    for line in text.split(b"\n")[-count:] if text and count else ():
+        yield line + b"\n"
 
 
 def arrived(text: str) -> Arrived | None:

@@ -153,6 +153,10 @@ def test_a_new_protocol_is_one_row_one_example_and_one_line(repository: Reposito
     assert (job["ref"], job["phase"]) == ("dtp-gopher/fetch", "SUCCEEDED")
     directory = repository.cluster / "workspace" / "dtp-jobs" / "dtp-gopher" / "fetch"
     assert (directory / "menu.txt").read_bytes() == DOCUMENT
+    listed = repository.dtp("files", "dtp-gopher/fetch")
+    assert listed == f"{len(DOCUMENT)} B  menu.txt\n"
+    told = json.loads(repository.dtp("files", "dtp-gopher/fetch", "--format", "json"))
+    assert told["files"] == [{"name": "menu.txt", "bytes": len(DOCUMENT)}]
 
 
 def test_what_its_row_says_of_an_exit_code_is_done_and_told(repository: Repository) -> None:

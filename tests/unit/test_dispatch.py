@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dtp_action import dispatch
-from dtp_action.core import naming, planner
+from dtp_action.core import logs, naming, planner
 from dtp_action.core import report as reports
 from dtp_action.core.ledger import LEDGER_NAME, SETTINGS_NAME
 from dtp_action.core.model import (
@@ -358,6 +358,13 @@ def test_a_list_that_is_none_is_passed_over(line: str) -> None:
         files=()
     )
     assert FakeCluster(settle_ended(f"x\ndtp-arrived: {line}\n")).kept(NAME).arrived is None
+
+
+def test_the_last_lines_are_the_scripts() -> None:
+    ours = '\ndtp-arrived: {}\n\n== dtp: the footer\n\ndtp-heartbeat: {"at":1}\n'
+    log = [b"one\ntwo\nthr", f"ee\n{ours}".encode()]
+    assert b"".join(logs.last_lines(log, 3)) == b"three\n\n== dtp: the footer\n"
+    assert b"".join(logs.last_lines(log, 0)) == b"".join(logs.last_lines([b"\n"], 9)) == b""
 
 
 def test_an_end_without_log_is_told_with_a_note() -> None:

@@ -19,7 +19,7 @@ from dtp_action.core import (
     scripts,
 )
 from dtp_action.core.cluster_settings import Caps
-from dtp_action.core.model import Entry, Note, Observed, Phase, PodView, Progress
+from dtp_action.core.model import Arrived, Entry, Note, Observed, Phase, PodView, Progress
 from dtp_action.core.scripts import File
 from dtp_action.core.status_document import StatusDocument
 from tests import builders as b
@@ -195,8 +195,15 @@ def told(observed: Observed, notes: Iterable[Note] = (), tails: Any = None, **ho
     return comment.status(rows, notes, by_name, **defaults | how)
 
 
+ARRIVED = Arrived(
+    files=(("sequence.index", 1_522_900_000), ("README.md", 3_412), ("chr/é 1.fa", 96_588)),
+    more=509,
+)
+
+
 def one_done() -> str:
-    return told(seen(700, (succeeded("dtp-aws/sequence-index", 512, 1_523_000_000), None)))
+    entry = succeeded("dtp-aws/sequence-index", 512, 1_523_000_000)
+    return told(seen(700, (entry, None)), arrived={entry.name: ARRIVED})
 
 
 def one_runs() -> str:
@@ -318,6 +325,8 @@ def answers() -> str:
     parts = [
         comment.log_reply(rows["dtp-aws/genome-index"], AWS_LOG),
         comment.log_reply(rows["dtp-aws/genome-index"], None),
+        comment.files_reply(rows["dtp-aws/sequence-index"], ARRIVED, shown=True),
+        comment.files_reply(rows["dtp-aws/genome-index"], None, shown=True),
         comment.done_reply(rows["dtp-minio/backup"]),
         commands.help_text(),
     ]

@@ -265,7 +265,6 @@ CONTAINER = {
     "ContainerCannotRun": "its container cannot be started",
 }
 NODE_LOST = ("ContainerStatusUnknown", "Unknown")  # an exit code that nobody saw goes with these
-PULLING = re.compile(r"^Pulling: ")
 MOUNT = re.compile(r"^(FailedMount|FailedAttachVolume): (.*)", re.DOTALL)
 
 
@@ -286,7 +285,9 @@ def _why_not_started(pod: PodView, events: tuple[str, ...]) -> tuple[str, bool]:
     for event in reversed(events):
         if match := MOUNT.match(event):
             return f"a volume cannot be mounted: {match[2]}", False
-        if PULLING.match(event):
+        if event.startswith("Pulled: "):
+            break
+        if event.startswith("Pulling: "):
             return "its image is being pulled", False
     return "its container is being prepared", False
 

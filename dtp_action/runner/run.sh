@@ -441,11 +441,12 @@ drain() {
   fi
 }
 
-# has_header: true if the log is the file that it was, and what we wrote first is where it was.
+# has_header: true if the log is the file that it was, and what we wrote first is where it was, or
+# shortly behind what the script itself wrote there before tee did.
 has_header() {
   [ -n "$dtp_log_was" ] || return 0
   [ "$(stat -c %i "$dtp_log")" = "${dtp_log_was% *}" ] &&
-    [ "$(dd if="$dtp_log" bs=1 skip="${dtp_log_was#* }" count="${#dtp_header}")" = "$dtp_header" ]
+    dd if="$dtp_log" bs=1 skip="${dtp_log_was#* }" count=4096 | grep -qF "$dtp_header"
 } 2>/dev/null
 
 # --- our own files ---

@@ -553,6 +553,9 @@ def test_a_pull_that_takes_long_is_told_as_one() -> None:
     said = ("Scheduled: to a node", 'Pulling: Pulling image "r.example.org/x"')
     status = phases.judge(ENTRY, replace(look(pod), events={ENTRY.name: said}))
     assert status.reason == "its image is being pulled"
+    later = (*said, "Pulled: Successfully pulled image", "Created: Created container")
+    status = phases.judge(ENTRY, replace(look(pod), events={ENTRY.name: later}))
+    assert status.reason == "its container is being prepared"
 
 
 def test_images_pulled_for_longer_than_the_time_limit_are_not_the_authors_fault() -> None:

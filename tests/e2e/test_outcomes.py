@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,13 +10,12 @@ from datetime import UTC, datetime
 import pytest
 
 from dtp_action.core import ledger
-from tests.admin import wait_for
 from tests.e2e.conftest import Sites
 from tests.e2e.site import PATIENCE, SOURCE, WAIT, Record, Row, Site
 
 WATCHED = "dtp-local/is-watched"  # goes on until it was told to be running
-LIMITED = ("dtp-local/too-long", "dtp-local/deaf-and-too-long")  # their time runs from the start on
 BIG_LINES, BIG_LINE = 2_000_000, 100  # 200 MB of log
+ONE_FILE = 120_000  # lines: more than a node keeps in one file
 
 EAT = "python3 -c 'x = b\"x\" * 300_000_000'"  # more than the 64Mi that all have
 
@@ -39,10 +39,10 @@ SCRIPTS = {
     "dtp-local/is-watched": """
         until [ -e seen ]; do sleep 0.2; done""",
     "dtp-local/too-long": """
-        #DTP time=60s
+        #DTP time=10s
         trap 'echo got TERM; exit 0' TERM; echo started; while :; do sleep 1; done""",
     "dtp-local/deaf-and-too-long": """
-        #DTP time=60s
+        #DTP time=10s
         trap '' TERM; echo started; while :; do sleep 1; done""",
     "dtp-local/fills-scratch": """
         #DTP disk=8Mi
@@ -71,6 +71,9 @@ print("hello")
         exit 0""",
     "dtp-local/prints-200-megabytes": f"""
         yes "$(printf '%{BIG_LINE - 1}s' | tr ' ' x)" | head -n {BIG_LINES}; echo the very end""",
+    "dtp-local/prints-before-a-new-log-file-begins": f"""
+        yes "$(printf '%{BIG_LINE - 1}s' | tr ' ' x)" | head -n {ONE_FILE}; echo the last words
+        sleep 40""",
     "dtp-local/meddles": """
         there=/workspace/dtp-jobs/dtp-local/fine
         until [ -s "$there/made" ]; do sleep 1; done
@@ -131,6 +134,7 @@ ENDS = {
     "dtp-local/prints-anything": ("SUCCEEDED", "done"),
     "dtp-local/prints-nothing": ("SUCCEEDED", "done"),
     "dtp-local/prints-200-megabytes": ("SUCCEEDED", "done"),
+    "dtp-local/prints-before-a-new-log-file-begins": ("SUCCEEDED", "done"),
     "dtp-local/meddles": ("SUCCEEDED", "done"),
     "dtp-local/plants-links": ("SUCCEEDED", "done"),
     "dtp-local/leaves-processes": ("SUCCEEDED", "done"),
@@ -158,10 +162,6 @@ def _script(body: str) -> str:
 def run(sites: Sites) -> Iterator[Run]:
     """Dispatch all scripts at once, and watch with `dtp status` until the last has ended."""
     with sites() as site:
-        # Not in the crowd, which would take of their time before they begin.
-        _merge(site, LIMITED)
-        site.dispatch()
-        wait_for(lambda: all(_has_begun(site, ref) for ref in LIMITED), "both to have begun")
         _merge(site, SCRIPTS)
         told: dict[str, float] = {}
         running: set[str] = set()
@@ -185,11 +185,6 @@ def _merge(site: Site, refs: Iterable[str]) -> None:
     for ref in refs:
         site.write(ref, _script(SCRIPTS[ref]))
     site.commit("a script for each end")
-
-
-def _has_begun(site: Site, ref: str) -> bool:
-    log = site.place(ref) / f"{ref.split('/')[1]}.log"
-    return log.exists() and "started" in log.read_text()
 
 
 def _note(site: Site, told: dict[str, float], running: set[str]) -> None:
@@ -285,6 +280,16 @@ def test_200_megabytes_of_log_are_on_the_claim_and_their_end_is_kept(run: Run) -
     assert "the very end" in _kept(run, ref)
     assert len("\n".join(_kept(run, ref))) <= 8192
     assert "the very end" in run.site.logs(ref, "--tail", "5")
+
+
+def test_the_last_words_are_kept_though_the_node_began_a_new_file_after_them(run: Run) -> None:
+    """A kubelet looks every few seconds whether a log has 10 MiB, and shows the newest file."""
+    assert "the last words" in _kept(run, "dtp-local/prints-before-a-new-log-file-begins")
+
+
+def test_what_arrived_is_listed(run: Run) -> None:
+    listed = run.site.dtp("files", "dtp-local/fine", "--format", "json").out
+    assert [file["name"] for file in json.loads(listed)["files"]] == ["made"]
 
 
 def test_a_silent_script_is_told_without_a_fuss(run: Run) -> None:

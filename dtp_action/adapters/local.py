@@ -130,13 +130,7 @@ class LocalApi:
             ],
             setsid=True,  # it outlives us
             # A shell cannot trap what it was started to ignore, as by `nohup`; in a Pod it can.
-            setsigdef=(
-                signal.SIGHUP,
-                signal.SIGINT,
-                signal.SIGTERM,
-                signal.SIGUSR1,
-                signal.SIGUSR2,
-            ),
+            setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1),
         )
 
     # --- logs ---

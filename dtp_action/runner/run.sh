@@ -230,14 +230,19 @@ heart() {
   done 2>/dev/null
 }
 
-# keep_time: tells the runner once when the script's time is over; until then no nap goes beyond it.
+# keep_time: ends the script when its time is over, as stop does, and notes that; until then no nap goes
+# beyond it. Not by a signal to the runner: where one comes while the script ends, bash waits for ever.
 keep_time() {
-  [ "$DTP_TIME" -gt 0 ] && [ -z "$dtp_late" ] || return 0
+  [ "$DTP_TIME" -gt 0 ] && kill -0 "$dtp_script" || return 0
   find_time_left
+  [ -z "$dtp_late" ] || dtp_left=$((dtp_left + 20))
   [ "$dtp_left" -ge "$dtp_nap" ] || dtp_nap=$dtp_left
   [ "$dtp_left" -le 0 ] || return 0
-  dtp_late=yes dtp_nap=1
-  kill -USR2 "$$"
+  dtp_nap=1
+  case $dtp_late in
+    '') dtp_late='term'; keep "$dtp_here/late" "$(now)"; pass_term ;;
+    term) dtp_late='kill'; kill_rest ;;
+  esac
 }
 
 # find_time_left: sets dtp_left to the script's seconds, rounded up so that none is ended too early.
@@ -344,14 +349,6 @@ stop() {
   pass_term
   dtp_step='kill'
   alarm 20
-}
-
-# out_of_time: on USR2, from the heart. What ended it counts, whatever the script then exits with.
-out_of_time() {
-  dtp_woken=yes
-  [ -z "$dtp_stopped" ] || return 0
-  dtp_timed_out=yes
-  stop
 }
 
 # Here alone all processes are signalled. As PID 1 they are the container's; tee and heart ignore it.
@@ -643,7 +640,7 @@ make_result() {
 # record: the fence first; the kubelet last, when no process of the script is left to lie to it.
 record() {
   dtp_kind='done'
-  [ -z "$dtp_stopped" ] || [ -n "$dtp_timed_out" ] || [ "$dtp_exit" -eq 0 ] || dtp_kind='interrupted'
+  [ -z "$dtp_stopped" ] || [ "$dtp_exit" -eq 0 ] || dtp_kind='interrupted'
   make_result
   if ! end_start "$dtp_exit" "$dtp_kind" "$dtp_result"; then
     warn "the result could not be recorded on the claim: this attempt cannot start again"
@@ -675,7 +672,6 @@ main() {
   fence
   trap stop TERM INT HUP
   trap step USR1
-  trap out_of_time USR2
   trap : PIPE
   dtp_started=$(now)
   dtp_oom_before=$(oom_kills)
@@ -698,6 +694,15 @@ main() {
   exit "$dtp_exit"
 }
 
+# ran_out_of_time: the heart noted it, or could not, and the script was ended after its time. Whatever the
+# script then exits with.
+ran_out_of_time() {
+  [ -n "$dtp_script" ] && [ "$DTP_TIME" -gt 0 ] && [ -z "$dtp_stopped" ] || return 1
+  [ ! -e "$dtp_here/late" ] || return 0
+  find_time_left
+  case $dtp_code in 137 | 143) [ "$dtp_left" -le 0 ] ;; *) return 1 ;; esac
+}
+
 # run_script: TERM may have come before there was a script to pass it to.
 run_script() {
   dtp_code=143
@@ -707,8 +712,8 @@ run_script() {
     await "$dtp_script"
   fi
   trap hurry TERM INT HUP # from here on all is ending anyway
-  trap 'dtp_woken=yes' USR2
-  [ -z "$dtp_stopped" ] || [ -n "$dtp_timed_out" ] || dtp_hurry=yes
+  [ -z "$dtp_stopped" ] || dtp_hurry=yes
+  ! ran_out_of_time || dtp_timed_out=yes
   keep_code "$dtp_code"
 }
 

@@ -487,7 +487,7 @@ HARMLESS = {
     "spec.template.spec.activeDeadlineSeconds",
     "spec.template.spec.terminationGracePeriodSeconds",
     "spec.template.spec.volumes.*.emptyDir.sizeLimit",
-    # without DTP_TIME, as in Jobs of the release before: then the Pod's deadline has the cap of time
+    # without DTP_TIME, as in Jobs of the release before: then the Pod itself has the cap of time
     "spec.template.spec.containers.*.env.*.name",
     # one completion is one completion, and what counts as a failure starts no Pod without end
     "spec.completionMode",

@@ -84,7 +84,7 @@ def test_a_second_pod_replays_what_ended_and_runs_nothing(attempt: Attempt) -> N
     second = attempt.run()
     assert (second.code, attempt.runs()) == (7, 1)
     assert second.result == second.termination == first.result | {"replayed": True}
-    assert second.stdout.count(b"\n") == 1
+    assert second.stdout.count(b"\n") == 3  # and what arrived, on a line of its own
     assert b"told again, not run again" in second.stdout
     assert attempt.run().result == second.result
 

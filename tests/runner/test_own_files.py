@@ -80,7 +80,7 @@ def test_where_scratch_has_no_room_it_is_counted_all_the_same(attempt: Attempt) 
     ],
 )
 def test_a_log_that_is_not_what_was_written_is_told(attempt: Attempt, change: str) -> None:
-    ended = attempt.script(f"#!/bin/sh\necho before; {change}; echo after; exit 7").run()
+    ended = attempt.script(f"#!/bin/sh\necho before; sleep 0.5; {change}; echo after; exit 7").run()
     assert ended.code == 7
     assert "the log file is not whole" in warnings(ended)
 

@@ -64,6 +64,13 @@ def test_each_start_has_its_own_time(attempt: Attempt) -> None:
     assert [attempt.run(**wish).code for _ in range(3)] == [75, 75, 75]
 
 
+@pytest.mark.parametrize("offset", range(6))
+def test_a_script_that_ends_with_its_time_ends(attempt: Attempt, offset: int) -> None:
+    """In bash a signal that comes while `wait` learns of an end can make it wait for ever."""
+    attempt.script(f"#!/bin/sh\nexec sleep {2 + offset / 10}")
+    assert attempt.end(attempt.begin(DTP_TIME="1"), timeout=100).code in (0, 196)
+
+
 def test_without_a_limit_nothing_is_ended(attempt: Attempt) -> None:
     assert attempt.script("#!/bin/sh\nsleep 2").run().code == 0
 

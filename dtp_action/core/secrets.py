@@ -1,9 +1,9 @@
 """Finds credentials typed into text. Says which kind and where, never the value itself.
 
-Used to refuse scripts before they are merged and to redact what is shown later. A credential is
-found by its own shape (SHAPES), or because a value that can be one stands where one belongs:
-behind a name that says so (NAMED), in the place that a tool has for it (PLACES), in a URL, on
-standard input or in a file whose name says so. Time is linear: all repetitions are bounded.
+Used to reject scripts before they are merged, and to redact what is shown later. A credential has
+a shape of its own (SHAPES), or it is a value that can be one, in a position where one belongs:
+after a name such as `password`, in a tool's option (PLACES), in a URL, on standard input, in a file
+that is named so. docs/adr/0027 says why. Repetitions are bounded, so that the time is linear.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Hit(NamedTuple):
     end: int
 
 
-NAMED = Rule("named", "a value whose name says password, token or key")
+NAMED = Rule("named", "a value that is named like a password, token or key")
 OPTION = Rule("option", "a password or token in a command line")
-URL = Rule("url-password", "a password in a URL")
+URL = Rule("url-password", "a password or token in front of a host name")
 INPUT = Rule("input", "a password or token on standard input")
-FILE = Rule("file", "a password or token that is written to a file")
+FILE = Rule("file", "a password or token written to a file")
 
-# --- credentials that are known by their own shape: group 1 ---------------------------------------
+# --- credentials with a shape of their own: group 1 ----------------------------------------------
 
 # Tokens that bear their maker's mark: GitHub, GitLab, Slack, Hugging Face, npm, PyPI, Docker,
 # Stripe, Square, SendGrid, OpenAI, Mailchimp, Telegram, Discord, dCache (macaroons).
-# tests/unit/test_secrets.py holds all these shapes against those of detect-secrets.
+# tests/unit/test_secrets.py compares all these shapes with those of detect-secrets.
 _MARKED = (
     r"gh[pousr]_\w{36,251}",
     r"github_pat_\w{22,251}",
@@ -87,6 +87,7 @@ SHAPES = (
         r"|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----|PuTTY-User-Key-File-\d)"
         r"([\s\S]{0,9000}?(?=-----END|---- END)|[\s\S]{0,9000})",
     ),
+    (Rule("storage-key", "an Azure storage key"), r"\bAccountKey=([\w+/=-]{40,120})"),
     (Rule("token", "a token"), rf"\b({'|'.join(_MARKED)})"),
 )
 _SHAPES = tuple((rule, re.compile(shape, re.ASCII)) for rule, shape in SHAPES)
@@ -107,73 +108,71 @@ ADVICE = {
 # --- names: the last words decide -----------------------------------------------------------------
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*")
-_SAYS_SO = re.compile(
+_CREDENTIAL = re.compile(
     r".*(?:passw(?:or[dt]|d)|passphrase|passcode|secret|token|credentials?)"
-    r"|(?:.*_)?(?:pass|sshpass|ticket|(?:proxy_)?authorization)|.*_(?:pwd|pw)"
+    r"|(?:.*_)?(?:pass|sshpass|ticket|bearer|authorization)|.*_(?:pwd|pw)"
     r"|.*(?:api|secret|private|auth|account|storage|app|application|client|customer|subscription"
     r"|encrypt|encryption|master|dataverse|secret_access)_?key"
 )
-# Where the name may mean something else, the value has to look like chance.
-_MAY_SAY_SO = re.compile(
-    r".*(?:pass|pwd|auth|authz|signature|cookie|jwt|bearer)|(?:.*_)?(?:key|sig|sas|pw|sid|session)"
+# These may be something else: only a value that looks random counts.
+_PERHAPS = re.compile(
+    r".*(?:pass|pwd|pw|auth|authz|signature|cookie|jwt|bearer)|(?:.*_)?(?:key|sig|sas|sid|session)"
     r"|.*(?:passw(?:or[dt]|d)|secret|token|api_?key)_.*|.*sess(?:ion)?_?id"
 )
-_SAYS_ELSE = re.compile(
+_NO_CREDENTIAL = re.compile(
     r"(?:no|ask|prompt|use|with|without|skip|show|print|save|require|get|new|reset|read|generate"
     r"|create|check|validate|verify)_.*"
     r"|.*(?:next|page|continuation|continue|resumption|starting|start|cursor|marker)_?token"
     r"|.*(?:public|sort|primary|foreign|partition|object|cache|idempotency|recv|host|md5|s3)_?key"
     r"|.*(?:by|com|tres|one|two|multi|single|first|second|third|high|low|band|sur|over)_?pass"
-    r"|.*(?<!session)_(?:id|name|type|mode|file|path|dir|url|uri|host|md|sha|hash|checksum|fingerprint)"
+    r"|.*_(?:name|type|mode|file|path|dir|url|uri|host|md|sha|hash|checksum|fingerprint)"
+    r"|.*(?<!session)_id"
 )
-
-
 
 
 @lru_cache(maxsize=4096)
-def _says_so(name: str) -> bool | None:
-    """Return whether a name is that of a credential; None where it may be."""
+def _is_credential(name: str) -> bool | None:
+    """Return whether a name is that of a credential; None for perhaps."""
     words = "_".join(_WORD.findall(name)).lower().rstrip("0123456789")
-    if _SAYS_ELSE.fullmatch(words):
+    if _NO_CREDENTIAL.fullmatch(words):
         return False
-    if _SAYS_SO.fullmatch(words):
+    if _CREDENTIAL.fullmatch(words):
         return True
-    return None if _MAY_SAY_SO.fullmatch(words) else False
+    return None if _PERHAPS.fullmatch(words) else False
 
 
-# --- values: what can be one ----------------------------------------------------------------------
+# --- values: what can be a credential -------------------------------------------------------------
 
 _SHORTEST, _JUDGED, _CLOSE, _NEAR, _LONGEST = 6, 100, 150, 400, 4096
 _QUOTED = re.compile(rf"""(\\?["'])(?![\s;,)|&])((?:(?!\1)(?:[^\n\\]|\\.)){{1,{_LONGEST}}})\1""")
-_BARE = re.compile(
-    rf"""(?:(?!,\w{{1,20}}=)[^\s"'`;&|<>()\\]|\\[^\nnrt"']){{1,{_JUDGED}}}"""
-)
-_REST = re.compile(rf"""[^\s"'`;&|<>()\\]{{0,{_LONGEST}}}""")
+_BARE = re.compile(rf"""(?:(?!,\w{{1,20}}=)[^\s"'`;&|<>()\\]|\\[^\nnrt"']){{1,{_JUDGED}}}""")
+_REST = re.compile(rf"""[^\s"'`]{{0,{_LONGEST}}}""")
 _SCHEME = re.compile(
-    r"""(?:Bearer|Basic|Digest|Token|OAuth2?|JWT|Api-?Key|Key|Negotiate)(?:[ \t]|%20){1,5}""", re.I
+    r"(?i:Bearer|Basic|Digest|Token|OAuth2?|JWT|Negotiate|\w{0,9}-?Key)(?:[ \t]|%20){1,5}"
 )
-# Stands for a value, or says where it is: a path, a file, an address.
-_HOLDS_NONE = re.compile(
-    r"""\$[\w{(@*]|`|\{\w*\}|\{\{|%\w+%|%[sd(]|<[^>]*>|\.\.\.|…|\*\*\*|[xX]{5}|://"""
-    r"""|(?i:example|place.?holder|(?<![a-z0-9])(?:your|my|put|insert|replace|enter|dummy|change|todo"""
-    r"""|fixme|ask|paste)(?:me|this|it)?(?![a-z0-9]))"""
+_PLACEHOLDER = re.compile(
+    r"\$[\w{(@*]|`|\{\w*\}|\{\{|%[sd(]|[a-z]\[.{0,40}\]|<[^>]*>|\.\.\.|…|\*\*\*|[xX]{5}|://"
+    r"|(?i:example|place.?holder|change.?(?:me|this|it)(?![a-z])"
+    r"|(?<![a-z0-9])(?:your|insert|replace|enter|dummy|todo|fixme|paste)(?![a-z0-9]))"
 )
-_IS_NONE = re.compile(
-    r"""[\[{<(@=-].*|[a-z]+=.*|~?\.{0,2}/[\w.-]*[a-z_.-]{3}[\w.-]*(?:/.*)?|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"""
-    r"""|none|null|undefined|unknown|true|false|enabled?|disabled?|required|optional|missing|invalid"""
-    r"""|expired|revoked|rejected|accepted|incorrect|prompt|interactive|default|anonymous|guest""",
+_NO_VALUE = re.compile(
+    r"[\[{<(@=-].*|[a-z]+=.*|%\w+%|![a-z]+|(?-i:[A-Z]{2,10}-\d+)|(\W?\w)(?:\W?\1)*"
+    r"|~?\.{0,2}/[\w.-]*[a-z_.-]{3}[\w.-]*(?:/.*)?|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # a path, e-mail
+    r"|none|null|undefined|unknown|true|false|enabled?|disabled?|required|optional|missing|invalid"
+    r"|expired|revoked|rejected|accepted|incorrect|renewed|refreshed|hidden|prompt|interactive"
+    r"|default|anonymous|guest",
     re.IGNORECASE | re.DOTALL,
 )
-_NAMES_A_FILE = re.compile(r"(?:[\w+@%-]+[./])*[\w+@%-]+\.(?:[a-z]{2,10}|7z|p12)")
-_NUMBER = re.compile(r"[\d.,:_-]+")
-# Words, each with a number behind it at most, as people name things: chr22, id_ed25519, us-east-1.
-_WORDED = re.compile(r"(?:(?:[A-Z]?[a-z]++|[A-Z]++)?\d*+(?:[\W_]|\Z))*+")
+_FILE_NAME = re.compile(r"(?:[\w+@%-]+[./])*[\w+@%-]+\.(?:[a-z]{2,10}|7z|p12)")
+_NUMBER = re.compile(r"[\d.,:_-]{1,24}")
+# Words with a number at the end at most, as people name things: chr22, id_ed25519, us-east-1.
+_GIVEN_NAME = re.compile(r"(?:(?:[A-Z]?[a-z]++|[A-Z]++)?\d*+(?:[\W_]|\Z))*+")
 _PLAIN = re.compile(r"[A-Za-z]?[a-z-]*[,.]?")
 _TURN = re.compile(r"(?<=[a-z])(?=[A-Z\d])|(?<=[A-Z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
 
 class _Value(NamedTuple):
-    """A value, and where it stands; of a long one, the text is its beginning."""
+    """A value and its position. The text of a long one is only its beginning."""
 
     text: str
     start: int
@@ -181,18 +180,23 @@ class _Value(NamedTuple):
     quote: str = ""
 
     @property
-    def by_chance(self) -> bool:
-        """Whether it looks as if it were drawn by lot, and not as people name things."""
+    def random(self) -> bool:
+        """Whether it looks random, unlike names that people give."""
         return len(self.text) >= 8 and len(_TURN.findall(self.text)) >= 4
 
     @property
     def plain(self) -> bool:
-        """Whether it is a word such as stands in any sentence."""
+        """Whether it is a word that any sentence may have."""
         return not self.quote and bool(_PLAIN.fullmatch(self.text))
+
+    def hit(self, rule: Rule, text: str) -> Hit:
+        """Return the hit. A word may go on where a shell, but no configuration file, ends it."""
+        rest = None if self.quote else _REST.match(text, self.end)
+        return Hit(rule, self.start, rest.end() if rest else self.end)
 
 
 def _value(text: str, at: int, quote: str = "") -> _Value | None:
-    """Return the value that begins at a place: in quotes, up to the quote that is open, or a word."""
+    """Return the value at a position: in quotes, up to a quote that is open, or a word."""
     if scheme := _SCHEME.match(text, at):
         at = scheme.end()
     if quote and (match := re.compile(rf"[^\n{quote}]{{1,{_LONGEST}}}").match(text, at)):
@@ -202,230 +206,254 @@ def _value(text: str, at: int, quote: str = "") -> _Value | None:
     at += text[at : at + 1] in {'"', "'"}
     match = _BARE.match(text, at)
     if not match or text[match.end() : match.end() + 1] == "(" or match[0][-1] in "[(":
-        return None  # nothing, or a call in some program
-    full = match.end() - at == _JUDGED and _REST.match(text, match.end())
-    return _Value(match[0], at, full.end() if full else match.end())
+        return None  # nothing, or a function call
+    return _Value(match[0], at, match.end())
 
 
 @lru_cache(maxsize=4096)
-def _can_be_one(value: str, quote: str = "") -> bool:
-    """Return whether a value can be a credential, by itself."""
+def _is_possible(value: str, quote: str = "") -> bool:
+    """Return whether a value can be a credential: no placeholder, variable, path or file name."""
     plain = re.sub(r"\\.", "x", _SCHEME.sub("", value, count=1)).strip()
     if quote == "'" and not re.match(r"\$|.*(?:\$[{(]|\{\w*\}|%)", plain):
-        plain = plain.replace("$", "x")  # the shell expands nothing there
-    if len(plain.rstrip("}],.")) < _SHORTEST or len(set(plain)) <= 2:
+        plain = plain.replace("$", "x")  # the shell expands nothing in single quotes
+    if len(plain.rstrip("}],.")) < _SHORTEST:
         return False
-    if _HOLDS_NONE.search(plain) or _IS_NONE.fullmatch(plain) or _NAMES_A_FILE.fullmatch(plain):
+    if _PLACEHOLDER.search(plain) or _NO_VALUE.fullmatch(plain) or _FILE_NAME.fullmatch(plain):
         return False
-    if "/" in plain and _WORDED.fullmatch(plain):
+    if "/" in plain and _GIVEN_NAME.fullmatch(plain):
         return False
-    return bool(re.search(r"\d", plain)) or _says_so(plain) is not True
+    return bool(re.search(r"\d", plain)) or _is_credential(plain) is False
 
 
-# --- where a value belongs ------------------------------------------------------------------------
+# --- a value after its name -----------------------------------------------------------------------
 
-# A name, and what may stand between it and its value.
+# A name, and what may be between it and its value: an option's, a variable's, a header's, a field's.
 _NAME = re.compile(
     r"""(?<![\w.-])(?:(?<=\\)[nrt])?+(?P<name>-{0,2}[A-Za-z_][\w.-]*+)"""
     r"""(?P<by>["'\]\\]{0,3}[ \t]{0,4}(?:=(?![=~])>?|<-|:[=-])[ \t]{0,4}"""
-    r"""|["'\\]{0,2}[ \t]{0,4}:[ \t]{0,4}|[ \t]{1,8}|>)"""
+    r"""|["'\\]{0,2}[ \t]{0,4}:[ \t]{0,4}|[ \t]{1,8}(?:is[ \t]{1,8})?|>)"""
 )
 _NO_COMMAND = re.compile(r"[^\S\n]*(?:#|//|(?:echo|printf)\b)")
 _CONFIGURES = re.compile(r"\b(?:aws|rclone|git|pip)\b.*\sconfig")
 _LINE_BEGINS = re.compile(r"[^\S\n]*(?:[-{\"'][^\S\n]*|export[^\S\n]+)*\Z")
 _PUBLIC = re.compile(
-    r"""(?:(?:user(?:name)?|login|-[a-z]*u)["']?[\s:=]{1,3}["']?|//)(?:anonymous|ftp|guest)(?![\w.-])""",
-    re.I,
+    r"""(?i)(?:(?:user(?:name)?|login|-[a-z]*u)["']?[\s:=]{1,3}["']?|//)"""
+    r"(?:anonymous|ftp|guest)(?![\w.-])"
 )
 
 
-def _line(text: str, at: int) -> tuple[int, int]:
-    """Return where the line of a place begins and ends, if that is not too far."""
-    least, most = max(0, at - _NEAR), at + _NEAR
+def _line(text: str, at: int, near: int = _NEAR) -> tuple[int, int]:
+    """Return where the line of a position begins and ends, as far as that is near."""
+    least, most = max(0, at - near), at + near
     begin, end = text.rfind("\n", least, at), text.find("\n", at, most)
     return begin + 1 or least, end if end >= 0 else most
 
 
 def _named(text: str) -> Iterator[Hit]:
-    """Yield the values that stand behind a name that says so."""
+    """Yield the values after a name that says what they are."""
     for match in _NAME.finditer(text):
         name = match["name"]
-        if _says_so(name) is False or not (value := _value(text, match.end())):
+        if _is_credential(name) is False or not (value := _value(text, match.end())):
             continue
-        if _can_be_one(value.text, value.quote) and _is_value_of(match, value):
-            if not (_NUMBER.fullmatch(value.text) and not re.search("pass|pw", name, re.I)):
-                yield Hit(OPTION if name[0] == "-" else NAMED, value.start, value.end)
+        if _is_possible(value.text, value.quote) and _belongs(value, match):
+            yield value.hit(OPTION if name[0] == "-" else NAMED, text)
 
 
-def _is_value_of(name: re.Match[str], value: _Value) -> bool:
-    """Return whether a name and a value belong together, by what stands between and around them."""
-    text, by, option = name.string, name["by"], name["name"][0] == "-"
-    begin, end = _line(text, name.start())
-    sure = _says_so(name["name"]) and (name["name"], by) != ("secret", "=")
-    before = text[begin : name.start()]
+def _belongs(value: _Value, match: re.Match[str]) -> bool:
+    """Return whether a value belongs to a name, by what is between and around them."""
+    text, name, by = match.string, match["name"], match["by"]
+    begin, end = _line(text, match.start())
+    before, option = text[begin : match.start("name")], name[0] == "-"
     if _PUBLIC.search(text, begin, end):
         return False
-    if not sure or before.endswith("$"):
-        return value.by_chance and bool(by.strip()) and not option
-    if by == ">":
-        return before.endswith("<")
-    if by == "=":
-        return True
+    if _NUMBER.fullmatch(value.text) and not re.search("passw|phrase|pwd", name, re.IGNORECASE):
+        return False
+    joined = bool(by.strip(" \tis") or _CONFIGURES.search(before))
+    if not _is_credential(name) or before.endswith("$") or (name, by) == ("secret", "="):
+        return value.random and joined and not option
+    if by in {"=", ">"}:
+        return by == "=" or before.endswith("<")
     if option:
         return not (value.plain and _NO_COMMAND.match(text, begin))
-    if not by.strip():
-        return value.by_chance or not (value.plain or not _CONFIGURES.search(before))
-    if by == ":" and not value.quote:
-        return value.by_chance
+    if not joined or (by == ":" and not value.quote):
+        return value.random
     ends = not text[value.end : end].strip(" \t\r\"',}\\")
     return not value.plain or (ends and bool(_LINE_BEGINS.match(before)))
 
 
+# --- a value where a tool takes one ---------------------------------------------------------------
+
+
 class _Place(NamedTuple):
-    """Where a tool has a credential: what stands before it, and what the value must be at least."""
+    """A tool, what is in front of its credential, and values that do not count: plain, given.
+
+    In `before`, a blank is one or more, `~` is blanks, `=` or nothing; LOGIN is a user's name that
+    may be in the same quotes as the credential, WORD is any word.
+    """
 
     tool: str
     before: str
-    least: str = "plain"
+    but: str = ""
 
 
-_LOGIN = r"""(?P<quote>["']?)(?P<login>[^\s:"'$,%]{1,100})"""
-_WORDS = r"(?:[^\s|;]{1,300}[ \t]{1,9})"
 PLACES = (
-    _Place("sshpass", r"\s-\w{0,5}p[ \t]{0,3}"),
-    _Place("curl|https?|xh", rf"\s(?:-\w{{0,12}}[uUa]|--(?:proxy-)?(?:user|auth))[ \t=]{{0,3}}{_LOGIN}:"),
-    _Place("skopeo|podman|buildah|oras", rf"\s--\w{{0,5}}-?creds[ \t=]{_LOGIN}:"),
-    _Place("lftp|open", rf"\s(?:-u|--user)[ \t=]{{0,3}}{_LOGIN},"),
-    _Place("smbclient|smbget|rpcclient", rf"\s(?:-U|--user)[ \t=]{{0,3}}{_LOGIN}%"),
-    _Place("login|synapse|ncftp\w*|nextcloudcmd|owncloudcmd|seaf-cli|mongo\w*", r"\s-p[ \t]{1,3}"),
-    _Place("", r"\s(?:-u|--?user(?:name)?|--?login)[ \t=]{1,3}\S{1,80}[ \t]{1,3}-[pPwW][ \t]{1,3}", "chance"),
-    _Place("ascp", r"\s-W[ \t]{0,3}"),
-    _Place("unzip|zip", r"\s-P[ \t]{0,3}"),
-    _Place("7z\w*|unrar|rar|mysql\w*|mariadb\S*", r"\s-p(?=\S)"),
-    _Place("redis-cli", r"\s-a[ \t]{1,3}"),
-    _Place("swift", r"\s-K[ \t]{1,3}"),
-    _Place("openssl", r"\s(?:-k[ \t]{1,3}|-pass(?:in|out)?[ \t]{1,3}[\"']?pass:)"),
-    _Place("", rf"\biinit[ \t]{{1,3}}(?:-\S{{1,20}}[ \t]{{1,3}}(?:\d{{1,9}}[ \t]{{1,3}})?){{0,5}}", "mixed"),
-    _Place("rclone", r"\sobscure[ \t]{1,3}", "mixed"),
-    _Place("mc|mcli", rf"\s(?:alias[ \t]+set|config[ \t]+host[ \t]+add)[ \t]{{1,3}}{_WORDS}{{3}}"),
-    _Place("b2", rf"\s(?:authorize-account|account[ \t]+authorize)[ \t]{{1,3}}{_WORDS}"),
-    _Place("iadmin", rf"\smoduser[ \t]{{1,3}}{_WORDS}password[ \t]{{1,3}}"),
-    _Place("", rf"\bmega-login[ \t]{{1,3}}{_WORDS}", "mixed"),
-    _Place("", r"""(?m)(?:^|[;"'])[ \t]{0,8}user[ \t]{1,3}(?P<login>[^\s"']{1,80})[ \t]{1,3}""", "mixed"),
-    _Place("", r"(?mi)(?:^[ \t]{0,8}(?:quote[ \t]+)?user[ \t]{1,3}(?P<login>\S{1,80})\s{1,9})?^[ \t]{0,8}(?:quote[ \t]+)?pass[ \t]{1,3}"),
-    _Place("", r"\blogin\s{1,9}(?P<login>\S{1,100})\s{1,9}password\s{1,9}"),
-    _Place("", r"\bidentified[ \t]+by[ \t]+(?=[\"'])"),
-    _Place("", r"(?:auth[ \t]?=[ \t]?|(?:[Aa]uth|login))\([\"'](?P<login>[^\"'\n]{0,100})[\"'],[ \t]?(?=[\"'])"),
-    _Place("", r"(?:assword|assphrase|PIN|[Tt]oken)\W[^\n]{0,40}(?:\n[^\n]{0,20}){0,2}?\bsend(?:line)?[ \t(]{1,3}(?:--[ \t])?(?=[\"'])"),
-)  # fmt: skip
+    _Place("sshpass", r"\s-\w{0,5}p~"),
+    _Place("curl|https?|xh", r"\s(?:-\w{0,12}[uUa]|--(?:proxy-)?(?:user|auth))~LOGIN:"),
+    _Place("skopeo|podman|buildah|oras", r"\s--\w{0,5}-?creds~LOGIN:"),
+    _Place("lftp|open", r"\s(?:-u|--user)~LOGIN,"),
+    _Place("smbclient|smbget|rpcclient", r"\s(?:-U|--user)~LOGIN%"),
+    _Place(r"login|synapse|ncftp\w*|(?:next|own)cloudcmd|seaf-cli|mongo\w*", r"\s-p "),
+    _Place("", r"\s(?:-u|--?user(?:name)?|--?login)[ =]\S{1,80} -[pPwW] ", "given"),
+    _Place("ascp", r"\s-W~"),
+    _Place("unzip|zip", r"\s-P~"),
+    _Place(r"7z\w*|unrar|rar|mysql\w*|mariadb\S*", r"\s-p(?=\S)"),
+    _Place("redis-cli", r"\s-a "),
+    _Place("swift", r"\s-K "),
+    _Place("openssl", r"\s(?:-k |-pass(?:in|out)? [\"']?pass:)"),
+    _Place("", r"\biinit (?:-\S{1,20} (?:\d{1,9} )?){0,5}", "plain"),
+    _Place("rclone", r"\sobscure ", "plain"),
+    _Place("mc|mcli", r"\s(?:alias set|config host add) WORD WORD WORD "),
+    _Place("b2", r"\s(?:authorize-account|account authorize) WORD "),
+    _Place("iadmin", r"\smoduser WORD password "),
+    _Place("smbclient", r"//[^\s\"']{1,200}[\"']? (?!-)", "plain"),
+    _Place("", r"\bmega-login WORD ", "plain"),
+    # What ftp, lftp, netrc, SQL, Python and expect call it.
+    _Place("", r"(?:^|[;\"'>]|synapse)(?:| )(?:user|login) [\"']?USER[\"']? ", "plain"),
+    _Place("", r"(?i)(?:^(?:| )(?:quote )?user USER\s{1,9})?^(?:| )(?:quote )?pass "),
+    _Place("", r"\blogin\s{1,9}USER\s{1,9}password\s{1,9}"),
+    _Place("", r"(?i)\bidentified by (?=[\"'])"),
+    _Place("", r"(?:[Aa]uth|login|auth(?:| )=(?:| ))\([\"']USER[\"'],(?:| )(?=[\"'])"),
+    _Place(
+        "",
+        r"(?:assword|assphrase|PIN|[Tt]oken)\W[^\n]{0,40}(?:\n[^\n]{0,20}){0,2}?"
+        r"\bsend(?:line)?[ (](?:-- )?(?=\\?[\"'])",
+    ),
+)
+_SPELT = {
+    " ": r"[ \t]{1,9}",
+    "[ =]": r"(?:=|[ \t]{1,9})",
+    "[ (]": r"(?:\(|[ \t]{1,9})",
+    "~": r"[ \t=]{0,9}",
+    "LOGIN": r"""(?P<quote>["']?)(?P<login>[^\s:"'$,%]{1,100})""",
+    "USER": r"""(?P<login>[^\s"']{1,100})""",
+    "WORD": r"[^\s|;]{1,300}",
+}
+_SPELLING = re.compile(r"\[ [=(]\]|LOGIN|USER|WORD|[ ~]")
+
+
+def _tool(names: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.-])(?:{names})(?![\w:.-])")
+
+
+_TOOLS = _tool("|".join(place.tool for place in PLACES if place.tool))
 _PLACES = tuple(
-    (re.compile(rf"(?<![\w.-])(?:{place.tool})(?![\w:.-])"), re.compile(place.before), place)
+    (
+        place,
+        _tool(place.tool),
+        re.compile(_SPELLING.sub(lambda found: _SPELT[found[0]], place.before), re.MULTILINE),
+    )
     for place in PLACES
 )
-_TOOLS = re.compile(rf"(?<![\w.-])(?:{'|'.join(p.tool for p in PLACES if p.tool)})(?![\w:.-])")
-_URLS = (
-    (r"""\b[a-z][a-z0-9+.-]{1,20}://(?P<login>[^\s/:@'"<>$]{0,100}):(?P<value>[^\s/'"<>]{1,200})@""", False),
-    (r"""://(?P<login>(?P<value>[\w.~%-]{16,255}))@""", True),
-    (r"""(?<![\w/@:.%-])(?P<login>[\w.%+-]{1,60}):(?P<value>[^\s/@:'"$]{6,100})@[\w-]{1,60}\.""", True),
-)  # fmt: skip
-_URL_SHAPES = tuple((re.compile(shape, re.I), chance) for shape, chance in _URLS)
 _OTHER_COMMAND = re.compile(r"(?<!\\)\n|[;|]|&&")
 
 
-def _command(text: str, at: int) -> str:
-    """Return the command that a place is in, up to the place."""
-    return _OTHER_COMMAND.split(text[max(0, at - _NEAR) : at])[-1]
-
-
 def _places(text: str) -> Iterator[Hit]:
-    """Yield what stands where a tool has a credential."""
+    """Yield what is in the place that a tool has for a credential."""
     there = set(_TOOLS.findall(text))
-    for tool, before, place in _PLACES:
-        if place.tool and not any(tool.fullmatch(one) for one in there):
+    for place, tool, before in _PLACES:
+        if place.tool and not any(map(tool.fullmatch, there)):
             continue
         for match in before.finditer(text):
-            if tool.search(_command(text, match.start() + 1)) or not place.tool:
+            near = text[max(0, match.start() - _NEAR) : match.start() + 1]
+            if not place.tool or tool.search(_OTHER_COMMAND.split(near)[-1]):
                 yield from _placed(match, place)
 
 
 def _placed(match: re.Match[str], place: _Place) -> Iterator[Hit]:
     groups, text = match.groupdict(), match.string
     value = _value(text, match.end(), groups.get("quote") or "")
-    if not value or not _can_be_one(value.text, value.quote) or _is_public(match, groups.get("login")):
+    if not value or not _is_possible(value.text, value.quote) or _is_public(match):
         return
-    begin, _ = _line(text, match.start())
-    if value.plain and (place.least != "plain" or _NO_COMMAND.match(text, begin)):
-        return
-    if value.by_chance or place.least != "chance":
-        yield Hit(OPTION, value.start, value.end)
+    comment = _NO_COMMAND.match(text, _line(text, match.start())[0])
+    if not (value.plain and (place.but or comment)) and (value.random or place.but != "given"):
+        yield value.hit(OPTION, text)
 
 
-def _is_public(match: re.Match[str], login: str | None) -> bool:
-    if login is not None:
+def _is_public(match: re.Match[str]) -> bool:
+    """Return whether the login is one that anybody may use."""
+    if login := match.groupdict().get("login"):
         return login.lower() in {"anonymous", "ftp", "guest"}
     return bool(_PUBLIC.search(match.string, *_line(match.string, match.end())))
 
 
-def _in_urls(text: str) -> Iterator[Hit]:
-    """Yield the passwords and tokens in front of a host."""
-    for shape, chance in _URL_SHAPES:
-        for match in shape.finditer(text):
-            value = _Value(match["value"], *match.span("value"))
-            if _can_be_one(value.text, value.quote) and not _is_public(match, match["login"]):
-                if value.by_chance or not chance:
-                    yield Hit(URL, value.start, value.end)
+# --- a value in a URL, on standard input, in a file -----------------------------------------------
 
-
-# What reads a credential from its standard input; a file whose name says that it holds one.
-_READS = re.compile(
-    r"\s-\S{0,40}stdin\b|\s--with-token\b|-fd[ =]0\b|\b(?:iinit|kinit|passwd)\b|\bsudo[ \t](?:-\w[ \t])?-S\b"
-    r"|\brclone[ \t]obscure\b|\bgocmd[ \t]init\b|\baws[ \t]configure\b"
+_URLS = (
+    r"""\b[a-z][a-z0-9+.-]{1,20}://(?P<login>[^\s/:@'"<>$]{0,100}):(?P<value>[^\s/'"<>]{1,200})@""",
+    r"://(?P<login>(?P<random>[\w.~%-]{16,255}))@",
+    r"""(?<![\w/@:.%-])(?P<login>[\w.%+-]{1,60}):(?P<random>[^\s/@:'"$]{6,100})@[\w-]{1,60}\.""",
 )
-_WRITES = re.compile(r""">{1,2}[ \t]{0,4}["']?(?P<file>[^\s"';&|<>]{1,200})|\btee[ \t]{1,4}(?P<tee>\S{1,200})""")
+_URL_SHAPES = tuple(re.compile(shape, re.IGNORECASE) for shape in _URLS)
+
+
+def _in_urls(text: str) -> Iterator[Hit]:
+    """Yield the passwords and tokens in front of a host name."""
+    for match in (match for shape in _URL_SHAPES for match in shape.finditer(text)):
+        group = "random" if "random" in match.groupdict() else "value"
+        value = _Value(match[group], *match.span(group))
+        if group == "random" and not value.random:
+            continue
+        if _is_possible(value.text) and not _is_public(match):
+            yield Hit(URL, value.start, value.end)
+
+
+_READS = re.compile(
+    r"\s-\S{0,40}stdin\b|\s--with-token\b|-fd[ =]0\b|\bsudo[ \t](?:-\w[ \t])?-S\b"
+    r"|\b(?:i(?:init|ls|get|put|rsync)|kinit|passwd|myproxy-\w+|login)\b"
+    r"|\b(?:rclone[ \t]obscure|gocmd[ \t]init|aws[ \t]configure)\b"
+)
+_WRITES = re.compile(r"""(?:>{1,2}[ \t]{0,4}|\btee[ \t]{1,4})["']?(?P<file>[^\s"';&|<>]{1,200})""")
+# What is printed, a here-string and a here-document, and what leads it to a command.
 _GIVES = tuple(
     re.compile(shape)
     for shape in (
-        r"\b(?:echo|printf)[ \t](?P<what>(?:[^\n|>;]|\\\n){1,600}+)(?P<by>[|>])",
+        r"\b(?:echo|printf)[ \t](?P<what>(?:'[^']{0,400}'|\"[^\"]{0,400}\"|\\\n|[^\n|>;]){1,400}+)"
+        r"(?P<by>[|>])",
         r"(?P<by><<<)[ \t]{0,4}(?P<what>[^\n|>;]{1,600})",
         r"""(?P<by><<)-?[ \t]{0,4}["']?(?P<end>\w{1,40})["']?[^\n]{0,400}\n"""
         r"(?P<what>(?:[^\n]{0,400}\n){0,20}?)[ \t]{0,8}(?P=end)\b",
     )
 )
-_PRINTED = re.compile(r"""(?:(?!\\[nrt])[^\s"':])+""")
+_FORMAT = re.compile(r"-\w|%\w")
+_GIVEN = re.compile(r"""(?:(?!\\[nrt])[^\s"':])+""")
 
 
 def _given(text: str) -> Iterator[Hit]:
-    """Yield what a script gives to a command that reads a credential, or writes to such a file."""
+    """Yield what goes to a command that reads a credential, or to a file that is named like one."""
     for match in (match for shape in _GIVES for match in shape.finditer(text)):
-        begin, end = _line(text, match.start("by"))
-        command = text[max(begin, match.start("by") - _CLOSE) : min(end, match.start("by") + _CLOSE)]
-        if rule := INPUT if _READS.search(command) else FILE if _writes_so(command) else None:
-            yield from _printed(text, *match.span("what"), rule)
+        begin, end = _line(text, match.start("by"), _CLOSE)
+        command = text[begin:end]
+        rule = INPUT if _READS.search(command) else FILE
+        if rule is FILE and not any(map(_keeps_one, _WRITES.finditer(command))):
+            continue
+        found = _GIVEN.finditer(text, *match.span("what"))
+        words = [_Value(one[0], *one.span()) for one in found if not _FORMAT.fullmatch(one[0])]
+        for word in words:
+            alone = len(words) == 1 and not word.plain
+            if (word.random or alone) and _is_possible(word.text):
+                yield Hit(rule, word.start, word.end)
 
 
-def _writes_so(line: str) -> bool:
-    for match in _WRITES.finditer(line):
-        name = (match["file"] or match["tee"]).rsplit("/", 1)[-1].lstrip(".").split(".")[0]
-        if _says_so(name) is not False or name in {"secrets", "pgpass"}:
-            return True
-    return False
+def _keeps_one(match: re.Match[str]) -> bool:
+    parts = match["file"].rsplit("/", 1)[-1].split(".")
+    return any(_is_credential(part) is not False or part == "secrets" for part in parts)
 
 
-def _printed(text: str, start: int, end: int, rule: Rule) -> Iterator[Hit]:
-    """Yield the words of a text that can be credentials: the only one, or those made by chance."""
-    words = [_Value(match[0], *match.span()) for match in _PRINTED.finditer(text, start, end)]
-    words = [word for word in words if not re.fullmatch(r"-\w|%\w", word.text)]
-    for word in words:
-        strong = word.by_chance or (len(words) == 1 and not word.plain)
-        if strong and _can_be_one(word.text):
-            yield Hit(rule, word.start, word.end)
-
-
-# --- what is asked --------------------------------------------------------------------------------
+# --- all of them ----------------------------------------------------------------------------------
 
 
 def _shaped(text: str) -> Iterator[Hit]:
-    """Yield what is known by its own shape."""
+    """Yield what has a shape of its own."""
     for rule, shape in _SHAPES:
         for match in shape.finditer(text):
             if rule.name == "private-key" or "EXAMPLE" not in match[1]:
@@ -433,7 +461,7 @@ def _shaped(text: str) -> Iterator[Hit]:
 
 
 def find(text: str) -> Iterator[Hit]:
-    """Yield what looks like a credential, in order; what several rules find is one."""
+    """Yield what looks like a credential, in order. What several rules find is one hit."""
     hits = [hit for look in (_shaped, _named, _places, _in_urls, _given) for hit in look(text)]
     hits.sort(key=lambda hit: (hit.start, RULES.index(hit.rule)))
     last: Hit | None = None

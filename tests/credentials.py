@@ -43,6 +43,10 @@ TYPED: dict[str, tuple[str, ...]] = {
         "cat > id <<EOF\n«begin»\n«key40»\n«end»\nEOF",
     ),
     "an option": (
+        "curl --oauth2-bearer «token» https://x.example.net/x",
+        "curl --pass «password» --cert c.pem https://x.example.net/x",
+        "java -Dpassword=«password» -jar webin.jar",
+        "docker run -e PASSWORD=«password» x",
         "wget --user=alice --password=«password» https://data.example.net/x",
         "wget --http-user=alice --http-password='«odd»' https://data.example.net/x",
         "wget --ftp-password «password» --ftp-user alice ftp://ftp.example.net/x",
@@ -109,6 +113,10 @@ TYPED: dict[str, tuple[str, ...]] = {
         "nextcloudcmd -u alice -p «password» . https://cloud.example.net",
     ),
     "an argument in its place": (
+        "rclone config create lab b2 account 0012 key «token»",
+        "synapse login alice «password»",
+        "smbclient //nas.example.net/lab «password» -U alice",
+        "kubectl create secret generic x --from-literal=password=«password»",
         "iinit «password»",
         "echo | iinit --ttl 10 «password»",
         "rclone obscure «password»",
@@ -155,6 +163,8 @@ TYPED: dict[str, tuple[str, ...]] = {
         "Invoke-WebRequest -Headers @{'X-Api-Key' = '«hex»'} https://x.example.net/x",
     ),
     "a part of a URL": (
+        "azcopy cp x 'https://a.example.net/c?se=2030&sig=«token»%2F«token»%3D'",
+        "export MC_HOST_lab=https://alice:«token»@s3.example.net",
         "wget ftp://alice:«password»@ftp.example.net/x",
         "wget 'https://alice%40lab.net:«password»@x.example.net/x'",
         "git clone https://«hex»@git.example.net/lab/x.git",
@@ -174,6 +184,13 @@ TYPED: dict[str, tuple[str, ...]] = {
         "curl -O 'https://x.example.net/x?user=alice&password=«password»'",
     ),
     "an assignment": (
+        "ftppw=«password»",
+        "export AUTH='alice:«password»'",
+        "setenv FTP_PASSWORD «password»",
+        "# old password: «password»",
+        'echo "password is «password»"',
+        "ftp.login('alice', '«password»')",
+        "headers = {'X-Dataverse-key': '«uuid»'}",
         "export IRODS_USER_PASSWORD=«word»",
         "PASSWORD='«odd»'",
         'PASSWORD="«password» and more"',
@@ -238,6 +255,7 @@ TYPED: dict[str, tuple[str, ...]] = {
         "cat <<EOF > config.yml\nstore:\n  - secret: '«token»'\nEOF",
     ),
     "a file named so": (
+        "echo '«password»' > rsync.secret",
         "echo «token» > ~/.lab-token",
         "echo '«password»' > password.txt",
         "printf '%s' «token» > \"$HOME/token\"",
@@ -245,6 +263,12 @@ TYPED: dict[str, tuple[str, ...]] = {
         "cat <<'EOF' > .globus/secret\n«token»\nEOF",
     ),
     "standard input": (
+        "printf 'irods.example.net\n1247\nalice\nzone\n«password»\n' | iinit",
+        "echo «password» | ils",
+        "echo «token» | huggingface-cli login",
+        'ftp -n <<EOF\nopen x\nuser "alice" "«password»"\nEOF',
+        'expect -c "spawn iinit; expect \\"password\\"; send \\"«password»\\r\\""',
+        "myproxy-logon -S <<< «password»",
         "echo «password» | docker login -u alice --password-stdin r.example.net",
         "echo '«odd»' | iinit",
         "echo «word» | kinit alice@LAB.EXAMPLE.NET",
@@ -268,6 +292,9 @@ TYPED: dict[str, tuple[str, ...]] = {
 
 PLAIN: dict[str, tuple[str, ...]] = {
     "a file": (
+        "podman run --secret lab-key x",
+        "echo '«hex»  secret.key' > md5.txt",
+        "aws s3 cp s3://b/k . --sse-c-key fileb://sse.key",
         "TOKEN=gdc-user-token.2023-11-30.txt\ngdc-client download -m m.txt -t $TOKEN",
         "gdc-client download --token gdc-user-token.txt -m manifest.txt",
         "SECRET=$DTP_SECRETS/id_ed25519",
@@ -300,6 +327,10 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "PASSWORD_FILE: /run/secrets/password",
     ),
     "a variable": (
+        "token = sys.argv[1]",
+        "auth=(user, password)",
+        "PASSWORD: !vault x",
+        "docker run -e TOKEN x",
         "export AWS_SECRET_ACCESS_KEY=$KEY",
         'PASSWORD="${LAB_PASSWORD:?ask the admin}"',
         "PASSWORD=${LAB_PASSWORD:-}",
@@ -356,6 +387,9 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "aws s3 cp --no-sign-request s3://1000genomes/phase3/20130502.phase3.index .",
     ),
     "a placeholder": (
+        "curl -H 'PRIVATE-TOKEN: <your_access_token>' https://x.example.net",
+        "API_KEY=@API_KEY@",
+        "# https://user:password@host/path",
         "# export PASSWORD=<yours>",
         'echo "please set TOKEN=xxxxxxxx"',
         "export AWS_SECRET_ACCESS_KEY=YOUR_SECRET_KEY",
@@ -391,6 +425,11 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "#DTP cpu=2 secret=lab-key",
     ),
     "a name that only resembles one": (
+        "TICKET=LAB-1234",
+        "ticket: RT-1234567",
+        "role_session_name = lab2023a",
+        "OS_AUTH_TYPE=v3applicationcredential",
+        "ssh -o PreferredAuthentications=publickey alice@x",
         "BYPASS=enabled",
         "STAR --twopassMode Basic",
         "STAR --twopass1readsN 1000000",
@@ -440,6 +479,9 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "curl -kO https://x.example.net/run1a2b3c4d.gz",
     ),
     "prose": (
+        "2030-01-02 12:00:00 token=renewed",
+        "alice@x.example.net's password:",
+        "Permission denied (publickey,password).",
         "# The token: ask the admin for it",
         "# password: stored in the Secret of the lab",
         'echo "Password: see the wiki"',

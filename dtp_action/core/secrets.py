@@ -9,7 +9,7 @@ that is named so. docs/adr/0027 says why. Repetitions are bounded, so that the t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -227,7 +227,7 @@ def _is_possible(value: str, quote: str = "") -> bool:
 
 # --- a value after its name -----------------------------------------------------------------------
 
-# A name, and what may be between it and its value: an option's, a variable's, a header's, a field's.
+# A name of an option, variable, header or field, and what may be between it and its value.
 _NAME = re.compile(
     r"""(?<![\w.-])(?:(?<=\\)[nrt])?+(?P<name>-{0,2}[A-Za-z_][\w.-]*+)"""
     r"""(?P<by>["'\]\\]{0,3}[ \t]{0,4}(?:=(?![=~])>?|<-|:[=-])[ \t]{0,4}"""
@@ -341,17 +341,11 @@ _SPELT = {
 _SPELLING = re.compile(r"\[ [=(]\]|LOGIN|USER|WORD|[ ~]")
 
 
-def _tool(names: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.-])(?:{names})(?![\w:.-])")
-
-
-_TOOLS = _tool("|".join(place.tool for place in PLACES if place.tool))
+_TOOLS = re.compile(
+    rf"(?<![\w.-])(?:{'|'.join(filter(None, (p.tool for p in PLACES)))})(?![\w:.-])"
+)
 _PLACES = tuple(
-    (
-        place,
-        _tool(place.tool),
-        re.compile(_SPELLING.sub(lambda found: _SPELT[found[0]], place.before), re.MULTILINE),
-    )
+    (place, re.compile(_SPELLING.sub(lambda piece: _SPELT[piece[0]], place.before), re.MULTILINE))
     for place in PLACES
 )
 _OTHER_COMMAND = re.compile(r"(?<!\\)\n|[;|]|&&")
@@ -359,14 +353,16 @@ _OTHER_COMMAND = re.compile(r"(?<!\\)\n|[;|]|&&")
 
 def _places(text: str) -> Iterator[Hit]:
     """Yield what is in the place that a tool has for a credential."""
-    there = set(_TOOLS.findall(text))
-    for place, tool, before in _PLACES:
-        if place.tool and not any(map(tool.fullmatch, there)):
-            continue
-        for match in before.finditer(text):
+    tools = set(_TOOLS.findall(text))
+    for place, before in _PLACES:
+        for match in before.finditer(text) if _calls(place, tools) else ():
             near = text[max(0, match.start() - _NEAR) : match.start() + 1]
-            if not place.tool or tool.search(_OTHER_COMMAND.split(near)[-1]):
+            if _calls(place, _TOOLS.findall(_OTHER_COMMAND.split(near)[-1])):
                 yield from _placed(match, place)
+
+
+def _calls(place: _Place, tools: Iterable[str]) -> bool:
+    return not place.tool or any(re.fullmatch(place.tool, tool) for tool in tools)
 
 
 def _placed(match: re.Match[str], place: _Place) -> Iterator[Hit]:

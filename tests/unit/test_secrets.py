@@ -265,6 +265,17 @@ def test_several_secrets_in_one_text_are_all_redacted() -> None:
         "globus" * 43_000,
         "a:/" * 87_000,
         "aws secret " * 23_000,
+        "PASS=" * 52_000,
+        "pass=a/" * 37_000,
+        "PASSWORD=$" * 26_000,
+        "echo a|" * 37_000,
+        "echo '" * 43_000,
+        "<<E\n" * 65_000,
+        "curl -u a:" * 26_000,
+        "iinit -a " * 29_000,
+        "config token " * 20_000,
+        "login a password " * 15_000,
+        "\\\n" * 131_072,
     ],
     ids=lambda text: text[:8],
 )
@@ -272,6 +283,23 @@ def test_the_largest_script_of_the_worst_kind_is_searched_in_time(text: str) -> 
     before = time.process_time()
     list(secrets.find(text))
     assert time.process_time() - before < 5
+
+
+def test_a_log_of_megabytes_is_redacted_in_seconds() -> None:
+    line = "2030/01/02 12:00:01 INFO : data/%d.gz: Copied (new) key=a size=12345 token: refreshed\n"
+    log = "".join(line % number for number in range(25_000)) + "PASSWORD=" + "l0velace"
+    before = time.process_time()
+    assert secrets.redact(log) == log.replace("l0" + "velace", "[redacted]")
+    assert time.process_time() - before < 5
+
+
+LINES = st.sampled_from([line for lines in credentials.TYPED.values() for line in lines])
+
+
+@given(st.lists(LINES, max_size=4), st.sampled_from(["\n", "\r\n", "; ", " ", "\n# "]))
+def test_redacting_several_twice_changes_nothing_more(lines: list[str], between: str) -> None:
+    once = secrets.redact(between.join(map(credentials.written, lines)))
+    assert secrets.redact(once) == once
 
 
 @given(st.text())

@@ -76,6 +76,9 @@ TYPED: dict[str, tuple[str, ...]] = {
         "gsutil -o Credentials:gs_secret_access_key=«key40» cp gs://b/x .",
     ),
     "a short option of a tool that takes one so": (
+        "lftp -e 'mirror x; quit' -u alice,«password» x.example.net",
+        "gocmd get -T «token» /zone/x",
+        "iget -t «token» /zone/x",
         "sshpass -p «password» rsync -a alice@x.example.net:/d .",
         "sshpass -p«password» scp alice@x.example.net:/d .",
         "sshpass -p '«odd»' sftp alice@x.example.net",
@@ -113,6 +116,7 @@ TYPED: dict[str, tuple[str, ...]] = {
         "nextcloudcmd -u alice -p «password» . https://cloud.example.net",
     ),
     "an argument in its place": (
+        "b2 authorize_account 001 «token»",
         "rclone config create lab b2 account 0012 key «token»",
         "synapse login alice «password»",
         "smbclient //nas.example.net/lab «password» -U alice",
@@ -138,6 +142,7 @@ TYPED: dict[str, tuple[str, ...]] = {
         "mega-login alice@lab.example.net «password»",
     ),
     "a header": (
+        "curl -H 'Authorization: Client-ID «uuid»' https://x.example.net",
         'curl -H "X-Dataverse-key:«uuid»" -O https://dataverse.example.net/api/access/datafile/1',
         'curl -H "X-Dataverse-key: «uuid»" -O https://dataverse.example.net/api/access/datafile/1',
         'curl --header "PRIVATE-TOKEN: «token»" https://git.example.net/api/v4/x -O',
@@ -184,6 +189,8 @@ TYPED: dict[str, tuple[str, ...]] = {
         "curl -O 'https://x.example.net/x?user=alice&password=«password»'",
     ),
     "an assignment": (
+        "set pass «password»",
+        "PASS=$'«password»'",
         "ftppw=«password»",
         "export AUTH='alice:«password»'",
         "setenv FTP_PASSWORD «password»",
@@ -263,6 +270,7 @@ TYPED: dict[str, tuple[str, ...]] = {
         "cat <<'EOF' > .globus/secret\n«token»\nEOF",
     ),
     "standard input": (
+        "printf 'open x\\nuser alice «password»\\nget x\\n' | ftp -n",
         "printf 'irods.example.net\n1247\nalice\nzone\n«password»\n' | iinit",
         "echo «password» | ils",
         "echo «token» | huggingface-cli login",
@@ -292,6 +300,8 @@ TYPED: dict[str, tuple[str, ...]] = {
 
 PLAIN: dict[str, tuple[str, ...]] = {
     "a file": (
+        "PRIVATE_KEY=id_ed25519",
+        "rclone copy --password-command 'pass lab1a2b3c' x: .",
         "podman run --secret lab-key x",
         "echo '«hex»  secret.key' > md5.txt",
         "aws s3 cp s3://b/k . --sse-c-key fileb://sse.key",

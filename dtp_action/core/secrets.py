@@ -150,13 +150,14 @@ _REST = re.compile(rf"""[^\s"'`]{{0,{_LONGEST}}}""")
 _SCHEME = re.compile(
     r"(?i:Bearer|Basic|Digest|Token|OAuth2?|JWT|Negotiate|\w{0,9}-?Key)(?:[ \t]|%20){1,5}"
 )
+_ANY_SCHEME = re.compile(r"[A-Za-z-]{2,20}[ \t]{1,5}(?=\S)")
 _PLACEHOLDER = re.compile(
     r"\$[\w{(@*]|`|\{\w*\}|\{\{|%[sd(]|[a-z]\[.{0,40}\]|<[^>]*>|\.\.\.|…|\*\*\*|[xX]{5}|://"
     r"|(?i:example|place.?holder|change.?(?:me|this|it)(?![a-z])"
     r"|(?<![a-z0-9])(?:your|insert|replace|enter|dummy|todo|fixme|paste)(?![a-z0-9]))"
 )
 _NO_VALUE = re.compile(
-    r"[\[{<(@=-].*|[a-z]+=.*|%\w+%|![a-z]+|(?-i:[A-Z]{2,10}-\d+)|(\W?\w)(?:\W?\1)*"
+    r"[\[{<(@=-].*|[a-z]+=.*|%\w+%|![a-z]+|(?-i:[A-Z]{2,10}-\d+)|id_[a-z]+\d*|(\W?\w)(?:\W?\1)*"
     r"|~?\.{0,2}/[\w.-]*[a-z_.-]{3}[\w.-]*(?:/.*)?|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # a path, e-mail
     r"|none|null|undefined|unknown|true|false|enabled?|disabled?|required|optional|missing|invalid"
     r"|expired|revoked|rejected|accepted|incorrect|renewed|refreshed|hidden|prompt|interactive"
@@ -201,6 +202,7 @@ def _value(text: str, at: int, quote: str = "") -> _Value | None:
         at = scheme.end()
     if quote and (match := re.compile(rf"[^\n{quote}]{{1,{_LONGEST}}}").match(text, at)):
         return _Value(match[0][:_JUDGED], at, match.end(), quote)
+    at += text.startswith("$'", at)
     if match := _QUOTED.match(text, at):
         return _Value(match[2][:_JUDGED], match.start(2), match.end(2), match[1])
     at += text[at : at + 1] in {'"', "'"}
@@ -234,7 +236,7 @@ _NAME = re.compile(
     r"""|["'\\]{0,2}[ \t]{0,4}:[ \t]{0,4}|[ \t]{1,8}(?:is[ \t]{1,8})?|>)"""
 )
 _NO_COMMAND = re.compile(r"[^\S\n]*(?:#|//|(?:echo|printf)\b)")
-_CONFIGURES = re.compile(r"\b(?:aws|rclone|git|pip)\b.*\sconfig")
+_CONFIGURES = re.compile(r"\b(?:aws|rclone|git|pip)\b.*\sconfig|\bset(?:env)?[ \t]+\Z")
 _LINE_BEGINS = re.compile(r"[^\S\n]*(?:[-{\"'][^\S\n]*|export[^\S\n]+)*\Z")
 _PUBLIC = re.compile(
     r"""(?i)(?:(?:user(?:name)?|login|-[a-z]*u)["']?[\s:=]{1,3}["']?|//)"""
@@ -253,7 +255,11 @@ def _named(text: str) -> Iterator[Hit]:
     """Yield the values after a name that says what they are."""
     for match in _NAME.finditer(text):
         name = match["name"]
-        if _is_credential(name) is False or not (value := _value(text, match.end())):
+        if _is_credential(name) is False:
+            continue
+        scheme = name.lower().endswith("authorization") and _ANY_SCHEME.match(text, match.end())
+        value = _value(text, scheme.end() if scheme else match.end())
+        if not value:
             continue
         if _is_possible(value.text, value.quote) and _belongs(value, match):
             yield value.hit(OPTION if name[0] == "-" else NAMED, text)
@@ -276,7 +282,7 @@ def _belongs(value: _Value, match: re.Match[str]) -> bool:
     if option:
         return not (value.plain and _NO_COMMAND.match(text, begin))
     if not joined or (by == ":" and not value.quote):
-        return value.random
+        return value.random and (joined or name != "pass")  # pass is a program, too
     ends = not text[value.end : end].strip(" \t\r\"',}\\")
     return not value.plain or (ends and bool(_LINE_BEGINS.match(before)))
 
@@ -313,12 +319,13 @@ PLACES = (
     _Place("", r"\biinit (?:-\S{1,20} (?:\d{1,9} )?){0,5}", "plain"),
     _Place("rclone", r"\sobscure ", "plain"),
     _Place("mc|mcli", r"\s(?:alias set|config host add) WORD WORD WORD "),
-    _Place("b2", r"\s(?:authorize-account|account authorize) WORD "),
+    _Place("b2", r"\s(?:authorize[-_]account|account authorize) WORD "),
+    _Place("iget|iput|gocmd", r"\s-[tT] ", "given"),
     _Place("iadmin", r"\smoduser WORD password "),
     _Place("smbclient", r"//[^\s\"']{1,200}[\"']? (?!-)", "plain"),
     _Place("", r"\bmega-login WORD ", "plain"),
     # What ftp, lftp, netrc, SQL, Python and expect call it.
-    _Place("", r"(?:^|[;\"'>]|synapse)(?:| )(?:user|login) [\"']?USER[\"']? ", "plain"),
+    _Place("", r"(?:^|[;\"'>]|\\n|synapse)(?:| )(?:user|login) [\"']?USER[\"']? ", "plain"),
     _Place("", r"(?i)(?:^(?:| )(?:quote )?user USER\s{1,9})?^(?:| )(?:quote )?pass "),
     _Place("", r"\blogin\s{1,9}USER\s{1,9}password\s{1,9}"),
     _Place("", r"(?i)\bidentified by (?=[\"'])"),
@@ -357,7 +364,8 @@ def _places(text: str) -> Iterator[Hit]:
     for place, before in _PLACES:
         for match in before.finditer(text) if _calls(place, tools) else ():
             near = text[max(0, match.start() - _NEAR) : match.start() + 1]
-            if _calls(place, _TOOLS.findall(_OTHER_COMMAND.split(near)[-1])):
+            command = _OTHER_COMMAND.split(_QUOTED.sub("", near))[-1]
+            if _calls(place, _TOOLS.findall(command)):
                 yield from _placed(match, place)
 
 

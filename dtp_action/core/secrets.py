@@ -157,7 +157,7 @@ _PLACEHOLDER = re.compile(
     r"|(?<![a-z0-9])(?:your|insert|replace|enter|dummy|todo|fixme|paste)(?![a-z0-9]))"
 )
 _NO_VALUE = re.compile(
-    r"[\[{<(@=-].*|[a-z]+=.*|%\w+%|![a-z]+|(?-i:[A-Z]{2,10}-\d+)|id_[a-z]+\d*|(\W?\w)(?:\W?\1)*"
+    r"[\[{<(@=-].*|[a-z]+(?:=.*|:)|%\w+%|![a-z]+|(?-i:[A-Z]{2,10}-\d+)|id_[a-z]+\d*|(\W?\w)(?:\W?\1)*"
     r"|~?\.{0,2}/[\w.-]*[a-z_.-]{3}[\w.-]*(?:/.*)?|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # a path, e-mail
     r"|none|null|undefined|unknown|true|false|enabled?|disabled?|required|optional|missing|invalid"
     r"|expired|revoked|rejected|accepted|incorrect|renewed|refreshed|hidden|prompt|interactive"
@@ -326,7 +326,7 @@ PLACES = (
     _Place("", r"\bmega-login WORD ", "plain"),
     # What ftp, lftp, netrc, SQL, Python and expect call it.
     _Place("", r"(?:^|[;\"'>]|\\n|synapse)(?:| )(?:user|login) [\"']?USER[\"']? ", "plain"),
-    _Place("", r"(?i)(?:^(?:| )(?:quote )?user USER\s{1,9})?^(?:| )(?:quote )?pass "),
+    _Place("", r"(?:^(?:| )(?:quote )?(?i:user) USER\s{1,9})?^(?:| )(?:quote (?i:pass)|PASS) "),
     _Place("", r"\blogin\s{1,9}USER\s{1,9}password\s{1,9}"),
     _Place("", r"(?i)\bidentified by (?=[\"'])"),
     _Place("", r"(?:[Aa]uth|login|auth(?:| )=(?:| ))\([\"']USER[\"'],(?:| )(?=[\"'])"),

@@ -62,7 +62,7 @@ TYPED = (
     ("token", "echo " + "pypi-" + LETTERS * 2),
     ("token", "echo " + "dckr_pat_" + LETTERS[:24]),
     ("token", "curl -H x:" + ".".join(("eyJ" + LETTERS, "eyJ" + LETTERS, LETTERS))),
-    ("named", "DefaultEndpointsProtocol=https;AccountKey=" + LETTERS * 2 + "abcdef=="),
+    ("storage-key", "DefaultEndpointsProtocol=https;AccountKey=" + LETTERS * 2 + "abcdef=="),
     ("named", "curl 'https://x.example/a?X-Amz-Expires=9&X-Amz-Signature=" + "a1" * 32 + "'"),
     ("named", "curl -H 'Authorization: Bearer " + LETTERS + "'"),
     ("url-password", "curl ftp://ada:" + "l0velace" + "@ftp.example.org/x"),

@@ -337,6 +337,8 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "PASSWORD_FILE: /run/secrets/password",
     ),
     "a variable": (
+        "def send(secret: dict[str, str]) -> None:",
+        "data = {'token': given, 'password': asked}",
         "token = sys.argv[1]",
         "auth=(user, password)",
         "PASSWORD: !vault x",

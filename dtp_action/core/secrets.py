@@ -152,7 +152,7 @@ _SCHEME = re.compile(
 )
 _ANY_SCHEME = re.compile(r"[A-Za-z-]{2,20}[ \t]{1,5}(?=\S)")
 _PLACEHOLDER = re.compile(
-    r"\$[\w{(@*]|`|\{\w*\}|\{\{|%[sd(]|[a-z]\[.{0,40}\]|<[^>]*>|\.\.\.|…|\*\*\*|[xX]{5}|://"
+    r"\$[\w{(@*]|`|\{\w*\}|\{\{|%[sd(]|[a-z]\[|<[^>]*>|\.\.\.|…|\*\*\*|[xX]{5}|://"
     r"|(?i:example|place.?holder|change.?(?:me|this|it)(?![a-z])"
     r"|(?<![a-z0-9])(?:your|insert|replace|enter|dummy|todo|fixme|paste)(?![a-z0-9]))"
 )
@@ -237,6 +237,7 @@ _NAME = re.compile(
 )
 _NO_COMMAND = re.compile(r"[^\S\n]*(?:#|//|(?:echo|printf)\b)")
 _CONFIGURES = re.compile(r"\b(?:aws|rclone|git|pip)\b.*\sconfig|\bset(?:env)?[ \t]+\Z")
+_BARE_FIELD = re.compile(r""":|["'\\]{1,3}[ \t]*:[ \t]*""")  # a remote of rclone, or code
 _LINE_BEGINS = re.compile(r"[^\S\n]*(?:[-{\"'][^\S\n]*|export[^\S\n]+)*\Z")
 _PUBLIC = re.compile(
     r"""(?i)(?:(?:user(?:name)?|login|-[a-z]*u)["']?[\s:=]{1,3}["']?|//)"""
@@ -281,7 +282,7 @@ def _belongs(value: _Value, match: re.Match[str]) -> bool:
         return by == "=" or before.endswith("<")
     if option:
         return not (value.plain and _NO_COMMAND.match(text, begin))
-    if not joined or (by == ":" and not value.quote):
+    if not joined or (_BARE_FIELD.fullmatch(by) and not value.quote):
         return value.random and (joined or name != "pass")  # pass is a program, too
     ends = not text[value.end : end].strip(" \t\r\"',}\\")
     return not value.plain or (ends and bool(_LINE_BEGINS.match(before)))

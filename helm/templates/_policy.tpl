@@ -131,6 +131,7 @@ DTP_BLOB: {{ include "dtp.hex" . | quote }}
 {{/* … and those that may be there. */}}
 {{- define "dtp.jobMay" -}}
 DTP_EXPOSED: .+
+DTP_FILES: /dtp-entry/files
 {{- end }}
 
 {{- define "dtp.prepEnv" -}}

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING, cast
 
+from dtp_action.core import beside
 from dtp_action.core.catalog import SITE_FILE
 from dtp_action.core.pulls import History, Step
 from dtp_action.core.scripts import FOLDER, MAX_BYTES, File
@@ -78,8 +79,8 @@ HINTS = (
 def committed(directory: Path, revision: str) -> tuple[str, list[File]]:
     """Return the commit that a revision names and all that it holds under `dtp-jobs/`.
 
-    The content of links, submodules, too large files and what is neither `.sh` nor the branch's
-    catalog is not loaded.
+    The content of links, submodules, too large files and what is neither `.sh`, nor beside a
+    script, nor the branch's catalog is not loaded.
     """
     commit = _commit(directory, revision)
     return commit, _filled(directory, _tree(directory, commit, FOLDER))
@@ -231,18 +232,21 @@ def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
     if root is None:
         raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=HINTS[1][1])
     starts = [_within(root, directory / path) for path in paths] or [FOLDER]
+    starts += [one for start in starts for one in _whole(root, start)]
     try:
-        found = {file.path: file for start in starts for file in _walk(root, start)}
+        found = {file.path: file for start in starts for file in _walk(root / start, start)}
     except OSError as error:
         place = Path(error.filename or root).relative_to(root)
         raise UsageError(f"cannot read {place}: {error.strerror}") from error
     return [found[path] for path in sorted(found)]
 
 
-def script(path: Path, name: str) -> File:
-    """Return one script of any place as if it were in the repository under this name."""
+def script(path: Path, name: str) -> list[File]:
+    """Return a script of any place, and its files, as if they were in the repository so named."""
+    own = path.with_name(beside.folder(path.name))
     try:
-        return _plain(path, name, 0o100644)
+        files = list(_walk(own, beside.folder(name))) if own.is_dir() else []
+        return [_plain(path, name, 0o100644), *files]
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
@@ -254,16 +258,18 @@ def brought_by(directory: Path, revision: str, paths: Iterable[str]) -> History:
     """Return which commits of the first-parent line brought the paths' present bytes.
 
     One process reads the line down to the oldest of them. A change of mode brings nothing; a file
-    under a new name is new. Paths that are not there are left out.
+    under a new name is new. What changes the files beside a script brings the script. Paths that
+    are not there are left out.
     """
     line: list[Step] = []
     found: dict[str, str | None] = {}
     missing = set(paths)
     for step, brought in _first_parents(directory, _commit(directory, revision)):
         line.append(step)
-        new = missing & brought.keys()
+        came = {beside.owner(path): True for path in brought} | brought
+        new = missing & came.keys()
         missing -= new
-        found |= {path: step.sha for path in new if brought[path]}
+        found |= {path: step.sha for path in new if came[path]}
         if not missing:
             break
     if found and not line[-1].parents and _cut_off(directory, line[-1].sha):
@@ -412,7 +418,13 @@ def _entry(line: bytes) -> File:
 def _filled(directory: Path, files: Iterable[File]) -> list[File]:
     """Return the files with the contents that count."""
     listed, ends = list(files), (".sh", SITE_FILE)
-    wanted = {file.blob for file in listed if _loaded(file) and file.path.endswith(ends)}
+    own = beside.readable(listed)
+    wanted = {
+        file.blob
+        for file in listed
+        if (_loaded(file) and file.path.endswith(ends))
+        or (file.path in own and stat.S_ISREG(file.mode))
+    }
     contents = _blobs(directory, sorted(wanted))
     return [_with(file, contents.get(file.blob, b"")) for file in listed]
 
@@ -456,25 +468,32 @@ def _within(root: Path, path: Path) -> str:
     return inside
 
 
-def _walk(root: Path, start: str) -> Iterator[File]:
+def _whole(root: Path, start: str) -> Iterator[str]:
+    """Yield the script and the files that belong together with one path."""
+    script = beside.owner(f"{start}/x" if start.endswith(".d") else start)
+    together = (script, beside.folder(script)) if script.endswith(".sh") else ()
+    yield from (path for path in together if os.path.lexists(root / path))
+
+
+def _walk(path: Path, name: str) -> Iterator[File]:
     """Yield the files at or below a path; links are told, not followed; devices are passed over."""
-    path = root / start
     mode = path.lstat().st_mode
-    if stat.S_ISDIR(mode) and start != FOLDER and (path / ".git").exists():
-        yield File(path=start, mode=SUBMODULE, blob="")
+    if stat.S_ISDIR(mode) and name != FOLDER and (path / ".git").exists():
+        yield File(path=name, mode=SUBMODULE, blob="")
     elif stat.S_ISDIR(mode):
         for member in path.iterdir():
-            yield from _walk(root, f"{start}/{member.name}")
+            yield from _walk(member, f"{name}/{member.name}")
     elif stat.S_ISLNK(mode):
-        yield File(path=start, mode=0o120000, blob=_blob_id(os.fsencode(path.readlink())))
+        yield File(path=name, mode=0o120000, blob=_blob_id(os.fsencode(path.readlink())))
     elif stat.S_ISREG(mode):
-        yield _plain(path, start, 0o100755 if mode & stat.S_IXUSR else 0o100644)
+        yield _plain(path, name, 0o100755 if mode & stat.S_IXUSR else 0o100644)
 
 
 def _plain(path: Path, name: str, mode: int) -> File:
+    most = MAX_BYTES if beside.owner(name) == name else beside.MOST_BYTES
     with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
+        content = file.read(most + 1)
+    if len(content) > most:
         return File(path=name, mode=mode, blob="", size=path.stat().st_size)
     return File(path=name, mode=mode, blob=_blob_id(content), content=content)
 

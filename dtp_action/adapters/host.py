@@ -25,7 +25,7 @@ from dtp_action.adapters import local_store, sandbox
 from dtp_action.core import directives, naming
 from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.logs import without_heartbeats
-from dtp_action.core.manifests import GRACE
+from dtp_action.core.manifests import FILE_MODE, GRACE
 from dtp_action.core.model import Ref, Script
 from dtp_action.core.quantities import print_time
 from dtp_action.core.scripts import FOLDER
@@ -192,9 +192,12 @@ def _start(root: Path, script: Script) -> Iterator[Own]:
         raise RuntimeError(f"{folder} is a new name, and its lock is taken")
     try:
         with lock, sandbox.scratch(folder) as places:
-            # A copy, since in a Pod there is nothing beside it either.
-            (folder / "script").write_bytes(script.content)
-            yield Own(places=places | {"DTP_SCRIPT": str(folder / "script")}, lock=lock)
+            # A copy, since in a Pod there is nothing else beside it either.
+            files = {f"files/{file.path}": (file.content, FILE_MODE) for file in script.files}
+            sandbox.mount(folder / "entry", {"script": (script.content, 0o444)} | files)
+            mounted = {"DTP_SCRIPT": "script", "DTP_FILES": "files"}
+            places |= {name: str(folder / "entry" / place) for name, place in mounted.items()}
+            yield Own(places=places, lock=lock)
     finally:
         _forget(folder)
 

@@ -4,7 +4,7 @@ Satisfies `kube_api.Api`: the same adapter, objects, phases and runner as with a
 Jobs run as processes, confined as `sandbox` can. Memory and CPU are not limited.
 
     configmaps/ jobs/ pods/ namespaces/   objects: <name>.json; the settings are in dtp-cluster
-    runs/<job>/                           script, <pod>.log, alive (the lock of its supervisor),
+    runs/<job>/                           entry/, <pod>.log, alive (the lock of its supervisor),
                                           scratch/ (home and scratch of the start that runs)
     workspace/                            stands for the claim
 """

@@ -7,6 +7,7 @@ Kubernetes would. Decides nothing about attempts.
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import subprocess
@@ -148,8 +149,7 @@ class Supervisor:
     def _run_script(self, pod: Path, limit: float, places: dict[str, str]) -> int:
         """Run the script by the runner."""
         environment = self._environment(pod) | places
-        entry = local_store.read(self._root / "configmaps" / f"{self._name}.json") or {}
-        Path(environment["DTP_SCRIPT"]).write_text(entry["data"]["script"], newline="")
+        self._mount_entry()
         began = {"startedAt": local_store.now()}
         _tell(pod, "Running", {"running": began})
         writable = [*self._writable(), Path(environment["DTP_STATE"]), self._scratch]
@@ -157,6 +157,16 @@ class Supervisor:
         phase = "Failed" if ended.code else "Succeeded"
         _tell(pod, phase, {"terminated": began | ended.state}, reason=ended.reason)
         return ended.code
+
+    def _mount_entry(self) -> None:
+        """Write the entry's keys to where the Pod's volume has them, for reading alone."""
+        entry = local_store.read(self._root / "configmaps" / f"{self._name}.json") or {}
+        held = {key: text.encode() for key, text in entry["data"].items()}
+        held |= {key: base64.b64decode(text) for key, text in entry.get("binaryData", {}).items()}
+        (volume,) = (one["configMap"] for one in self._spec["volumes"] if one["name"] == "entry")
+        usual = volume["defaultMode"]
+        files = {i["path"]: (held[i["key"]], i.get("mode", usual)) for i in volume["items"]}
+        sandbox.mount(self._run / "entry", files)
 
     def _contain(
         self,
@@ -223,7 +233,8 @@ class Supervisor:
         places = {
             "DTP_DIRECTORY": f"{self._root}{told['DTP_DIRECTORY']}",
             "DTP_STATE": str(self._root / "workspace" / ".dtp" / "state" / self._name),
-            "DTP_SCRIPT": str(self._run / "script"),
+            "DTP_SCRIPT": str(self._run / "entry" / "script"),
+            "DTP_FILES": str(self._run / "entry" / "files"),
         } | self._message()
         if "DTP_EXPOSED" in told:
             root, offers = f"{self._root}/", told["DTP_EXPOSED"].split(",")

@@ -79,6 +79,18 @@ def clear(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def mount(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
+    """Write files for reading alone, each with its mode, in place of what a folder held."""
+    clear(folder)
+    for path, (content, mode) in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        place.chmod(mode)
+    for inner, _, _ in os.walk(folder):
+        Path(inner).chmod(0o555)
+
+
 # --- processes -----------------------------------------------------------------------------------
 
 

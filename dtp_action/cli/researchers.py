@@ -104,7 +104,7 @@ def run(
         )
     ref = machine.named(script)
     rows = machine.rows(working_catalog(machine.repository(script) or directory, catalog))
-    desired = checked([checkout.script(script, ref.path)], rows)
+    desired = checked(checkout.script(script, ref.path), rows)
     found = (replace(one, path=str(script)) for one in scripts.findings(desired))
     if listed := report.findings(found):
         click.echo(terminal.findings_text(listed).plain, err=True)

@@ -292,6 +292,7 @@ def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Sp
         service=ask.service,
         manifest=ask.manifest,
         offers=_offers(script, settings) if ask.service else (),
+        files=tuple(file.path for file in script.files),
         mounts=(*root, *(Mount(path=path, read_only=False) for path in settings.writable)),
         **amounts,
         **{name: getattr(settings, name) for name in names},

@@ -407,6 +407,10 @@ def _origin(row: Row, url: str) -> Iterator[str]:
     commit = row["commit"]
     script = f"{url}/blob/{commit}/dtp-jobs/{row['ref']}.sh"
     yield f"script {link(code(row['blob'][:7]), url and script)}"
+    if count := row["files"]:
+        folder = f"{url}/tree/{commit}/dtp-jobs/{row['ref']}.d"
+        words = f"{count} file{'s' if count > 1 else ''} beside it"
+        yield f"with {link(words, url and folder)}"
     yield f"commit {link(code(commit[:7]), url and f'{url}/commit/{commit}')}"
     if row["merged_by"]:
         yield f"merged by {plain(row['merged_by'])}"

@@ -1,12 +1,14 @@
 """How the ledger is written down: every label, annotation and data key, and their formats.
 
-An entry is an immutable ConfigMap: `data` holds the script's bytes and `attempt.json`; labels are
-the index, annotations the record that grows. Lists carry metadata only, so everything a plan needs
-stands in labels and annotations. docs/reference/ledger.md is checked against `KEYS`.
+An entry is an immutable ConfigMap: `data` holds the script's bytes and `attempt.json`, `binaryData`
+the files beside the script; labels are the index, annotations the record that grows. Lists carry
+metadata only, so everything a plan needs stands in labels and annotations.
+docs/reference/ledger.md is checked against `KEYS`.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import json
@@ -93,6 +95,7 @@ SETTINGS_NAME = "dtp-cluster"
 SETTINGS_KEY = "settings.yaml"
 OUR_LABEL = ("app.kubernetes.io/managed-by", "dtp-requests")
 SCRIPT_KEY = "script"
+FILE_KEY = "file-{}"  # by the number of its path in the spec: a path may be what no key may be
 ATTEMPT_KEY = "attempt.json"
 TAIL_KEY = "log.txt"
 OUTCOME_KEY = "outcome.json"
@@ -298,12 +301,22 @@ def entry_manifest(draft: Draft) -> dict[str, Any]:
                         "request": draft.request,
                         "adopted": draft.adopted,
                         "service": draft.spec.service,
+                        "files": len(draft.files) or None,
                     }
                 ),
             },
         },
         "immutable": True,
         "data": {ATTEMPT_KEY: _attempt_json(draft), SCRIPT_KEY: draft.script.decode()},
+        **({"binaryData": _files(draft)} if draft.files else {}),
+    }
+
+
+def _files(draft: Draft) -> dict[str, str]:
+    contents = (file.content for file in draft.files)
+    return {
+        FILE_KEY.format(number): base64.b64encode(content).decode()
+        for number, content in enumerate(contents, 1)
     }
 
 
@@ -363,6 +376,7 @@ def _entry(metadata: dict[str, Any], notes: dict[str, str], origin: dict[str, An
         request=origin.get("request", ""),
         adopted=origin.get("adopted", False),
         service=origin.get("service", False),
+        files=origin.get("files", 0),
         waiting=notes.get(WAITING, ""),
         job_uid=notes.get(JOB_UID),
         intent=load_intent(notes[INTENT]) if INTENT in notes else None,
@@ -382,7 +396,8 @@ def load_spec(text: str) -> Spec:
         raise ValueError(
             f"attempt.json was made by a later version of dtp: {', '.join(sorted(later))}"
         )
-    lists = ("transient", "secrets", "groups", "tolerations")
+    fields = {"files": []} | fields
+    lists = ("transient", "secrets", "groups", "tolerations", "files")
     return _checked(
         Spec(
             **fields

@@ -22,6 +22,8 @@ CLAIM = "/claim"
 STATE = "/dtp-state"
 TOOLS = "/dtp"
 SCRIPT = "/dtp-entry/script"
+FILES = "/dtp-entry/files"
+FILE_MODE = 0o755
 SECRETS = "/var/run/dtp/secret"
 TERMINATION = "/dev/termination-log"
 HOME, SCRATCH = "/home/dtp", "/tmp"  # noqa: S108 a volume of the Pod's own
@@ -144,7 +146,7 @@ def _volumes(entry: Entry, spec: Spec) -> list[dict[str, Any]]:
             "configMap": {
                 "name": entry.name,
                 "defaultMode": 0o444,
-                "items": [{"key": ledger.SCRIPT_KEY, "path": "script"}],
+                "items": [{"key": ledger.SCRIPT_KEY, "path": "script"}, *_files(spec)],
             },
         },
         {
@@ -154,6 +156,18 @@ def _volumes(entry: Entry, spec: Spec) -> list[dict[str, Any]]:
                 "sources": [{"secret": {"name": n, "optional": True}} for n in spec.secrets],
             },
         },
+    ]
+
+
+def _files(spec: Spec) -> list[dict[str, Any]]:
+    """Return where the files beside the script are mounted: read only, by the mount.
+
+    Their modes are what a copy has that a tool is to change, or the next attempt to replace; each
+    may be run, whatever git says.
+    """
+    return [
+        {"key": ledger.FILE_KEY.format(number), "path": f"files/{path}", "mode": FILE_MODE}
+        for number, path in enumerate(spec.files, 1)
     ]
 
 
@@ -244,6 +258,7 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_TERMINATION": TERMINATION,
         "HOME": HOME,
         "TMPDIR": SCRATCH,
+        **({"DTP_FILES": FILES} if spec.files else {}),
         **({"DTP_EXPOSED": ",".join(map(_offer, spec.offers))} if spec.service else {}),
     }
 

@@ -101,14 +101,26 @@ class Directives:
     manifest: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, order=True)
+class JobFile:
+    """A file beside a script: its path below `<job>.d/`, and its bytes, which may be secret."""
+
+    path: str
+    content: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A script that may run: checked, with its directives read. `blob` is git's id of the bytes."""
+    """A script that may run: checked, with its directives read.
+
+    `blob` is git's id of the bytes; where there are files, that of a tree of script and files.
+    """
 
     ref: Ref
     content: bytes
     blob: str
     directives: Directives
+    files: tuple[JobFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +288,7 @@ class Spec:
     service: bool = False
     manifest: bool = False
     offers: tuple[Mount, ...] = ()  # what a service may offer to others
+    files: tuple[str, ...] = ()  # paths of the files beside the script, in the entry's order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +307,7 @@ class Draft:
     run: str = ""
     request: str = ""
     adopted: bool = False
+    files: tuple[JobFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,6 +330,7 @@ class Entry:
     request: str = ""
     adopted: bool = False
     service: bool = False
+    files: int = 0  # how many are recorded with the script
     waiting: str = ""  # why the cluster would not have its Job, when it was last asked
     held: str = ""  # what of it could not be read, when that was last needed
     job_uid: str | None = None  # the Job was seen: from then on, its absence means loss

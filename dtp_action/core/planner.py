@@ -494,6 +494,7 @@ def _draft(
         origin=origin,
         notify=opening.script.directives.notify,
         script=opening.script.content,
+        files=opening.script.files,
         spec=spec,
         created=now,
         run=policy.run,

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, assert_never
 
+from dtp_action.core import beside, catalog_changes, phases, planner, report, scripts, secrets
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import catalog_changes, phases, planner, report, scripts, secrets
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.catalog_changes import RowChange
 from dtp_action.core.cluster_settings import Caps, ClusterSettings
@@ -97,6 +97,14 @@ class Merge:
                 changes[path] = Change.CHANGED if modes & scripts.LINKS.keys() else Change.MODE
         return changes
 
+    def beside(self) -> dict[str, tuple[str, ...]]:
+        """Return the changed paths of files beside scripts, by their scripts' paths."""
+        found: dict[str, tuple[str, ...]] = {}
+        for path, change in sorted(self.changes().items()):
+            if (script := beside.owner(path)) != path and change is not Change.MODE:
+                found[script] = (*found.get(script, ()), path)
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Foreseen:
@@ -116,6 +124,7 @@ class Foreseen:
     service: bool = False
     findings: tuple[Finding, ...] = ()
     copy_of: Ref | None = None  # a present or removed job of the same bytes
+    files: tuple[str, ...] = ()  # the paths of its files that change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +198,7 @@ def foresee(
     else:
         tell = _by_rule(jobs, max_new)
     paths = {scripts.FOLDER, catalogs.SITE_FILE, *map(scripts.shown, merge.changes())}
+    paths |= {beside.folder(script) for script in (*merge.beside(), *merge.changes())}
     return Preview(
         rows=tuple(_row(job, tell(job), grants=bool(settings and author)) for job in jobs),
         findings=tuple(finding for finding in desired.findings if finding.path in paths),
@@ -305,6 +315,7 @@ class _Job:
     script: Script | None = None
     spec: Spec | None = None
     findings: tuple[Finding, ...] = ()
+    files: tuple[str, ...] = ()  # those of its files that change
     twin: Ref | None = None  # a job of the same bytes
     twin_goes: bool = False
 
@@ -338,7 +349,12 @@ def _jobs(
     turned: set[Ref],
 ) -> Iterator[_Job]:
     """Yield the jobs that the merge changes, by ref; `turned` are those of the catalog."""
-    changes = merge.changes()
+    changes, files = merge.changes(), merge.beside()
+    changes = dict.fromkeys(files, Change.CHANGED) | {
+        path: change
+        for path, change in changes.items()
+        if not (change is Change.MODE and path in files)
+    }
     left = [file for file in merge.before if changes.get(file.path) is Change.REMOVED]
     nothing = Catalog(rows={})
     gone = scripts.discover(left, commit="", catalog=nothing, settings=None).wanted
@@ -355,12 +371,13 @@ def _jobs(
         if ref in gone:
             yield _Job(ref=ref, change=Change.REMOVED)
             continue
-        job = _judged(touched[ref], changes.get(ref.path, Change.CATALOG), resolve)
+        change = changes.get(ref.path, Change.CATALOG)
+        job = _judged(touched[ref], change, files.get(ref.path, ()), resolve)
         twin = twins.setdefault((ref.protocol, touched[ref].blob), ref)
         yield replace(job, twin=twin if twin != ref else None, twin_goes=twin not in desired.wanted)
 
 
-def _judged(wanted: Wanted, change: Change, resolve: Resolve) -> _Job:
+def _judged(wanted: Wanted, change: Change, files: tuple[str, ...], resolve: Resolve) -> _Job:
     spec = resolve(wanted.script) if wanted.script else ()
     refused = spec if isinstance(spec, tuple) else ()
     return _Job(
@@ -368,6 +385,7 @@ def _judged(wanted: Wanted, change: Change, resolve: Resolve) -> _Job:
         change=change,
         blob=wanted.blob,
         script=wanted.script,
+        files=files,
         spec=None if isinstance(spec, tuple) else spec,
         findings=tuple(sorted({*wanted.findings, *refused})),
     )
@@ -403,11 +421,12 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
         ref=job.ref,
         change=job.change,
         will=told.will,
-        why=told.why,
+        why=told.why + _files(job),
         blob=job.blob,
         attempt=told.attempt,
         findings=job.findings,
         copy_of=job.twin,
+        files=job.files,
     )
     if not (job.spec and job.script):
         return row
@@ -427,6 +446,20 @@ def _row(job: _Job, told: _Told, *, grants: bool) -> Foreseen:
         resume=spec.resume,
         service=spec.service,
     )
+
+
+SHOWN = 5  # files of a job that its row names
+
+
+def _files(job: _Job) -> str:
+    """Say which files of a job change."""
+    if not job.files:
+        return ""
+    paths = (scripts.shown(path).replace("`", "'") for path in job.files)
+    names = [f"`{path.removeprefix(f'{scripts.FOLDER}/')}`" for path in paths]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    word = "Its files" if job.change is Change.ADDED else "Changed files"
+    return f" {word}: {', '.join(names[:SHOWN])}{more}."
 
 
 def _new(job: _Job, again: int = 2) -> str:

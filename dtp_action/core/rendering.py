@@ -47,6 +47,7 @@ def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple
         origin=Origin(commit="0" * 40),
         notify=script.directives.notify,
         script=script.content,
+        files=script.files,
         spec=spec,
         created=datetime(1970, 1, 1, tzinfo=UTC),
     )

@@ -74,6 +74,7 @@ def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
         "progress": (running.said or None) if running else None,
         "commit": entry.origin.commit,
         "blob": entry.blob,
+        "files": entry.files,
         "pull_request": entry.origin.pull_request,
         "author": entry.origin.author,
         "merged_by": entry.origin.merged_by,

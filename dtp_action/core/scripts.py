@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from dtp_action.core import beside, directives, secrets, unseen
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import directives, secrets, unseen
 from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Desired, Directives, Finding, Ref, Script, Severity, Wanted
@@ -21,7 +21,7 @@ FOLDER = "dtp-jobs"
 DEPTH = 2  # folder and script, below dtp-jobs/
 BOM = b"\xef\xbb\xbf"
 MAX_BYTES = 256 * 1024
-LINKS = {0o120000: "a symbolic link", 0o160000: "a submodule"}
+LINKS = beside.LINKS
 IGNORED = re.compile(r"README.*|\..*|.*\.example", re.DOTALL)
 PLACE = re.compile(rf"{FOLDER}/{Ref.PATTERN.pattern}(?<!\.sh)\.sh")
 WARNINGS = {"copy", "no-shebang", "not-a-script", "path"}  # all other codes are errors
@@ -61,13 +61,20 @@ def discover(
     """
     wanted: dict[Ref, Wanted] = {}
     findings: list[Finding] = []
-    for file in sorted(files, key=lambda file: file.path):
+    listed = sorted(files, key=lambda file: file.path)
+    own = beside.gathered(listed)
+    for file in listed:
         place = _place(file)
         if isinstance(place, Ref):
-            wanted[place] = _want(file, place, catalog, settings)
+            wanted[place] = _want(file, own.get(file.path, []), place, catalog, settings)
         elif place:
             findings.append(place)
-    return reject(Desired(commit=commit, wanted=wanted, findings=tuple(findings)), _copies(wanted))
+    named = beside.named(wanted, listed)
+    for at, one in enumerate(findings):
+        if one.code == "not-a-script":
+            findings[at] = replace(one, message=beside.advice(one.path, named))
+    desired = Desired(commit=commit, wanted=wanted, findings=tuple(findings))
+    return reject(desired, [*_copies(wanted), *beside.remarks(wanted, listed, named)])
 
 
 def reject(desired: Desired, findings: Iterable[Finding]) -> Desired:
@@ -105,6 +112,8 @@ def shell(content: bytes) -> str | None:
 def _place(file: File) -> Ref | Finding | None:
     """Return the job that a path names, or what is wrong with it; None where it is passed over."""
     _, *parts = file.path.split("/")
+    if beside.owner(file.path) != file.path:
+        return None
     if any(IGNORED.fullmatch(part) for part in parts) or parts == ["catalog.yaml"]:
         return None
     if match := PLACE.fullmatch(file.path):
@@ -112,8 +121,7 @@ def _place(file: File) -> Ref | Finding | None:
     if file.mode in LINKS:
         return _link(file)
     if not file.path.endswith(".sh"):
-        message = "is not read as a script: its name does not end in .sh"
-        return _finding(file.path, "not-a-script", message)
+        return _finding(file.path, "not-a-script", "its name does not end in .sh")
     if len(parts) == DEPTH and Ref.PATTERN.fullmatch(f"{parts[0]}/job"):
         message = "the job's name cannot be used: it begins with a letter or digit, has at most "
         message += "100 letters A-Z a-z, digits, `.`, `_`, `-`, and does not end in .sh twice"
@@ -140,9 +148,12 @@ def shown(text: str) -> str:
 # --- what a script says --------------------------------------------------------------------------
 
 
-def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | None) -> Wanted:
+def _want(
+    file: File, own: list[File], ref: Ref, catalog: Catalog, settings: ClusterSettings | None
+) -> Wanted:
     row = catalog.row(ref.protocol)
-    script = Script(ref=ref, content=file.content, blob=file.blob, directives=Directives())
+    blob, files = beside.identity(file, own), beside.recorded(file.path, own)
+    script = Script(ref=ref, content=file.content, blob=blob, directives=Directives(), files=files)
     findings = list(_bytes(file))
     plain = b"" if findings else file.content
     text = file.content.removeprefix(BOM).decode(errors="replace").replace("\r\n", "\n")
@@ -155,15 +166,25 @@ def _want(file: File, ref: Ref, catalog: Catalog, settings: ClusterSettings | No
             findings += islice(remarks, directives.MOST)
     said = replace(script, content=text.encode())
     refused = catalogs.refusals(said, catalog=catalog, settings=settings)
-    wanted = Wanted(ref=ref, path=ref.path, blob=file.blob, script=script, content=plain)
-    return _judged(wanted, [*findings, *refused])
+    wanted = Wanted(ref=ref, path=ref.path, blob=blob, script=script, content=plain)
+    of_files = (*beside.judged(file, own), *_typed_beside(file.path, own, ref.protocol))
+    return _judged(wanted, [*findings, *refused, *of_files])
+
+
+def _typed_beside(script: str, files: Iterable[File], protocol: str) -> Iterator[Finding]:
+    """Yield the credentials that stand in a job's files, each told of the script."""
+    for file in files:
+        for found in islice(_typed(beside.text(file) or "", script, protocol), directives.MOST):
+            message = f"{beside.shown(script, file)}, line {found.line}, {found.message}"
+            yield replace(found, line=0, column=0, message=message)
 
 
 def _copies(wanted: dict[Ref, Wanted]) -> Iterator[Finding]:
     """Yield a warning for each copy within a protocol: copies were made just to run a job again."""
-    first: dict[tuple[str, bytes], Ref] = {}
+    first: dict[tuple[str, str, bytes], Ref] = {}
     for ref, one in wanted.items():
-        if one.script and (twin := first.setdefault((ref.protocol, one.content), ref)) != ref:
+        same = ref.protocol, one.blob, one.content
+        if one.script and (twin := first.setdefault(same, ref)) != ref:
             message = f"holds the same as {twin}; to run that job again: dtp retry {twin}"
             yield _finding(one.path, "copy", message)
 

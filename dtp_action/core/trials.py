@@ -57,7 +57,8 @@ def trials(settings: ClusterSettings) -> Iterator[Trial]:
     usual = _spec(settings, most)
     for secret in settings.grants:
         usual = replace(usual, secrets=(*usual.secrets, f"{usual.secrets[0]}-{secret}"))
-    yield _job("a job at the caps, with all granted Secrets", _draft(usual))
+    usual = replace(usual, files=("list.txt", "more/filter.txt"))
+    yield _job("a job at the caps, with files and all granted Secrets", _draft(usual))
     for key, more in {
         "cpu_millis": 1,
         "memory": 2**20,
@@ -167,6 +168,9 @@ DEVIATIONS: dict[str, Callable[[Wire], object]] = {
     "a Secret that nobody granted": lambda pod: _volume(pod, "secrets")["projected"][
         "sources"
     ].append({"secret": {"name": "dtp-doctor"}}),
+    "another script than the entry's": lambda pod: _volume(pod, "entry")["configMap"][
+        "items"
+    ].insert(0, {"key": "file-1", "path": "script"}),
     "another account": lambda pod: pod.update(serviceAccountName="default"),
     "an account's token": lambda pod: pod.update(automountServiceAccountToken=True),
     "another program than the runner": lambda pod: pod["containers"][0].update(command=["sh"]),

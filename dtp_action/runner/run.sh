@@ -43,6 +43,16 @@ make_places() {
     refuse 190 "cannot make a pipe in $TMPDIR"
   trap 'rm -rf "$dtp_pipes"' EXIT
   DTP_PROGRESS_FILE=$dtp_pipes/progress
+  find_files
+}
+
+# find_files: DTP_FILES leads to the files beside the script, or to an empty directory. Without the links
+# of the kubelet's volumes, as `find` follows none that it is given.
+find_files() {
+  DTP_FILES=$(CDPATH='' cd -P "${DTP_FILES:-/nowhere}" 2>/dev/null && pwd -P) || {
+    DTP_FILES=$dtp_pipes/files
+    mkdir -m 555 "$DTP_FILES" 2>/dev/null || refuse 190 "cannot make a directory in $TMPDIR"
+  }
 }
 
 # own: the directory belongs to the first ref that used it.
@@ -141,7 +151,7 @@ launch() {
     DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK DTP_TIME
   dtp_setsid=$(command -v setsid)
   PATH=$dtp_image_path${DTP_TOOLS:+:$DTP_TOOLS/bin} DTP_START=$dtp_start
-  export PATH DTP_START DTP_KIND DTP_PROGRESS_FILE
+  export PATH DTP_START DTP_KIND DTP_PROGRESS_FILE DTP_FILES
   set -f
   # shellcheck disable=SC2086 # Splitting is meant.
   set -- "$dtp_interpreter" $dtp_arguments "$DTP_SCRIPT"

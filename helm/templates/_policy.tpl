@@ -132,6 +132,7 @@ DTP_BLOB: {{ include "dtp.hex" . | quote }}
 {{- define "dtp.jobMay" -}}
 DTP_EXPOSED: .+
 DTP_TIME: "[1-9][0-9]{0,8}"
+DTP_FILES: /dtp-entry/files
 {{- end }}
 
 {{- define "dtp.prepEnv" -}}

@@ -15,6 +15,7 @@ from dtp_action.core import manifests
 from dtp_action.core.model import (
     Arrived,
     Buried,
+    JobFile,
     Kept,
     Mount,
     Origin,
@@ -160,6 +161,16 @@ def test_entry_gives_script_and_spec_back_exactly(cluster: Cluster) -> None:
 
 def test_entry_that_is_not_there_reads_as_none(cluster: Cluster) -> None:
     assert cluster.read("dtp-aws-nothing-00000000-1") is None
+
+
+def test_an_entry_tells_its_files_by_their_names(cluster: Cluster) -> None:
+    files = (JobFile(path="a b/ü.txt", content=b"\0\xff"), JobFile(path="empty", content=b""))
+    spec = builders.a_spec(files=("a b/ü.txt", "empty"))
+    entry = cluster.record(builders.a_draft(files=files, spec=spec))
+    recorded = cluster.read(entry.name)
+    assert recorded
+    assert (entry.files, recorded.entry.files, recorded.spec) == (2, 2, spec)
+    assert cluster.ledger().entries == (entry,)
 
 
 # --- writing into an entry -----------------------------------------------------------------------

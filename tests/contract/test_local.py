@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dtp_action.core.model import ContainerView, Entry, JobEnd, Mount, PodView
+from dtp_action.core.model import ContainerView, Entry, JobEnd, JobFile, Mount, PodView
 from dtp_action.errors import UnreadableError
 from tests import builders
 from tests.admin import wait_for
@@ -216,3 +216,31 @@ def test_job_is_removed_when_its_time_to_live_is_over(stage: LocalStage) -> None
     cluster.retire(cluster.jobs()[0], 0)
     assert cluster.jobs() == ()
     assert pods(stage) == ()
+
+
+def test_files_beside_the_script_are_there_to_be_read_and_run(stage: LocalStage) -> None:
+    files = {"acc.txt": b"SRR1\r\n\0\xff", "more/of them/go.sh": b"#!/bin/sh\necho went\n"}
+    script = """#!/bin/sh
+        cp "$DTP_FILES/acc.txt" .
+        find "$DTP_FILES" -type f | wc -l
+        "$DTP_FILES/more/of them/go.sh"
+        [ "$(id -u)" -eq 0 ] || ! touch "$DTP_FILES/new" || echo written
+        test -e again || { touch again; exit 75; }
+    """
+    drafted = tuple(JobFile(path=path, content=content) for path, content in files.items())
+    spec = builders.a_spec(files=tuple(files), retries=1, transient=(75,))
+    cluster = stage.connect()
+    draft = builders.a_draft("dtp-local/job", content=script.encode(), files=drafted, spec=spec)
+    cluster.start(cluster.record(draft))
+    assert ended(stage).succeeded
+    log = stage.connect().pod_log(pods(stage)[-1], lines=100) or ""
+    assert "\n2\nwent\n" in log
+    assert "written" not in log
+    own = stage.root / "workspace/dtp-jobs/dtp-local/job"
+    assert (own / "acc.txt").read_bytes() == files["acc.txt"]
+
+
+def test_a_job_without_files_has_an_empty_directory_of_them(stage: LocalStage) -> None:
+    start(stage, '#!/bin/sh\ncd "$DTP_FILES" && test -z "$(ls -A)" && echo empty\n')
+    assert ended(stage).succeeded
+    assert "empty\n" in (stage.connect().pod_log(pods(stage)[0], lines=100) or "")

@@ -176,6 +176,12 @@ LEDGER: dict[str, Callable[[Prey], Call]] = {
     "record attempts without end, each within its bounds": lambda prey: prey.post(
         "ConfigMap", chart.merged(prey.entry_manifest(), {"data": {"script": "x" * 256 * 1024}})
     ),
+    "record an attempt with 800 KiB of files": lambda prey: prey.post(
+        "ConfigMap", prey.entry_manifest() | {"binaryData": {"file-1": "QUFB" * (800 * 1024 // 3)}}
+    ),
+    "record an end with files": lambda prey: prey.post(
+        "ConfigMap", _end(prey.open_entry(), DONE) | {"binaryData": {"file-1": "QUFB"}}
+    ),
     "record an attempt that nobody can read": lambda prey: prey.post(
         "ConfigMap", chart.merged(prey.entry_manifest(), _note(ledger.ORIGIN, "{}"))
     ),
@@ -291,6 +297,7 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
         "a variable of the runner's own": _told("dtp_start", "7"),
         "other programs for the runner": _told("PATH", "/tmp"),
         "another offer for services than the settings have": _told("DTP_EXPOSED", "rw/workspace"),
+        "other files than the entry's": _told("DTP_FILES", "/workspace/dtp-jobs/dtp-local/other"),
         "another state prepared": {
             "prep.env+": {"name": "DTP_STATE_PATH", "value": ".dtp/state/other"}
         },
@@ -305,6 +312,19 @@ def jobs(images: dict[str, str]) -> dict[str, Changed]:
             "run.volumeMounts.2.subPath": "dtp-jobs/dtp-local/other"
         },
         "another attempt's state for writing": {"run.volumeMounts.3.subPath": ".dtp/state"},
+        "another key of the entry as its script": {
+            "pod.volumes.3.configMap.items": [{"key": "attempt.json", "path": "script"}]
+        },
+        "another key of the entry among its files": {
+            "pod.volumes.3.configMap.items+": {
+                "key": "attempt.json",
+                "path": "files/a",
+                "mode": 0o755,
+            }
+        },
+        "a file of the entry in another place": {
+            "pod.volumes.3.configMap.items+": {"key": "file-1", "path": "a", "mode": 0o755}
+        },
         "another entry's script": {"pod.volumes.3.configMap.name": "dtp-cluster"},
         "the directory of any job, in that job's name": {"ref": "dtp-local/other"},
         "more scratch than the cap": {"pod.volumes.2.emptyDir.sizeLimit": "300Gi"},

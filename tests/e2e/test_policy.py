@@ -18,9 +18,9 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from kubernetes.client import ApiException
 
-from dtp_action.core import catalog, ledger, manifests, naming
+from dtp_action.core import beside, catalog, ledger, manifests, naming
 from dtp_action.core.catalog import Catalog, Row
-from dtp_action.core.model import Intent, Notify, Origin, Outcome, Phase, Ref, Spec, Why
+from dtp_action.core.model import Intent, JobFile, Notify, Origin, Outcome, Phase, Ref, Spec, Why
 from dtp_action.errors import ClusterRefusedError
 from tests import builders as b
 from tests import chart
@@ -130,6 +130,7 @@ asked = st.fixed_dictionaries(
     attempt=st.integers(1, 9999),
     asked=asked,
     transient=st.frozensets(st.integers(1, 255), max_size=3),
+    paths=st.lists(st.text("aü .-/$({", min_size=1), max_size=3),
     env=st.dictionaries(st.from_regex("[A-Z][A-Z0-9_]{0,9}", fullmatch=True), st.text("a$({ü")),
 )
 @hypothesis(deadline=None, max_examples=25, derandomize=True)
@@ -139,9 +140,14 @@ def test_every_job_that_dtp_makes_passes(
     attempt: int,
     asked: Wire,
     transient: frozenset[int],
+    paths: list[str],
     env: Wire,
 ) -> None:
     script, codes = b.a_script(ref, **asked), dict.fromkeys(transient, "")
+    files = (
+        JobFile(path=f"{n}{path}".replace("//", "/"), content=b"") for n, path in enumerate(paths)
+    )
+    script = replace(script, files=tuple(files))
     row = Row(protocol=script.ref.protocol, image=IMAGES["base"], env=env, transient=codes)
     spec = catalog.resolve(
         script,
@@ -231,6 +237,11 @@ origins = st.builds(
 )
 
 
+files = st.lists(st.binary(max_size=100), max_size=3).map(
+    lambda contents: tuple(JobFile(path=str(n), content=c) for n, c in enumerate(contents))
+)
+
+
 @given(
     ref=st.from_regex(Ref.PATTERN, fullmatch=True),
     attempt=st.integers(1, 9999),
@@ -242,6 +253,7 @@ origins = st.builds(
             "request": words,
             "adopted": st.booleans(),
             "notify": st.sampled_from(Notify),
+            "files": files,
         }
     ),
 )
@@ -250,6 +262,18 @@ def test_every_entry_that_dtp_writes_passes(
     odd: Namespace, ref: str, attempt: int, origin: Any, created: Any, more: Wire
 ) -> None:
     draft = b.a_draft(ref, attempt, origin=origin, created=created, **more)
+    assert odd.refusal("ConfigMap", ledger.entry_manifest(draft)) == ""
+
+
+def test_as_many_and_as_large_files_as_there_may_be_pass(odd: Namespace) -> None:
+    size, left = divmod(beside.MOST_BYTES - len(b.CONTENT), beside.MOST_FILES)
+    long = "\u00fc" * 73
+    files = tuple(
+        JobFile(path=f"{n:03}{long}", content=b"\xff" * (size + (n < left)))
+        for n in range(beside.MOST_FILES)
+    )
+    spec = b.a_spec(files=tuple(file.path for file in files))
+    draft = b.a_draft("dtp-local/files", files=files, spec=spec)
     assert odd.refusal("ConfigMap", ledger.entry_manifest(draft)) == ""
 
 

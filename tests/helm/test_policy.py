@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dtp_action.core import ledger, logs, manifests, quantities, scripts
-from dtp_action.core.model import Intent, Mount, Outcome
+from dtp_action.core import beside, ledger, logs, manifests, quantities, scripts
+from dtp_action.core.model import Intent, JobFile, Mount, Outcome
 from tests import builders as b
 from tests.chart import EXISTING, Helm, find, merged
 
@@ -46,7 +46,12 @@ def test_the_ledgers_policy_knows_all_that_the_ledgers_json_holds(helm: Helm) ->
     members = variables_of(helm, "ledger")["members"]
     origin = b.an_origin(merged_by="bob", asked=True)
     draft = b.a_draft(
-        origin=origin, run="r", request="q", adopted=True, spec=b.a_spec(service=True)
+        origin=origin,
+        run="r",
+        request="q",
+        adopted=True,
+        spec=b.a_spec(service=True),
+        files=(JobFile(path="a", content=b""),),
     )
     noted = ledger.entry_manifest(draft)["metadata"]["annotations"][ledger.ORIGIN]
     fields = [one.name for kind in (Intent, Outcome) for one in dataclasses.fields(kind)]
@@ -60,13 +65,15 @@ def test_the_ledgers_policy_has_the_programs_bounds(helm: Helm) -> None:
     assert most[ledger.TAIL_KEY] == ledger.TAIL_LIMIT == logs.KEPT
     assert most[ledger.ARRIVED_KEY] == ledger.ARRIVED_LIMIT
     assert f'"{ledger.ARRIVED_KEY}"' in variables_of(helm, "ledger")["may"]
+    in_base64 = -(-beside.MOST_BYTES // 3) * 4 + 4 * beside.MOST_FILES
+    assert int(variables_of(helm, "ledger")["mostFiles"]) == in_base64
 
 
 @pytest.mark.parametrize("what", ["jobs", "pods"])
 def test_the_policies_know_all_that_the_runner_is_told(helm: Helm, what: str) -> None:
     variables = variables_of(helm, what)
     entry = b.an_entry()
-    spec = b.a_spec(service=True, offers=(Mount(path="x"),))
+    spec = b.a_spec(service=True, offers=(Mount(path="x"),), files=("list.txt",))
     known = variables["told"] + variables["words"] + variables["may"]
     for name in manifests.runner_environment(entry, spec):
         assert f'"{name}":' in known, name

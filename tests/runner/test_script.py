@@ -103,7 +103,7 @@ def test_the_script_sees_its_own_variables_and_none_of_the_runners(attempt: Atte
     assert set(ended.lines) - shells_own == {
         "AWS_REGION", "dtp", "log", "code", "PATH", "HOME", "TMPDIR", "DTP_REF", "DTP_NAME",
         "DTP_ATTEMPT", "DTP_DIRECTORY", "DTP_START", "DTP_SECRETS",
-        "DTP_KIND", "DTP_PROGRESS_FILE",
+        "DTP_KIND", "DTP_PROGRESS_FILE", "DTP_FILES",
     }
     # fmt: on
 
@@ -121,6 +121,22 @@ def test_only_the_three_usual_files_are_open(attempt: Attempt) -> None:
 def test_it_starts_in_its_directory_with_home_and_scratch(attempt: Attempt) -> None:
     ended = attempt.script('#!/bin/sh\npwd; touch "$HOME/a" "$TMPDIR/b" && echo ok').run()
     assert ended.lines == [str(attempt.directory), "ok"]
+
+
+def test_files_beside_it_are_found_behind_the_links_of_a_volume(attempt: Attempt) -> None:
+    """The kubelet makes `files` a link to where a version of them is."""
+    version = attempt.root / "entry" / "..2026"
+    (version / "files").mkdir(parents=True)
+    (version / "files" / "acc.txt").write_text("SRR1\n")
+    (attempt.root / "entry" / "files").symlink_to("..2026/files")
+    attempt.script('#!/bin/sh\nfind "$DTP_FILES" -type f -exec cat {} +')
+    assert attempt.run(DTP_FILES=str(attempt.root / "entry" / "files")).lines == ["SRR1"]
+
+
+@pytest.mark.parametrize("given", ["", "/nowhere"])
+def test_without_files_their_directory_is_empty(attempt: Attempt, given: str) -> None:
+    attempt.script('#!/bin/sh\nset -eu; cd "$DTP_FILES"; ls -A; echo none')
+    assert attempt.run(DTP_FILES=given).lines == ["none"]
 
 
 def test_a_broken_pipe_ends_a_writer_as_usual(attempt: Attempt) -> None:

@@ -61,6 +61,17 @@ def test_run_on_this_machine_keeps_output_exit_code_and_log(repository: Path) ->
     assert "\nhello\n" in log.read_text()
 
 
+def test_run_on_this_machine_gives_the_files_beside_the_script(repository: Path) -> None:
+    script = repository / "dtp-jobs" / "dtp-local" / "beside.sh"
+    script.write_text('#!/bin/sh\ncat "$DTP_FILES/more/list.txt"\n')
+    (script.parent / "beside.d" / "more").mkdir(parents=True)
+    (script.parent / "beside.d" / "more" / "list.txt").write_text("SRR1\n")
+    workspace = str(repository / "workspace")
+    ended = dtp("run", "--host", str(script), "--workspace", workspace, cwd=repository)
+    assert "\nSRR1\n" in ended.stdout
+    assert ended.returncode == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["status", "no-job"], ["render", "dtp-jobs/dtp-local/bad.sh"], ["dispatch"]],

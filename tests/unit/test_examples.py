@@ -19,14 +19,26 @@ HAVE_IMAGES = catalog.parse(
 )
 
 
+def a_file(path: str, source: Path) -> scripts.File:
+    return scripts.File(path=path, mode=0o100644, blob="0" * 40, content=source.read_bytes())
+
+
+def beside(path: str, example: Path) -> list[scripts.File]:
+    """Return the files of an example as they are when they are copied with it."""
+    folder = example.with_name(example.name.replace(".sh.example", ".d.example"))
+    names = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    return [a_file(f"{path.removesuffix('.sh')}.d/{name}", folder / name) for name in names]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
 def test_example_is_accepted_as_it_stands(example: Path) -> None:
     path = f"dtp-jobs/{example.parent.name}/{example.name.removesuffix('.example')}"
-    file = scripts.File(path=path, mode=0o100644, blob="0" * 40, content=example.read_bytes())
-    desired = scripts.discover([file], commit="", catalog=HAVE_IMAGES, settings=None)
+    files = [a_file(path, example), *beside(path, example)]
+    desired = scripts.discover(files, commit="", catalog=HAVE_IMAGES, settings=None)
     desired = scripts.reject(desired, shells.syntax_findings(desired))
     errors = [f for f in scripts.findings(desired) if f.severity is Severity.ERROR]
     assert not errors
+    assert not [f for f in scripts.findings(desired) if f.code.startswith("file-")]
     assert all(one.script for one in desired.wanted.values())
     assert desired.wanted
 
@@ -39,7 +51,7 @@ def test_every_protocol_has_an_example_and_a_line_for_researchers() -> None:
 
 
 def test_examples_never_run() -> None:
-    names = [str(path.relative_to(JOBS.parent)) for path in EXAMPLES]
+    names = [str(path.relative_to(JOBS.parent)) for path in JOBS.rglob("*") if path.is_file()]
     files = [scripts.File(path=name, mode=0o100644, blob="0" * 40, content=b"x") for name in names]
     found = scripts.discover(files, commit="", catalog=HAVE_IMAGES, settings=None)
     assert not found.wanted

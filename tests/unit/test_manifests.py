@@ -35,6 +35,7 @@ EVERYTHING = b.a_spec(
     tolerations=({"key": "transfer", "operator": "Exists"},),
     dns_policy="Default",
     queue="transfers",
+    files=("list.txt", "more/a b.txt"),
 )
 
 

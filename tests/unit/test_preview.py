@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from dtp_action import dispatch
+from dtp_action.core import beside, comment, markdown, planner, preview, scripts, status_document
 from dtp_action.core import catalog as catalogs
-from dtp_action.core import comment, markdown, planner, preview, scripts, status_document
 from dtp_action.core.cluster_settings import Caps
 from dtp_action.core.model import (
     Desired,
@@ -138,6 +138,13 @@ class Story:
     def remove(self, number: int) -> None:
         self.branch.pop(REFS[number % 2].path, None)
 
+    def write_list(self, number: int) -> None:
+        """Write a file beside the script, or take it away."""
+        path = f"{beside.folder(REFS[number % 2].path)}/list"
+        self.branch.pop(path, None)
+        if text := b"ab"[: number // 2 % 3]:
+            self.branch[path] = text
+
     def run(self, number: int = 0) -> None:
         dispatch.run(
             FakeCluster(self.world),
@@ -206,10 +213,10 @@ class Story:
 
 
 OFTEN = ["run", "start", "finish"]
-KINDS = ["write", "remove", "drain", "lose", "cancel", "pass_time", *OFTEN, *OFTEN, *OFTEN]
+KINDS = ["write", "remove", "write_list", "drain", "lose", "cancel", "pass_time", *(3 * OFTEN)]
 steps = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 19)), max_size=20)
 changes = st.lists(
-    st.tuples(st.sampled_from(["write", "write", "remove"]), st.integers(0, 19)),
+    st.tuples(st.sampled_from(["write", "write", "write_list", "remove"]), st.integers(0, 19)),
     min_size=1,
     max_size=3,
 )
@@ -241,7 +248,8 @@ def test_what_is_foreseen_is_what_the_dispatcher_does_after_the_merge(
     story.rest(code)
 
     changed = {row.ref for row in seen.rows}
-    assert {ref.path for ref in changed} == merge.changes().keys()
+    scripts_of = {beside.owner(path) for path in merge.changes()}
+    assert {ref.path for ref in changed} == scripts_of & (before.keys() | story.branch.keys())
     run = {(row.ref, row.attempt) for row in seen.rows if row.will is Will.RUN}
     open_ended = {row.ref for row in seen.rows if row.will is Will.DEPENDS}
     assert {key for key in opened if key[0] in changed and key[0] not in open_ended} <= run
@@ -258,7 +266,7 @@ def check(row: Foreseen, known: dict[int, Entry], story: Story, code: int) -> No
         case Will.RUN:
             assert new == [row.attempt]
             made = attempts[new[0]]
-            assert made.blob == b.a_blob(story.branch[row.ref.path])
+            assert made.blob == story.desired().wanted[row.ref].blob
             assert story.world.runs[made.name] == 1
         case Will.DEPENDS:
             assert len(new) <= 1
@@ -883,5 +891,6 @@ def test_the_json_form_is_plain() -> None:
         "service": False,
         "findings": [],
         "copy_of": "dtp-aws/kidney",
+        "files": [],
     }
     assert form["findings"][0]["code"] == "not-a-script"

@@ -131,6 +131,12 @@ WRONG = {
     ),
     "dtp-aws/one.sh": (0o100644, b"#!/bin/sh\necho\n"),
     "dtp-aws/two.sh": (0o100644, b"#!/bin/sh\necho\n"),
+    "dtp-aws/bare.sh": (0o100644, b"#!/bin/sh\ncat list notes.txt list.txt\n"),
+    "dtp-aws/notes.txt": (0o100644, b"hello"),
+    "dtp-aws/bare.d/list.txt": (0o100644, b"a\r\n"),
+    "dtp-aws/bare.d/link": (0o120000, b""),
+    "dtp-aws/absent.sh": (0o100644, b'#!/bin/sh\ncat "$DTP_FILES/list.txt"\n'),
+    "dtp-aws/orphan.d/list.txt": (0o100644, b"a\n"),
     "dtp-aws/caps.sh": (0o100644, b"#!/bin/sh\n#DTP cpu=9999 secret=x\necho\n"),
 }
 
@@ -140,7 +146,7 @@ def test_the_codes_of_the_page_are_those_that_findings_have() -> None:
         "version: 1\nclaim: x\nrunnerImage: x.example.org/x:1\nimages: [docker.io/amazon/]\n", "x"
     )
     files = [
-        File(path=f"dtp-jobs/{path}", mode=mode, blob="b", content=content)
+        File(path=f"dtp-jobs/{path}", mode=mode, blob="b" * 40, content=content)
         for path, (mode, content) in WRONG.items()
     ]
     found = scripts.discover(files, commit="", catalog=catalog.builtin(), settings=settings)

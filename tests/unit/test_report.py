@@ -69,6 +69,7 @@ def test_a_settled_attempt_as_a_row() -> None:
         "progress": None,
         "commit": b.COMMIT,
         "blob": b.a_blob(),
+        "files": 0,
         "pull_request": 7,
         "author": "ada",
         "merged_by": None,

@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dtp_action.core import secrets
+from tests import credentials
 
 UUID = "-".join(digit * length for digit, length in zip("1a2b3", (8, 4, 4, 4, 12), strict=True))
 LETTERS = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3gH5jK7m"  # 40 characters
@@ -62,15 +63,15 @@ TYPED = (
     ("token", "echo " + "dckr_pat_" + LETTERS[:24]),
     ("token", "curl -H x:" + ".".join(("eyJ" + LETTERS, "eyJ" + LETTERS, LETTERS))),
     ("storage-key", "DefaultEndpointsProtocol=https;AccountKey=" + LETTERS * 2 + "abcdef=="),
-    ("storage-key", "curl 'https://x.example/a?X-Amz-Expires=9&X-Amz-Signature=" + "a1" * 32 + "'"),
-    ("authorization", "curl -H 'Authorization: Bearer " + LETTERS + "'"),
+    ("named", "curl 'https://x.example/a?X-Amz-Expires=9&X-Amz-Signature=" + "a1" * 32 + "'"),
+    ("named", "curl -H 'Authorization: Bearer " + LETTERS + "'"),
     ("url-password", "curl ftp://ada:" + "l0velace" + "@ftp.example.org/x"),
-    ("password", "export IRODS_USER_PASSWORD=" + "l0velace"),
-    ("password", "export RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY=" + "l0velace"),
-    ("password", "secret_access_key = " + "l0velace"),
-    ("password", "  pass = " + "l0velace"),
-    ("password", "machine data.example.org login ada password " + "l0velace"),
-    ("password", "export IRODS_TICKET=" + "l0velace"),
+    ("named", "export IRODS_USER_PASSWORD=" + "l0velace"),
+    ("named", "export RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY=" + "l0velace"),
+    ("named", "secret_access_key = " + "l0velace"),
+    ("named", "  pass = " + "l0velace"),
+    ("option", "machine data.example.org login ada password " + "l0velace"),
+    ("named", "export IRODS_TICKET=" + "l0velace"),
     ("option", "gocmd get --ticket " + "l0velace /zone/x ."),
     ("option", "lftp -u ada," + "l0velace sftp://example.org"),
     ("option", "rclone --sftp-pass " + "l0velace x:y ."),
@@ -79,13 +80,46 @@ TYPED = (
     ("option", "curl --user 'ada:" + "l0velace' https://example.org/x"),
     ("option", "ascli server download --password=" + "l0velace"),
     ("option", "ascli server download --secret " + "l0velace"),
-    ("mc-alias", "mc alias set lab https://s3.example.org ada " + "l0velace"),
-    ("mc-alias", "mc --quiet alias set lab https://s3.example.org ada '" + "l0velace'"),
+    ("option", "mc alias set lab https://s3.example.org ada " + "l0velace"),
+    ("option", "mc --quiet alias set lab https://s3.example.org ada '" + "l0velace'"),
 )
 
 
+FAMILIES = [
+    pytest.param(line, id=f"{family}-{number}")
+    for family, lines in credentials.TYPED.items()
+    for number, line in enumerate(lines)
+]
+PLAIN = [
+    pytest.param(line, id=f"{family}-{number}")
+    for family, lines in credentials.PLAIN.items()
+    for number, line in enumerate(lines)
+]
+
+
+def script(line: str) -> str:
+    return f"#!/bin/sh\n{credentials.written(line)}\necho done\n"
+
+
 def test_each_rule_has_an_example() -> None:
-    assert {rule for rule, _ in TYPED} == {rule.name for rule in secrets.RULES}
+    lines = [line for _, line in TYPED]
+    lines += [script(line) for family in credentials.TYPED.values() for line in family]
+    assert {hit.rule for line in lines for hit in secrets.find(line)} == set(secrets.RULES)
+
+
+@pytest.mark.parametrize("line", FAMILIES)
+def test_a_typed_credential_is_found_whatever_the_tool_and_form(line: str) -> None:
+    redacted = secrets.redact(script(line))
+    assert "[redacted]" in redacted
+    assert not [value for value in credentials.values(line) if value in redacted]
+    assert redacted.startswith("#!/bin/sh\n")
+    assert redacted.endswith("\necho done\n")
+    assert secrets.redact(redacted) == redacted
+
+
+@pytest.mark.parametrize("line", PLAIN)
+def test_what_only_looks_like_a_credential_is_left_alone(line: str) -> None:
+    assert secrets.redact(script(line)) == script(line)
 
 
 def test_advice_is_given_for_rules_that_there_are() -> None:
@@ -231,6 +265,17 @@ def test_several_secrets_in_one_text_are_all_redacted() -> None:
         "globus" * 43_000,
         "a:/" * 87_000,
         "aws secret " * 23_000,
+        "PASS=" * 52_000,
+        "pass=a/" * 37_000,
+        "PASSWORD=$" * 26_000,
+        "echo a|" * 37_000,
+        "echo '" * 43_000,
+        "<<E\n" * 65_000,
+        "curl -u a:" * 26_000,
+        "iinit -a " * 29_000,
+        "config token " * 20_000,
+        "login a password " * 15_000,
+        "\\\n" * 131_072,
     ],
     ids=lambda text: text[:8],
 )
@@ -238,6 +283,23 @@ def test_the_largest_script_of_the_worst_kind_is_searched_in_time(text: str) -> 
     before = time.process_time()
     list(secrets.find(text))
     assert time.process_time() - before < 5
+
+
+def test_a_log_of_megabytes_is_redacted_in_seconds() -> None:
+    line = "2030/01/02 12:00:01 INFO : data/%d.gz: Copied (new) key=a size=12345 token: refreshed\n"
+    log = "".join(line % number for number in range(25_000)) + "PASSWORD=" + "l0velace"
+    before = time.process_time()
+    assert secrets.redact(log) == log.replace("l0" + "velace", "[redacted]")
+    assert time.process_time() - before < 5
+
+
+LINES = st.sampled_from([line for lines in credentials.TYPED.values() for line in lines])
+
+
+@given(st.lists(LINES, max_size=4), st.sampled_from(["\n", "\r\n", "; ", " ", "\n# "]))
+def test_redacting_several_twice_changes_nothing_more(lines: list[str], between: str) -> None:
+    once = secrets.redact(between.join(map(credentials.written, lines)))
+    assert secrets.redact(once) == once
 
 
 @given(st.text())

@@ -370,6 +370,12 @@ def test_nothing_but_what_does_not_print_never_passes(text: str) -> None:
         ("#!/bin/bash -e -u", "bash"),
         ("#!/usr/bin/env -S bash -eu", "bash"),
         ("#!/bin/bash ", "bash"),
+        ("#!/bin/bash -euo pipefail", "bash"),
+        ("#!/bin/bash --login", "bash"),
+        ("#!/usr/bin/env bash -e", "bash"),
+        ("#!bash", "bash"),
+        ("#!/bin/env", "sh"),
+        ("#!", "sh"),
     ],
 )
 def test_sh_and_bash_are_accepted_in_every_image(shebang: str, shell: str) -> None:
@@ -380,25 +386,26 @@ def test_sh_and_bash_are_accepted_in_every_image(shebang: str, shell: str) -> No
 
 
 @pytest.mark.parametrize(
-    "shebang",
+    ("shebang", "fix"),
     [
-        "#!/usr/bin/perl",
-        "#!/usr/bin/env python3",
-        "#!bash",
-        "#!",
-        "#!/bin/",
-        "#!/bin/zsh",
-        "#!/bin/bashful",
-        "#!/usr/bin/env bash -e",
-        "#!/bin/bash --login",
-        "#!/bin/bash -c reboot",
-        "#!/bin/env",
+        ("#!/usr/bin/perl", ""),
+        ("#!/usr/bin/env python3", ""),
+        ("#!/usr/bin/env Rscript", ""),
+        ("#!/bin/", ""),
+        ("#!/bin/zsh", ""),
+        ("#!/bin/bashful", ""),
+        ("#!/bin/dash -e", "#!/bin/sh -e"),
+        ("#!/usr/bin/env -i bash", ""),
+        ("#!/bin/bash -c reboot", ""),
     ],
 )
-def test_another_shebang_is_an_error(shebang: str) -> None:
+def test_another_shebang_is_an_error_and_no_correction_changes_the_meaning(
+    shebang: str, fix: str
+) -> None:
     (finding,) = judge(f"{shebang}\necho\n".encode()).findings
-    assert (finding.line, finding.code, finding.fix) == (1, "shebang", "#!/bin/bash")
-    assert finding.message == f"`{shebang}` cannot be used; it may name sh, bash"
+    assert (finding.line, finding.code, finding.fix) == (1, "shebang", fix)
+    assert finding.message.startswith(f"`{shebang}` cannot be used: ")
+    assert finding.severity is Severity.ERROR
 
 
 def test_a_row_allows_another_interpreter() -> None:
@@ -417,9 +424,10 @@ def test_no_shebang_is_a_warning_and_sh_runs_it() -> None:
         Finding(
             path="dtp-jobs/dtp-aws/a.sh",
             line=1,
+            column=1,
             code="no-shebang",
             severity=Severity.WARNING,
-            message="has no shebang as its first line, so sh runs it",
+            message="there is no shebang, so sh runs the script: begin it with one",
             fix="#!/bin/sh",
         ),
     )
@@ -464,7 +472,10 @@ def test_a_secret_is_not_echoed_by_any_finding_about_its_line() -> None:
     token = "ghp_" + "aB3dE5gH7jK9" * 3
     text = f"#!/usr/bin/{token}\n#DTP secret={token}, token={token}\ncat /root/{token}\n"
     wanted = judge(text.encode())
-    assert {"shebang", "directive-value", "path"} <= {one.code for one in wanted.findings}
+    assert {"shebang", "directive-unknown"} <= {one.code for one in wanted.findings}
+    assert token not in str(wanted)
+    wanted = judge(f"#!/bin/sh\ncat /root/{token}\ncp a ~/{token}\n".encode())
+    assert {"path", "lost"} <= {one.code for one in wanted.findings}
     assert token not in str(wanted)
 
 
@@ -487,15 +498,17 @@ def test_an_absolute_path_outside_the_jobs_directory_is_a_warning(line: str, pat
     assert first.message.startswith(f"`{path}` ")
 
 
-def test_a_path_that_stands_twice_in_a_line_is_told_once() -> None:
+def test_a_path_that_stands_twice_is_told_once() -> None:
     wanted = judge(b"#!/bin/sh\nmkdir -p /mnt/x && cp y /mnt/x\nls /mnt/x\n")
-    assert [one.line for one in wanted.findings] == [2, 3]
+    (finding,) = wanted.findings
+    assert finding.line == 2
+    assert finding.message.endswith("(also line 3)")
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "cp x /tmp/y 2>/dev/null",
+        "tar xf /tmp/y 2>/dev/null",
         "/usr/bin/env aws",
         "cat /etc/passwd",
         "aws s3 cp s3://a/root/x .",
@@ -507,7 +520,6 @@ def test_a_path_that_stands_twice_in_a_line_is_told_once() -> None:
         'cp "$BASE"/data/x .',
         "cp ${BASE}/root/x .",
         "# once under /root",
-        "cp /rootless/x .",
         "curl https://example.org/root/x",
     ],
 )
@@ -576,6 +588,14 @@ def test_a_warning_from_elsewhere_rejects_nothing() -> None:
         b"#dtp x=1 y=2\n" * 15_000,
         b"cat /root/a /root/b\n" * 10_000,
         b"/root" * 40_000,
+        b"cp a $HOME/a; " * 10_000,
+        b"A=/data/x; cp $A b\n" * 10_000,
+        b"echo $1 `a` | read\n" * 10_000,
+        b"#SBATCH --time=1:00:00\n" * 9_000,
+        b"$(" * 100_000,
+        b"curl a | tar x &\n" * 10_000,
+        b"cd ~\n" * 20_000,
+        b"x=(" * 60_000,
         b"X_TOKEN=l0velace\n" * 12_000,
         b" " * 200_000,
         b"#" * 200_000,

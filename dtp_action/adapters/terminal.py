@@ -104,7 +104,7 @@ def _protocol_cells(row: Row) -> list[str | Text]:
         print_memory(row.memory),
         print_memory(row.disk),
         print_time(row.time),
-        " ".join(map(str, sorted(row.transient))),
+        " ".join(map(str, row.retried)),
         row.image or Text("none yet: name one in dtp-jobs/catalog.yaml", style="yellow"),
     ]
 

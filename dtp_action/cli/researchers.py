@@ -57,17 +57,19 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
         print_json(findings=report.findings(found))
     else:
         print_check(report.findings(found), len(desired.wanted))
+        if not desired.wanted and any(file.path.endswith(".sh.example") for file in files):
+            click.echo("Examples never run: copy one to a name that ends in `.sh`.")
     bad = any(finding.severity is Severity.ERROR for finding in found)
     return Exit.BAD_OUTCOME if bad else Exit.DONE
 
 
 def checked(files: list[File], rows: Catalog) -> Desired:
     """Return what these files ask for, with all that is to be said about them before they run."""
-    from dtp_action.adapters import shells
+    from dtp_action.adapters import lint, shells
     from dtp_action.core import scripts
 
     desired = scripts.discover(files, commit="", catalog=rows, settings=None)
-    return scripts.reject(desired, shells.syntax_findings(desired))
+    return scripts.reject(desired, (*shells.syntax_findings(desired), *lint.findings(desired)))
 
 
 def print_check(rows: Rows, count: int) -> None:
@@ -347,7 +349,7 @@ def foreseen(
     directory: Path, proposal: Proposal, document: StatusDocument | None, catalog: str | None
 ) -> Preview:
     """Return what merging will do."""
-    from dtp_action.adapters import checkout, shells
+    from dtp_action.adapters import checkout, lint, shells
     from dtp_action.core import preview, scripts
 
     merge = checkout.merged(directory, proposal.base, proposal.commit)
@@ -362,7 +364,8 @@ def foreseen(
     desired = scripts.discover(
         merge.after, commit=merge.commit, catalog=rows.after, settings=settings
     )
-    desired = scripts.reject(desired, (*rows.remarks, *shells.syntax_findings(desired)))
+    asked = (*shells.syntax_findings(desired), *lint.findings(desired))
+    desired = scripts.reject(desired, (*rows.remarks, *asked))
     seen = preview.foresee(
         merge,
         desired,

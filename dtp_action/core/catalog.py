@@ -88,6 +88,15 @@ class Catalog:
         tools |= {code: word for one in row.tools.values() for code, word in one.transient.items()}
         return SHELLS_OWN | tools | row.exits | row.transient
 
+    def elsewhere(self, row: Row) -> dict[str, tuple[str, ...]]:
+        """Return the tools that other rows name and this one does not, with their protocols."""
+        found: dict[str, tuple[str, ...]] = {}
+        for other in self.rows.values():
+            for tool in () if other.off or not row.tools else other.tools:
+                if tool not in row.tools:
+                    found[tool] = (*found.get(tool, ()), other.protocol)
+        return found
+
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols that scripts may use."""

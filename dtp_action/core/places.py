@@ -49,6 +49,7 @@ SPELLED = re.compile(
 HOMES = names("$HOME ~ /home/dtp")
 WRITES = re.compile(r"-[oOPdCD]|--(?:out|dir|to-|dest|target|download|local)[\w-]*")
 SCRATCH = re.compile(r"-[A-Za-z]|--(?:temp|tmp|cache|log|conf|key|ident|work|state|user|ca)[\w-]*")
+UNPACKS = re.compile(r"-?[a-wyzA-Z]*x\w*|--extract|--get")
 # They only look at a place: what is there is not used by that.
 LOOKS = names(
     "ls echo printf du stat df wc sha256sum md5sum [ [[ test mkdir chmod chown rm find "
@@ -109,6 +110,9 @@ class Places:
             found = self._follow(text, at)
             if found[1] != at:
                 self._of_value.setdefault(found[1], []).append(here)
+            for match in LEADING.finditer(text):
+                if match.start() and match[1] in self.assigned:  # within a longer word
+                    self._of_value.setdefault(self.assigned[match[1]][1], []).append(False)
             if here:
                 self.uses.append(Use(command, word, *found, writes))
 
@@ -232,6 +236,7 @@ def _named(command: Command) -> Iterator[tuple[Word, str, int, bool, bool]]:
     remote = _remote(words)
     positional = [word for word in words[1:] if not word.text.startswith("-")]
     pattern = positional[:1] if tool in PATTERN else []
+    packs = tool == "tar" and not any(UNPACKS.fullmatch(word.text) for word in words[1:])
     previous = ""
     for word in words[1:]:
         text, at, here = word.text, word.at, word not in remote and word not in pattern
@@ -242,7 +247,7 @@ def _named(command: Command) -> Iterator[tuple[Word, str, int, bool, bool]]:
             here, writes = True, bool(WRITES.fullmatch(option))
         elif word is words[-1] and len(positional) > 1 and tool not in READERS:
             writes = writes or not SCRATCH.fullmatch(previous)
-        yield word, text, at, here and not NO_PATH.fullmatch(name), writes
+        yield word, text, at, here and not NO_PATH.fullmatch(name), writes and not packs
         previous = word.text
 
 

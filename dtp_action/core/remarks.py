@@ -113,6 +113,13 @@ class Rule:
     silent: str
     severity: Severity = Severity.WARNING
     first_line: str = "#!/bin/bash"
+    tools: tuple[str, ...] = ()  # of the row that the examples stand in
+    elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def example(self, script: str) -> Subject:
+        """Return one of its examples as a script."""
+        head = f"{self.first_line}\n" if self.first_line else ""
+        return Subject(text=f"{head}{script}\n", tools=self.tools, elsewhere=self.elsewhere)
 
 
 def findings(subject: Subject, path: str) -> Iterator[Finding]:
@@ -190,7 +197,9 @@ def _no_shebang(subject: Subject) -> Iterator[Remark]:
         return
     head = subject.text[: shelltext.LONGEST].split("\n")
     meant = next((line.strip() for line in head if line.lstrip().startswith("#!/")), "")
-    fix = meant if meant and interpreter(meant) else "" if meant else "#!/bin/sh"
+    program = interpreter(meant or "#!/bin/sh")
+    allowed = program and program[0] in (*SHELLS, *subject.interpreters)
+    fix = (meant or "#!/bin/sh") if allowed else ""
     message = "there is no shebang, so sh runs the script: begin it with one"
     if meant:
         message = "the shebang does not begin the first line, so sh runs the script: move it there"
@@ -388,6 +397,33 @@ def _input(subject: Subject) -> Iterator[Remark]:
             yield Remark(command.at, f"{message}Write the value into the script (`name=value`)")
 
 
+# --- the wrong folder ---------------------------------------------------------------------------
+
+# Programs that images for other things often have too, and that only help there.
+_COMMON = names("curl wget ssh scp sftp rsync tar")
+_ICOMMANDS = re.compile(r"i(get|put|ls|cd|rm|mv|mkdir|rsync|meta)")  # gocmd's words for the same
+_ASKS = re.compile(r"\b(?:command -v|which|type|hash)\s+(?:-\w+\s+)?([\w.+-]+)")
+
+
+def _folder(subject: Subject) -> Iterator[Remark]:
+    asked = set(_ASKS.findall(subject.text))
+    own = {_tool(one) for one in subject.reading.commands}.intersection(subject.tools)
+    for command in subject.reading.commands:
+        tool = _tool(command)
+        others = subject.elsewhere.get(tool, ())
+        icommand = _ICOMMANDS.fullmatch(tool)
+        if icommand and "gocmd" in subject.tools and tool not in asked:
+            word = "sync" if icommand[1] == "rsync" else icommand[1]
+            message = f"the image of dtp-{subject.protocol} has no `{tool}`: write `gocmd {word}`"
+            yield Remark(command.tool[0].at, message)
+        if not others or tool in asked | subject.reading.functions or (tool in _COMMON and own):
+            continue
+        folders = " or ".join(f"dtp-{one}" for one in others[:3])
+        message = f"the image of dtp-{subject.protocol} is not known to have `{tool}`: move the "
+        message += f"script to {folders}, or use {', '.join(subject.tools[:3])}"
+        yield Remark(command.tool[0].at, message)
+
+
 # --- places --------------------------------------------------------------------------------------
 
 
@@ -490,6 +526,7 @@ def _last_line(subject: Subject) -> Iterator[Remark]:
     works = [one for one in commands if one.at < last.at and _unguarded(one)]
     if last.before == "||":
         works = [one for one in commands if one.after == "||" and one.at < last.at][-1:]
+        works = [one for one in works if _tool(one) not in _LIGHT]
     if not (passes and guarded and works):
         return
     name, failed = _texts(last)[0], _tool(works[-1]) or "what comes before"
@@ -563,6 +600,15 @@ RULES = (
         find=_of_clusters,
         fires="module load sratoolkit\nprefetch SRR000001",
         silent="prefetch SRR000001",
+    ),
+    Rule(
+        code="folder",
+        about="a tool of another folder's image",
+        find=_folder,
+        tools=("aws",),
+        elsewhere={"rclone": ("rclone",)},
+        fires="rclone copy lab:run-7 run-7",
+        silent="aws s3 sync s3://lab/run-7 run-7",
     ),
     Rule(
         code="root",

@@ -154,6 +154,8 @@ def _want(
             text=text,
             protocol=row.protocol if row else ref.protocol,
             interpreters=row.interpreters if row else (),
+            tools=tuple(row.tools) if row else (),
+            elsewhere=catalog.elsewhere(row) if row else {},
         )
         findings += [*wrong, *remarks.findings(subject, ref.path)]
         findings += islice(_typed(text, ref.path, subject.protocol), directives.MOST)

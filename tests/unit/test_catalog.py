@@ -444,7 +444,11 @@ def test_a_protocol_without_services_says_where_to_name_their_image() -> None:
 def test_exit_codes_mean_what_the_row_says_and_what_shells_say() -> None:
     rows = site("  aws: {exits: {1: 'a part failed'}, transient: {255: 'try again'}}\n")
     meanings = rows.meanings(Ref.parse("dtp-aws/a"))
-    assert meanings == BUILTIN.meanings(Ref.parse("dtp-aws/a")) | {**catalog.SHELLS_OWN, 1: "a part failed", 255: "try again"}
+    assert meanings == BUILTIN.meanings(Ref.parse("dtp-aws/a")) | {
+        **catalog.SHELLS_OWN,
+        1: "a part failed",
+        255: "try again",
+    }
     assert rows.meanings(Ref.parse("dtp-gone/a")) == catalog.SHELLS_OWN
 
 

@@ -165,7 +165,13 @@ def _edited(reading: Reading, at: int, edits: set[Edit]) -> str:
 
 # --- the first line ------------------------------------------------------------------------------
 
-_OPTION = re.compile(r"[-+][A-Zabefhiklmprtuvx]*([oO]?)|--(?:login|posix|norc|noprofile|verbose)?")
+_OPTION = re.compile(
+    r"[-+][abefhiklmpruvxBCEHPT]*([oO]?)|--(?:login|posix|norc|noprofile|verbose)?"
+)
+_NAMED = names(
+    "allexport braceexpand errexit errtrace functrace hashall keyword monitor noclobber noglob "
+    "notify nounset physical pipefail posix privileged verbose xtrace"
+)
 _FAMILY = {"dash": "sh", "ash": "sh"}  # shells whose scripts sh runs
 
 
@@ -184,10 +190,18 @@ def interpreter(first: str) -> tuple[str, list[str]] | None:
 
 
 def _runs(options: list[str]) -> bool:
+    """Tell whether a shell with these options runs the script that follows them."""
+    short = [i for i, word in enumerate(options) if not word.startswith("--")]
+    if any(word.startswith("--") for word in options[min(short, default=0) :] if short):
+        return False  # bash reads long options before all others
     rest = iter(options)
     for word in rest:
         match = _OPTION.fullmatch(word)
-        if not match or (match[1] and not re.fullmatch(r"[a-z]+", next(rest, ""))):
+        if not match:
+            return False
+        if match[1] and not (match[1] == "O" or next(rest, "") in _NAMED):
+            return False
+        if match[1] == "O" and not re.fullmatch(r"[a-z_]+", next(rest, "")):
             return False
     return True
 

@@ -231,7 +231,7 @@ def _shebang(subject: Subject) -> Iterator[Remark]:
     options = [word for word in words[1:] if word not in {*SHELLS, *_FAMILY}]
     if shell or not words:
         message += f"it may name {', '.join(allowed)}, and options of theirs"
-        fix = f"#!/bin/{shell or 'sh'}" if not options or not found else ""
+        fix = "" if options else f"#!/bin/{shell or 'sh'}"
         if found and _runs(found[1]):
             fix = " ".join((f"#!/bin/{shell}", *found[1]))
         yield Remark(0, message, fix=fix)

@@ -200,7 +200,10 @@ def _bytes(file: File) -> Iterator[Finding]:
         yield _finding(path, "encoding", "is not UTF-8 text: save the file as UTF-8", line)
     for code, pattern, message in NO_TEXT:
         if match := re.search(pattern, content):
-            yield _finding(path, code, message, content.count(b"\n", 0, match.start()) + 1)
+            found = _finding(path, code, message, content.count(b"\n", 0, match.start()) + 1)
+            first = content.removeprefix(BOM).split(b"\n", 1)[0].decode(errors="replace").rstrip()
+            shebang = code == "bom" and first.startswith("#!")
+            yield replace(found, fix=first[: directives.LONGEST] if shebang else "")
     yield from islice(_unseen(content, path), directives.MOST)
 
 

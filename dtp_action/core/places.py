@@ -66,6 +66,9 @@ SUBSHELLS = names("subshell substitution")
 MOST = 20  # changes of directory that are looked at
 DECLARES = names("export declare local readonly typeset")
 ASSIGNED = re.compile(r"([A-Za-z_]\w*)\+?=")
+DEFAULT = re.compile(r"\$\{\w+:?[-=]([^}$]*)\}")
+# Variables that say where a tool's programs, settings and keys are.
+FOR_TOOLS = re.compile(r"PATH|CONF|RC|CACHE|KEY|CRED|PASS|CERT")
 LEADING = re.compile(r"\$\{?(\w+)\}?")
 HERE = re.compile(r"\$\{?PWD\b|\$\(pwd|`pwd")
 KEPT = re.compile(r"DTP_DIRECTORY|OLDPWD|/workspace")
@@ -101,6 +104,7 @@ class Places:
         self.uses: list[Use] = []
         self._values: dict[int, str] = {}  # where a value begins: the value
         self._of_value: dict[int, list[bool]] = {}  # and whether each use of it is the job's own
+        self._for_tools: set[str] = set()  # what tools are told of by variables
         for command in reading.commands:
             self._use(command)
             self._assign(command)
@@ -122,6 +126,10 @@ class Places:
         for word in (*command.assigned, *declared):
             if match := ASSIGNED.match(word.raw):
                 at, value = word.at + match.end(), word.text[match.end() :]
+                if default := DEFAULT.match(value):  # ${OUT:-/data/lab}
+                    value = default[1] + value[default.end() :]
+                if exported and FOR_TOOLS.search(match[1]):
+                    self._for_tools.update(_key(part) for part in value.split(":"))
                 self.assigned[match[1]] = self._follow(value, at)
                 self._values[at] = value
                 self._of_value.setdefault(at, []).extend([True] * exported)
@@ -156,10 +164,11 @@ class Places:
         for i, (key, use) in enumerate(zip(keys, self.uses, strict=True)):
             if use.writes:
                 written[key] = i
-            elif _tool(use.command) not in LOOKS:
-                used[key] = i
+            elif key and _tool(use.command) not in LOOKS:
+                used[key] = used[key.split("/")[0] + "/"] = i
         for key, use in zip(keys, self.uses, strict=True):
-            if key and written.get(key, -1) > used.get(key, -1):
+            kept = key in self._for_tools or used.get(key, -1) > written.get(key, -1)
+            if key in written and key and not kept:
                 yield Lost(at=use.at, text=use.text, edit=self._edit(use))
         yield from self._left()
 
@@ -236,6 +245,7 @@ def _named(command: Command) -> Iterator[tuple[Word, str, int, bool, bool]]:
     remote = _remote(words)
     positional = [word for word in words[1:] if not word.text.startswith("-")]
     pattern = positional[:1] if tool in PATTERN else []
+    # What tar packs goes where `f` says; `-C` is then where it comes from.
     packs = tool == "tar" and not any(UNPACKS.fullmatch(word.text) for word in words[1:])
     previous = ""
     for word in words[1:]:
@@ -247,7 +257,9 @@ def _named(command: Command) -> Iterator[tuple[Word, str, int, bool, bool]]:
             here, writes = True, bool(WRITES.fullmatch(option))
         elif word is words[-1] and len(positional) > 1 and tool not in READERS:
             writes = writes or not SCRATCH.fullmatch(previous)
-        yield word, text, at, here and not NO_PATH.fullmatch(name), writes and not packs
+        if packs:
+            writes = bool(re.fullmatch(r"-?\w*f|--file", name))
+        yield word, text, at, here and not NO_PATH.fullmatch(name), writes
         previous = word.text
 
 

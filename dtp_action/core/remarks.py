@@ -283,7 +283,10 @@ def _batch_array(subject: Subject) -> Iterator[Remark]:
 
 
 _MODULES, _CONDA = names("module ml"), names("conda mamba micromamba")
-_ACTIVATE = re.compile(r"activate|.*conda[^/]*/(?:.*/)?(?:conda\.sh|activate)", re.DOTALL)
+_ACTIVATE = re.compile(
+    r"activate|.*conda[^/]*/(?:.*/)?(?:conda\.sh|activate)|.*/(?:modules|lmod)(?:\.sh|/init/\w+)",
+    re.DOTALL,
+)
 
 
 def _of_clusters(subject: Subject) -> Iterator[Remark]:
@@ -309,10 +312,10 @@ def _batch_command(subject: Subject) -> Iterator[Remark]:
             name = here.text
             if name in _STARTERS:
                 edit = _without(here, after)
-                message = f"`{name}` starts programs through a batch system, which a job has not: "
+                message = f"`{name}` starts programs through a batch system, and a job has none: "
                 yield Remark(here.at, f"{message}write the command without it", edit)
             elif name in _SUBMITTERS:
-                message = f"`{name}` talks to a batch system, which a job has not: put what is to "
+                message = f"`{name}` talks to a batch system, and a job has none: put what is to "
                 yield Remark(here.at, f"{message}run into this script")
             if name not in shelltext.WRAPPERS:
                 break
@@ -342,7 +345,7 @@ def _batch_variable(subject: Subject) -> Iterator[Remark]:
             continue
         instead = next((new for new, old in _INSTEAD.items() if re.fullmatch(old, name)), "")
         at = subject.text.index(name, one.at)
-        message = f"`${name[:60]}` is set by clusters, and empty in a job: "
+        message = f"`${name[:60]}` is set by a batch system, and empty in a job: "
         message += f"write `${instead}`" if instead else "write the value itself"
         yield Remark(one.at, message, Edit(at, at + len(name), instead) if instead else None)
 
@@ -355,8 +358,10 @@ def _root(subject: Subject) -> Iterator[Remark]:
         if command.name in ("sudo", "doas", "su"):
             here, *after = command.called
             edit = _without(here, next(iter(after), None)) if command.name != "su" else None
-            message = f"`{command.name}` cannot work, as a job never has root's rights: write the "
-            yield Remark(here.at, f"{message}command without it", edit)
+            message = (
+                f"`{command.name}` does not work, as a job has no root access: write the command "
+            )
+            yield Remark(here.at, f"{message}without it", edit)
 
 
 _PACKAGES = names(
@@ -377,7 +382,7 @@ def _install(subject: Subject) -> Iterator[Remark]:
         if not words or words[0] not in _PACKAGES or "venv" in subject.text:
             continue
         if any(map(_INSTALLS.fullmatch, words[1:])) and not any(map(_OWN_PLACE.fullmatch, words)):
-            message = f"`{words[0]}` cannot install anything, as a job may not change its image: "
+            message = f"`{words[0]}` cannot install packages, as a job cannot change its image: "
             message += "use what the image has, or ask the maintainer for an image with it"
             yield Remark(command.tool[0].at, message)
 
@@ -407,7 +412,7 @@ def _input(subject: Subject) -> Iterator[Remark]:
             continue
         fed = command.fed or any(block.fed for block in command.block.around())
         if not (fed or command.block.within("function") or command.at > fed_from):
-            message = f"`{words[0]}` gets nothing: a job has no keyboard, and its input is empty. "
+            message = f"`{words[0]}` gets no input: nobody types into a job. "
             yield Remark(command.at, f"{message}Write the value into the script (`name=value`)")
 
 
@@ -521,9 +526,13 @@ def _pipe(subject: Subject) -> Iterator[Remark]:
             continue
         if command.at > known or block.within("substitution") or _tool(before) in _PRODUCERS:
             continue
-        what = "`#!/bin/bash` and " if subject.shell == "sh" else ""
-        message = f"if `{_tool(before)[:40]}` fails, the pipe hides it: begin the script with "
-        yield Remark(before.at, f"{message}{what}`set -o pipefail`")
+        message = (
+            f"if `{_tool(before)[:40]}` fails, the pipe hides it: add `set -o pipefail` below "
+        )
+        message += (
+            "the first line" if subject.shell == "bash" else "`#!/bin/bash` as the first line"
+        )
+        yield Remark(before.at, message)
 
 
 def _last_line(subject: Subject) -> Iterator[Remark]:
@@ -531,7 +540,13 @@ def _last_line(subject: Subject) -> Iterator[Remark]:
     if not commands or any(one.name == "trap" and "ERR" in _texts(one) for one in commands):
         return
     last = commands[-1]
+    if any(one.name == "?" for one in subject.reading.expansions):
+        return  # the author looks at exit codes
     if last.body and last.body.kind == "loop":
+        if any(
+            one.name in ("break", "exit") and last.body in one.block.around() for one in commands
+        ):
+            return
         last = next((one for one in reversed(commands[:-1]) if one.block is last.body), last)
     elif last.block.kind != "top":
         return
@@ -546,7 +561,7 @@ def _last_line(subject: Subject) -> Iterator[Remark]:
     name, failed = _texts(last)[0], _tool(works[-1]) or "what comes before"
     message = f"the job ends as done even if `{failed[:40]}` failed, since `{name}` comes last: "
     strict = "set -euo pipefail" if subject.shell == "bash" else "set -eu"
-    advice = f"begin the script with `{strict}`"
+    advice = f"add `{strict}` below the first line"
     advice = "end with `exit 1` there" if last.before == "||" else advice
     yield Remark(last.at, message + advice)
 
@@ -626,7 +641,7 @@ RULES = (
     ),
     Rule(
         code="root",
-        about="`sudo`: a job never has root's rights",
+        about="`sudo`: a job has no root access",
         find=_root,
         fires="sudo rclone copy lab:run-7 run-7",
         silent='echo "no sudo needed"',

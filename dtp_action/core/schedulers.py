@@ -102,7 +102,7 @@ SCHEDULERS = (
     ),
     Scheduler(
         name="PBS",
-        mark=re.compile(r"#PBS\b"),
+        mark=re.compile(r"#(?:PBS|MSUB)\b"),
         options={"l": _parts(_PBS), "J": _array, "t": _array},
     ),
     Scheduler(

@@ -163,6 +163,12 @@ def test_the_line_to_write_instead(line: str, fix: str) -> None:
         'rclone copy lab:a "$TMPDIR/a" && rclone copy "$TMPDIR/a" other:a',
         '( cd "$TMPDIR" && rclone copy lab:a . && mv a "$DTP_DIRECTORY" )',
         'rclone copy lab:a . 2>"$HOME/errors"; cat "$HOME/errors"',
+        'export PATH="$HOME/bin:$PATH"; curl -fsSL https://x.example.org/y -o ~/bin/y; y get x',
+        "export RCLONE_CONFIG=~/rclone.conf; cp c ~/rclone.conf; rclone copy lab:a a",
+        'prefetch -O "$TMPDIR" SRR1; fasterq-dump "$TMPDIR/SRR1" -O .',
+        # exit codes that the author looks at
+        "while true; do rclone copy lab:a a && break; sleep 60; done",
+        "rclone copy lab:a a; if [ $? -ne 0 ]; then exit 1; fi; echo ok",
         # input, arguments
         'printf "a\\nb\\n" | while read -r one; do rclone copy "lab:$one" .; done',
         "{ read -r one; rclone copy \"lab:$one\" .; } <list.txt",
@@ -199,6 +205,9 @@ def test_what_is_right_is_left_alone(line: str) -> None:
         ("iget /tempZone/home/ada/a /scratch/ada", "path"),
         ("for f in /beegfs/lab/*.fa; do rclone copy \"$f\" lab:; done", "path"),
         ("/sw/apps/rclone/bin/rclone copy lab:a a", "path"),
+        ('OUT=${OUT:-/scratch/lab}; rclone copy lab:a "$OUT"', "path"),
+        ("tar czf ~/run-7.tgz run-7", "lost"),
+        ("source /etc/profile.d/modules.sh", "environment"),
         ("cd ~ && rclone copy lab:a a", "lost"),
         ('cd "$(mktemp -d)" || exit; rclone copy lab:a a', "lost"),
         ("cd; rclone copy lab:a a", "lost"),

@@ -47,9 +47,10 @@ SPELLED = re.compile(
     r"(\"?)(?:\$\{?HOME\}?|\$\{?TMPDIR\}?|~|/var/tmp|/tmp|/dev/shm|/home/dtp)(\"?)/?"
 )
 HOMES = names("$HOME ~ /home/dtp")
-WRITES = re.compile(r"-[oOPdCD]|--(?:out|dir|to-|dest|target|download|local)[\w-]*")
+WRITES = re.compile(r"-[oOPC]|--(?:out|dir|to-|dest|target|download|local)[\w-]*")
 SCRATCH = re.compile(r"-[A-Za-z]|--(?:temp|tmp|cache|log|conf|key|ident|work|state|user|ca)[\w-]*")
 UNPACKS = re.compile(r"-?[a-wyzA-Z]*x\w*|--extract|--get")
+WRITE_D = names("aria2c unzip")  # to whom `-d` is where it goes
 # They only look at a place: what is there is not used by that.
 LOOKS = names(
     "ls echo printf du stat df wc sha256sum md5sum [ [[ test mkdir chmod chown rm find "
@@ -252,6 +253,7 @@ def _named(command: Command) -> Iterator[tuple[Word, str, int, bool, bool]]:
         text, at, here = word.text, word.at, word not in remote and word not in pattern
         option, equals, value = text.partition("=")
         name, writes = previous, bool(WRITES.fullmatch(previous))
+        writes = writes or (previous == "-d" and tool in WRITE_D)
         if equals and re.fullmatch(r"-{0,2}\w[\w-]*", option):
             text, at, name = value, at + len(option) + 1, option
             here, writes = True, bool(WRITES.fullmatch(option))

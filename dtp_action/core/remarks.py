@@ -480,7 +480,7 @@ _LIGHT = (
 )
 _PRODUCERS = _LIGHT | names(
     "cat yes seq find sort grep egrep sed awk cut head tail tr uniq jq zcat comm wc env "
-    "du basename dirname"
+    "md5sum sha1sum sha256sum sha512sum cksum du basename dirname"
 )
 
 

@@ -166,6 +166,8 @@ def test_the_line_to_write_instead(line: str, fix: str) -> None:
         'export PATH="$HOME/bin:$PATH"; curl -fsSL https://x.example.org/y -o ~/bin/y; y get x',
         "export RCLONE_CONFIG=~/rclone.conf; cp c ~/rclone.conf; rclone copy lab:a a",
         'prefetch -O "$TMPDIR" SRR1; fasterq-dump "$TMPDIR/SRR1" -O .',
+        'latf-load -o "$TMPDIR/run" a.fastq; kar -c run.sra -d "$TMPDIR/run"',
+        "sha256sum a | cut -d ' ' -f 1",
         # exit codes that the author looks at
         "while true; do rclone copy lab:a a && break; sleep 60; done",
         "rclone copy lab:a a; if [ $? -ne 0 ]; then exit 1; fi; echo ok",
@@ -207,6 +209,7 @@ def test_what_is_right_is_left_alone(line: str) -> None:
         ("/sw/apps/rclone/bin/rclone copy lab:a a", "path"),
         ('OUT=${OUT:-/scratch/lab}; rclone copy lab:a "$OUT"', "path"),
         ("tar czf ~/run-7.tgz run-7", "lost"),
+        ("aria2c -d ~/run-7 https://data.example.org/a", "lost"),
         ("source /etc/profile.d/modules.sh", "environment"),
         ("cd ~ && rclone copy lab:a a", "lost"),
         ('cd "$(mktemp -d)" || exit; rclone copy lab:a a', "lost"),

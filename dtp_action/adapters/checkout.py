@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 SUBMODULE = 0o160000
 COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
+# https://user@host:443/owner/name.git, ssh://git@host/owner/name, git@host:owner/name.git
+ADDRESS = re.compile(
+    r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[^/:@]+\.[^/:@]+)(?::\d+(?=/)|(?=[:/]))[:/]"
+    r"(?P<path>[^/]+/.+?)(?:\.git)?/?"
+)
 TIMEOUT = 120  # seconds; reading a commit takes milliseconds
 # No program, hook, network or replaced object comes in through the repository's configuration.
 HARDENED = (
@@ -204,6 +209,32 @@ def follows(directory: Path, old: str, new: str) -> bool:
         _git(directory, "merge-base", "--is-ancestor", old, new)
         return True
     return False
+
+
+def related(directory: Path, one: str, other: str) -> bool:
+    """Tell whether two commits are here and have a history in common."""
+    if not COMMIT.fullmatch(one):
+        return False
+    with suppress(UsageError):
+        _git(directory, "merge-base", one, other)
+        return True
+    return False
+
+
+def branch(directory: Path) -> str:
+    """Return the branch that is checked out; '' where none is."""
+    with suppress(UsageError):
+        return _git(directory, "symbolic-ref", "--quiet", "--short", "HEAD").decode().strip()
+    return ""
+
+
+def remote(directory: Path) -> str:
+    """Return where the checkout came from, as `<host>/<owner>/<name>`; '' where nothing says it."""
+    with suppress(UsageError):
+        address = _git(directory, "config", "--get", "remote.origin.url").decode().strip()
+        if found := ADDRESS.fullmatch(address):
+            return f"{found['host']}/{found['path']}".lower()
+    return ""
 
 
 def holds(directory: Path, branch: str, commit: str) -> bool:

@@ -51,6 +51,13 @@ def plan(
     directory: Path, /, site: Site, branch: Branch, bounds: Bounds, hub: Hub, form: str
 ) -> None:
     """Show what dispatch would do, and why."""
+    foretell(directory, site, branch, bounds, hub, form)
+
+
+def foretell(
+    directory: Path, site: Site, branch: Branch, bounds: Bounds, hub: Hub, form: str
+) -> None:
+    """Print what a run would do."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
     from dtp_action.core import planner
@@ -59,7 +66,8 @@ def plan(
     observed = loop.look(work.cluster)
     if observed.identity:
         commit = work.desired.commit
-        card = loop.identify(work.cluster, observed, branch.ledger(site, observed), commit)
+        source = branch.ledger(site, directory, commit, observed)
+        card = loop.identify(work.cluster, observed, source, commit)
         if planner.may_rule(card, commit, work.line):  # as dispatch would, which writes it
             observed = replace(observed, identity=replace(card, commit=commit))
     planned, observed = loop.plan(work.cluster, work.desired, observed, work.policy)
@@ -83,9 +91,9 @@ def plan(
 @bounds_options
 @hub_options
 @format_option
-@click.pass_context
+@click.pass_obj
 def dispatch(
-    ctx: click.Context,
+    directory: Path,
     /,
     wait: int,
     dry_run: bool,
@@ -103,10 +111,10 @@ def dispatch(
     from dtp_action.core import report
 
     if dry_run:
-        ctx.invoke(plan, site=site, branch=branch, bounds=bounds, hub=hub, form=form)
+        foretell(directory, site, branch, bounds, hub, form)
         return Exit.DONE
-    work = begin(ctx.obj, site, branch, hub, bounds)
-    source = functools.partial(branch.ledger, site)
+    work = begin(directory, site, branch, hub, bounds)
+    source = functools.partial(branch.ledger, site, directory, work.desired.commit)
     done: list[Action] = []
     bad = False
     # A workflow's minutes are paid for: it waits for what it starts, not for last week's transfer.
@@ -141,12 +149,15 @@ def dispatch(
     return Exit.BAD_OUTCOME if stopped or (wait and bad) else Exit.DONE
 
 
-def enter(work: Work, observed: Observed, branch: Branch, site: Site) -> Observed:
+def enter(
+    work: Work, observed: Observed, branch: Branch, site: Site, directory: Path
+) -> Observed:
     """Return the look with the ledger's card, which names this commit if it may rule."""
     from dtp_action import dispatch as loop
 
-    source = branch.ledger(site, observed)
-    return loop.enter(work.cluster, observed, work.desired.commit, line=work.line, source=source)
+    commit = work.desired.commit
+    source = branch.ledger(site, directory, commit, observed)
+    return loop.enter(work.cluster, observed, commit, line=work.line, source=source)
 
 
 def turns(wait: int, audience: Audience | None) -> tuple[int, ...]:
@@ -173,7 +184,7 @@ def retry(
 
     job = read_ref(ref)
     work = begin(directory, site, branch, hub)
-    observed = enter(work, loop.look(work.cluster), branch, site)
+    observed = enter(work, loop.look(work.cluster), branch, site, directory)
     observed = loop.with_pods(work.cluster, observed)
     action = planner.retry(job, work.desired, observed, work.policy, request)
     done = loop.apply(work.cluster, action, observed) if action else []
@@ -202,6 +213,10 @@ def cancel(
     work = begin(directory, site, branch, hub) if hub.github_token else None
     cluster = work.cluster if work else site.open()
     observed = loop.look(cluster)
+    if observed.identity and (work or branch.told):  # else the ledger alone says what there is
+        commit = work.desired.commit if work else ""
+        source = branch.ledger(site, directory, commit, observed)
+        loop.identify(cluster, observed, source, commit)
     action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
     done = loop.apply(cluster, action, observed) if action else []
     observed = loop.look(cluster)
@@ -260,7 +275,7 @@ def answer(directory: Path, /, site: Site, branch: Branch, hub: Hub) -> None:
         work = begin(directory, site, branch, hub)
         observed = loop.look(work.cluster)
         if observed.identity:
-            observed = enter(work, observed, branch, site)
+            observed = enter(work, observed, branch, site, directory)
         return work, observed
 
     told = tell.answer(audience, node, branch=name, begin=start) if node else tell.Told()

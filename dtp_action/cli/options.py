@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.adapters.kube_login import Login
     from dtp_action.adapters.pulls import GitHubPulls
-    from dtp_action.core.model import Observed
+    from dtp_action.core.model import Identity, Observed
     from dtp_action.core.pulls import Pulls
     from dtp_action.dispatch import Cluster
     from dtp_action.tell import Audience
@@ -143,6 +143,11 @@ class Branch:
         """The cluster's branch, as told or as GitHub says."""
         return self.branch or settings.github_branch(os.environ)
 
+    @property
+    def told(self) -> str | None:
+        """The branch that the ledger belongs to, as told or as GitHub says."""
+        return settings.source(self.source, os.environ, self.branch)
+
     def revision(self, directory: Path) -> str:
         """Return what names the commit whose jobs count: as told, the branch's tip, or HEAD."""
         if self.commit or not self.branch:
@@ -151,11 +156,32 @@ class Branch:
 
         return checkout.tip(directory, self.branch)
 
-    def ledger(self, site: Site, observed: Observed) -> str:
-        """Return the branch that the ledger belongs to; UsageError where nothing says it."""
-        known = observed.identity.source if observed.identity else None
-        local = "local" if site.is_local else None
-        return settings.source(self.source, os.environ, known or local, self.branch)
+    def ledger(self, site: Site, directory: Path, commit: str, observed: Observed) -> str:
+        """Return the branch that the ledger belongs to: as told, or as the checkout shows.
+
+        UsageError where nothing says it: it is never invented.
+        """
+        if self.told:
+            return self.told
+        if observed.identity:
+            return self._as_shown(observed.identity, directory, commit)
+        if site.is_local:
+            return "local"
+        raise UsageError(
+            "nothing says which branch this is, and the namespace has no ledger yet",
+            hint="give it once with --source, for example --source github.com/lab/transfers#main",
+        )
+
+    def _as_shown(self, card: Identity, directory: Path, commit: str) -> str:
+        from dtp_action.adapters import checkout
+        from dtp_action.core import planner
+
+        here = planner.Here(
+            repository=checkout.remote(directory),
+            branch=self.name or checkout.branch(directory),
+            related=lambda followed: checkout.related(directory, followed, commit),
+        )
+        return planner.source_here(card, here)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ again ends with nothing to do. The rules stand in the order in which they are as
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -619,6 +621,51 @@ def may_rule(card: Identity, commit: str, line: Line) -> bool:
     if place in (Place.NEWEST, Place.OFF):
         return place is Place.NEWEST
     return not card.commit or line.follows(card.commit, commit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """What a checkout shows of whose it is; '' is what it does not show."""
+
+    repository: str  # <host>/<owner>/<name> of its remote
+    branch: str
+    related: Callable[[str], bool]  # has it this commit, and a history in common with it?
+
+
+# As GitHub's workflows have it, and as people copy it; of any other text only the history tells.
+ADDRESS = re.compile(r"(?P<repository>[^/#\s]+\.[^/#\s]+/[^#\s]+)#(?P<branch>\S+)")
+
+
+def source_here(card: Identity, here: Here) -> str:
+    """Return the ledger's source, where a checkout shows that it is of it. Raises UsageError.
+
+    Nobody said whose ledger is meant. What another repository asks for must not run, so the
+    checkout has to have the commit that the ledger follows, and nothing else may speak against it.
+    """
+    why = _of_another(card, here)
+    if not why:
+        return card.source
+    raise UsageError(
+        f"the ledger of this namespace belongs to {card.source}; {why}",
+        hint="run this in an up-to-date checkout of that branch (git pull), or name your own"
+        " namespace (--namespace, or --cluster local:DIR); if this is that branch, add: --source"
+        f" {shlex.quote(card.source)}",
+    )
+
+
+def _of_another(card: Identity, here: Here) -> str:
+    """Return what speaks against a checkout's being of the ledger's branch, or ''."""
+    if not card.commit:
+        return "nothing shows that this checkout is of it"
+    if not here.related(card.commit):
+        return f"this checkout does not have commit {card.commit[:12]}, which the ledger follows"
+    told = ADDRESS.fullmatch(card.source)
+    if told and here.branch not in ("", told["branch"]):
+        return f"this is branch {here.branch}"
+    by_name = told and told["repository"].count("/") > 1  # GitHub's workflows have its number
+    if told and by_name and here.repository not in ("", told["repository"].lower()):
+        return f"this checkout is of {here.repository}"
+    return ""
 
 
 def same_ledger(found: Identity, mine: Identity) -> None:

@@ -829,6 +829,54 @@ def test_another_ledger_stops_the_run(found: Identity, words: tuple[str, ...]) -
         planner.same_ledger(found, b.an_identity())
 
 
+def here(**shown: Any) -> planner.Here:
+    defaults: dict[str, Any] = {"repository": "", "branch": "", "related": lambda _commit: True}
+    return planner.Here(**defaults | shown)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("transfers", {"branch": "master", "repository": "github.com/ada/anything"}),
+        ("transfers#main", {"branch": "master"}),
+        ("github.com/1#main", {"branch": "main", "repository": "github.com/lab/transfers"}),
+        ("github.com/1#main", {}),
+        ("github.com/Lab/transfers#a/b",
+         {"branch": "a/b", "repository": "github.com/lab/transfers"}),
+        ("git.lab.example/lab/transfers#main", {"branch": "main"}),
+    ],
+)  # fmt: skip
+def test_the_ledgers_own_checkout_need_not_say_whose_it_is(
+    source: str, shown: dict[str, Any]
+) -> None:
+    card = replace(b.an_identity(source=source), commit=b.COMMIT)
+    assert planner.source_here(card, here(**shown)) == source
+
+
+@pytest.mark.parametrize(
+    ("source", "shown", "words"),
+    [
+        ("transfers", {"related": lambda _commit: False}, "not have commit c0ffee000000, which"),
+        ("github.com/1#main", {"branch": "try"}, "this is branch try"),
+        ("github.com/lab/transfers#main", {"branch": "try"}, "this is branch try"),
+        ("github.com/lab/transfers#main", {"repository": "github.com/ada/transfers"},
+         "this checkout is of github.com/ada/transfers"),
+    ],
+    ids=["other-history", "other-branch-by-number", "other-branch-by-name", "fork"],
+)  # fmt: skip
+def test_another_repository_or_branch_is_refused_with_the_way_out(
+    source: str, shown: dict[str, Any], words: str
+) -> None:
+    card = replace(b.an_identity(source=source), commit=b.COMMIT)
+    with refused(UsageError, Exit.USAGE, words, source, "git pull", "--source"):
+        planner.source_here(card, here(**shown))
+
+
+def test_a_ledger_that_follows_no_commit_yet_has_to_be_told_its_source() -> None:
+    with refused(UsageError, Exit.USAGE, "nothing shows", f"--source '{b.SOURCE}'"):
+        planner.source_here(replace(b.an_identity(), commit=""), here())
+
+
 # --- which commit rules --------------------------------------------------------------------------
 
 OLDER, NEWER = "a" * 40, "b" * 40

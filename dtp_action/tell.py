@@ -587,14 +587,16 @@ class _Answering:
     def _done(self, command: Command, work: Work, seen: Observed, request: str) -> str:
         match command.verb, command.ref:
             case Verb.STATUS, ref:
-                return self._status(dispatch.with_progress(work.cluster, seen), ref)
+                return self._status(work, dispatch.with_progress(work.cluster, seen), ref)
             case Verb.LOGS, Ref() as ref:
-                return self._log(work.cluster, seen, ref, command.lines)
+                return self._log(work, seen, ref, command.lines)
             case Verb.RETRY, Ref() as ref:
                 seen = dispatch.with_pods(work.cluster, seen)
                 opening = planner.retry(ref, work.desired, seen, work.policy, request)
                 return self._apply(work, seen, ref, opening)
             case Verb.CANCEL, Ref() as ref:
+                if not seen.of(ref) and (note := _not_run(work, seen, ref)):
+                    planner.refuse_to_cancel(note)
                 by = self.asked.author or ""
                 return self._apply(
                     work, seen, ref, planner.cancel(ref, seen, by=by, request=request)
@@ -612,11 +614,19 @@ class _Answering:
     def _not_done(self, why: str) -> str:
         return f"Not done: {plain(addresses.hide(why) if self.shown.public else why)}"
 
-    def _status(self, seen: Observed, ref: Ref | None) -> str:
-        wanted = [_last(seen, ref).ref] if ref else _brought(seen, self.asked.number)
+    def _status(self, work: Work, seen: Observed, ref: Ref | None) -> str:
+        if ref:
+            held = tuple(filter(None, [_not_run(work, seen, ref)]))
+            wanted = [ref] if held else [_last(seen, ref).ref]
+        else:
+            found = notes(work.desired, seen, work.policy, work.origins)
+            held = tuple(one for origin, one in found if origin.pull_request == self.asked.number)
+            wanted = _brought(seen, self.asked.number)
+        if self.shown.public:
+            held = tuple(map(telling.discreet, held))
         return comment.status(
             _fit(report.jobs(seen, refs=wanted), self.shown) if wanted else [],
-            (),
+            held,
             {},
             cluster=self.audience.cluster,
             as_of=ledger.stamp(seen.now),
@@ -626,7 +636,10 @@ class _Answering:
             run_url="",
         )
 
-    def _log(self, cluster: Cluster, seen: Observed, ref: Ref, lines: int) -> str:
+    def _log(self, work: Work, seen: Observed, ref: Ref, lines: int) -> str:
+        cluster, note = work.cluster, _not_run(work, seen, ref)
+        if note and not seen.of(ref):
+            raise ConflictError(f"{ref} has not run, it is {note.state}: {note.reason}")
         entry = _last(seen, ref)
         (row,) = _fit(report.jobs(seen, refs=[ref]), self.shown)
         if not _shows_logs(self.audience, self.shown):
@@ -639,11 +652,19 @@ class _Answering:
 
 
 def _own(command: Command, work: Work, seen: Observed, number: int | None) -> set[Ref]:
-    """Return the jobs of a pull request; to run again, those whose bytes on the branch are its."""
-    if command.verb is not Verb.RETRY or command.ref not in work.desired.wanted:
+    """Return the jobs of a pull request; to run, those whose bytes on the branch are its."""
+    again = command.ref and (command.verb is Verb.RETRY or not seen.of(command.ref))
+    if not again or command.ref not in work.desired.wanted:
         return set(_brought(seen, number))
     whence = work.origins([command.ref])[command.ref]
     return {command.ref} if whence.pull_request == number else set()
+
+
+def _not_run(work: Work, seen: Observed, ref: Ref) -> Note | None:
+    """Return why the script of a job does not run as it is on the branch; None where it does."""
+    planned = planner.plan(work.desired, seen, work.policy)
+    found = telling.not_started(work.desired, seen, planned)
+    return next((note for note in found if note.ref == str(ref)), None)
 
 
 def _brought(seen: Observed, number: int | None) -> list[Ref]:

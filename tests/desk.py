@@ -47,7 +47,9 @@ class Desk:
     def git(self, *arguments: str) -> str:
         """Run git in the checkout; return what it printed."""
         who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-        return self._run("git", *who, *arguments, check=True).stdout.strip()
+        said = self._run("git", *who, *arguments)
+        assert said.returncode == 0, said.stderr
+        return said.stdout.strip()
 
     def write(self, ref: str, text: str = HELLO) -> None:
         """Write a job's script, and commit nothing."""
@@ -75,7 +77,7 @@ class Desk:
         """Return how each job's last attempt stands."""
         return {row["ref"]: row["phase"] for row in self.status()["jobs"]}
 
-    def _run(self, *command: str | Path, check: bool = False, **environment: str) -> Said:
+    def _run(self, *command: str | Path, **environment: str) -> Said:
         here = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
         return subprocess.run(
             command,
@@ -83,5 +85,5 @@ class Desk:
             env=here | environment,
             capture_output=True,
             text=True,
-            check=check,
+            check=False,
         )

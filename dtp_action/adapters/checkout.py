@@ -34,6 +34,7 @@ ADDRESS = re.compile(
     r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[^/:@]+\.[^/:@]+)(?::\d+(?=/)|(?=[:/]))[:/]"
     r"(?P<path>[^/]+/.+?)(?:\.git)?/?"
 )
+NO_COMMIT = "Only committed scripts count: git add dtp-jobs && git commit"
 TIMEOUT = 120  # seconds; reading a commit takes milliseconds
 # No program, hook, network or replaced object comes in through the repository's configuration.
 HARDENED = (
@@ -89,6 +90,27 @@ def committed(directory: Path, revision: str) -> tuple[str, list[File]]:
     """
     commit = _commit(directory, revision)
     return commit, _filled(directory, _tree(directory, commit, FOLDER))
+
+
+def uncommitted(directory: Path, paths: Iterable[str] = ()) -> list[str]:
+    """Return the scripts of the working tree that HEAD has not, or not so; [] outside git.
+
+    One that is gone from the working tree counts, too, unless only some paths are asked about.
+    """
+    asked = tuple(paths)
+    here: dict[str, str] = {}
+    with suppress(UsageError):  # no folder any more: all of it is gone
+        here = {one.path: one.blob for one in working_tree(directory, asked)}
+    try:
+        _git(directory, "rev-parse", "--git-dir")
+    except UsageError:
+        return []
+    there: dict[str, str] = {}
+    with suppress(UsageError):  # nothing was committed yet
+        there = {one.path: one.blob for one in _tree(directory, _commit(directory, "HEAD"), FOLDER)}
+    known = here.keys() if asked else here.keys() | there.keys()
+    differ = (path for path in known if here.get(path) != there.get(path))
+    return sorted(path for path in differ if path.endswith((".sh", SITE_FILE)))
 
 
 def merged(directory: Path, base: str, revision: str) -> Merge:
@@ -425,7 +447,9 @@ def _commit(directory: Path, revision: str) -> str:
     except UsageError as error:
         raise UsageError(
             f"{revision!r} names no commit in {directory}",
-            hint="Name a branch, a tag or a commit that was fetched (a shallow clone has few).",
+            hint=NO_COMMIT
+            if revision == "HEAD"
+            else "Name a branch, a tag or a commit that was fetched (a shallow clone has few).",
         ) from error
 
 

@@ -5,7 +5,7 @@ Draws what core.report made; knows no rule about jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,10 +59,17 @@ def table(heads: list[str], rows: list[list[str | Text]]) -> Table:
     return made
 
 
-def jobs_table(rows: list[Cells]) -> Table:
-    """Return the status table."""
+def jobs_table(rows: list[Cells], not_run: Iterable[Cells] = ()) -> Table:
+    """Return the status table: a row per attempt, then one for each job that does not run."""
     heads = ["JOB", "#", "STATE", "TIME", "EXIT", "NETWORK BYTES", "REASON"]
-    return table(heads, [_job_cells(row) for row in rows])
+    return table(heads, [*map(_job_cells, rows), *map(_not_run_cells, not_run)])
+
+
+def _not_run_cells(row: Cells) -> list[str | Text]:
+    place = f"{row['path']}:{row['line']}: " if row["line"] else ""
+    fix = f"; write: {row['fix']}" if row["fix"] else ""
+    state = Text(row["state"], style="red" if row["state"] == "rejected" else "yellow")
+    return [row["ref"], "", state, "", "", "", f"{place}{row['reason']}{fix}"]
 
 
 def _job_cells(row: Cells) -> list[str | Text]:

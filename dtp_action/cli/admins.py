@@ -28,7 +28,17 @@ from dtp_action.cli.options import (
     warn,
     workflow,
 )
-from dtp_action.cli.work import begin, end, read, read_ref, watching, working_catalog
+from dtp_action.cli.work import (
+    begin,
+    end,
+    not_run,
+    read,
+    read_ref,
+    unstarted,
+    warn_of_uncommitted,
+    watching,
+    working_catalog,
+)
 from dtp_action.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -72,12 +82,14 @@ def foretell(
             observed = replace(observed, identity=replace(card, commit=commit))
     planned, observed = loop.plan(work.cluster, work.desired, observed, work.policy)
     told = tell.Told(warnings=tell.who_rules(work, observed))
+    if branch.is_head:
+        warn_of_uncommitted(directory)
     end(work, hub, observed, form, done=planned.actions, rejected=planned.rejected, told=told)
 
 
 @click.command()
 @option("--wait", default=0, type=click.IntRange(0), metavar="SECONDS",
-        help="Wait up to this long for what is open to end; in a workflow, for what it starts.",
+        help="Seconds to wait for open jobs to end; in a workflow, for those that it starts.",
 )  # fmt: skip
 @option("--dry-run", is_flag=True, help="Only show what would be done: dtp plan.")
 @option("--rename-source", is_flag=True, help="The branch or repository has a new name.")
@@ -105,7 +117,7 @@ def dispatch(
     hub: Hub,
     form: str,
 ) -> Exit:
-    """Start what the branch asks for, settle what ended, tell whom it concerns."""
+    """Start new jobs, record results, and update pull requests."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
     from dtp_action.core import report
@@ -144,14 +156,14 @@ def dispatch(
             follow, rewritten = result.open, False  # it is said once, and a newer may come
             if not follow:
                 break
+    if branch.is_head:
+        warn_of_uncommitted(directory)
     end(work, hub, seen, form, done=done, rejected=result.rejected, told=told)
     stopped = report.unreadable(seen)
     return Exit.BAD_OUTCOME if stopped or (wait and bad) else Exit.DONE
 
 
-def enter(
-    work: Work, observed: Observed, branch: Branch, site: Site, directory: Path
-) -> Observed:
+def enter(work: Work, observed: Observed, branch: Branch, site: Site, directory: Path) -> Observed:
     """Return the look with the ledger's card, which names this commit if it may rule."""
     from dtp_action import dispatch as loop
 
@@ -217,6 +229,9 @@ def cancel(
         commit = work.desired.commit if work else ""
         source = branch.ledger(site, directory, commit, observed)
         loop.identify(cluster, observed, source, commit)
+    if not observed.of(job):
+        note = unstarted(job, not_run(directory, site, cluster, observed), observed)
+        planner.refuse_to_cancel(note)
     action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
     done = loop.apply(cluster, action, observed) if action else []
     observed = loop.look(cluster)
@@ -230,7 +245,7 @@ def cancel(
 @branch_option
 @hub_options
 def admit(branch: str | None, hub: Hub) -> None:
-    """Decide whether a comment may be carried out, with no cluster (in a workflow)."""
+    """Decide whether a comment may be carried out (in a workflow)."""
     from dtp_action import tell
 
     runner, audience, name, node = asked_in_comment("admit", branch, hub)

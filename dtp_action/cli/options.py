@@ -138,6 +138,18 @@ class Branch:
     source: str | None
     max_new: int | None
 
+    @classmethod
+    def of(cls, commit: str) -> Branch:
+        """Return the branch at one commit, to look at: the environment says the rest."""
+        most = os.environ.get("DTP_MAX_NEW", "")
+        return cls(
+            branch=None,
+            commit=commit,
+            catalog=os.environ.get("DTP_CATALOG") or None,
+            source=None,
+            max_new=int(most) if most.isdecimal() else None,
+        )
+
     @property
     def name(self) -> str | None:
         """The cluster's branch, as told or as GitHub says."""
@@ -147,6 +159,11 @@ class Branch:
     def told(self) -> str | None:
         """The branch that the ledger belongs to, as told or as GitHub says."""
         return settings.source(self.source, os.environ, self.branch)
+
+    @property
+    def is_head(self) -> bool:
+        """True where what is checked out counts."""
+        return not (self.commit or self.branch)
 
     def revision(self, directory: Path) -> str:
         """Return what names the commit whose jobs count: as told, the branch's tip, or HEAD."""
@@ -233,6 +250,16 @@ class Hub:
             repository_url=f"{server}/{repository}",
             run_url=runner.run_url if runner else "",
         )
+
+
+NOBODY = Hub(
+    github_token=None,
+    github_repository=None,
+    github_api_url=None,
+    cluster_name=None,
+    comment="no",
+    log_in_comment="no",
+)
 
 
 def github(

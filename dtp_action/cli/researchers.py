@@ -23,7 +23,14 @@ from dtp_action.cli.options import (
     warn,
     workflow,
 )
-from dtp_action.cli.work import Rows, extended, print_json, read, working_catalog
+from dtp_action.cli.work import (
+    Rows,
+    extended,
+    print_json,
+    read,
+    warn_of_uncommitted,
+    working_catalog,
+)
 from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +66,7 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
         print_check(report.findings(found), len(desired.wanted))
         if not desired.wanted and any(file.path.endswith(".sh.example") for file in files):
             click.echo("Examples never run: copy one to a name that ends in `.sh`.")
+        warn_of_uncommitted(directory, paths)
     bad = any(finding.severity is Severity.ERROR for finding in found)
     return Exit.BAD_OUTCOME if bad else Exit.DONE
 
@@ -148,6 +156,8 @@ def preview(
     proposals = proposed(base, commit, branch, pulls)
     if not proposals:
         click.echo("no open pull request has this commit: nothing to preview")
+    if not commit:
+        warn_of_uncommitted(directory)
     told = []
     for one in proposals:
         last = Last(status_of(document) if document else None)

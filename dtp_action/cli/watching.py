@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dtp_action.cli.options import Site, log_option, option, site_options, warn, workflow
-from dtp_action.cli.work import Rows, attempts, print_json, read_ref
+from dtp_action.cli.work import Rows, not_run, print_json, read_ref, unstarted
 from dtp_action.errors import UsageError
 
 if TYPE_CHECKING:
-    from dtp_action.core.model import Entry, Observed
+    from dtp_action.core.model import Entry, Note, Observed
 
 
 @click.command()
@@ -22,44 +24,52 @@ if TYPE_CHECKING:
 @site_options
 @option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text",
         help="How to print; markdown is what a pull request's comment shows.")  # fmt: skip
-def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
+@click.pass_obj
+def status(directory: Path, /, refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
     """Show where every job stands."""
     from dtp_action import dispatch as loop
-    from dtp_action.core import report
+    from dtp_action.core import report, telling
 
     asked = [read_ref(ref) for ref in refs]
     cluster = site.open()
     observed = loop.with_progress(cluster, loop.look(cluster))
+    notes = not_run(directory, site, cluster, observed)
     for ref in asked:
-        attempts(ref, observed)
+        if not observed.of(ref):
+            unstarted(ref, notes, observed)
+    told = [note for note in notes or () if not asked or note.ref in map(str, asked)]
     runner = workflow()
+    if runner and runner.public:
+        told = list(map(telling.discreet, told))
     fit = report.discreet if runner and runner.public else list
     rows = fit(report.jobs(observed, refs=asked, every=every))
     unreadable = fit(report.unreadable(observed))
     if form == "json":
         source = observed.identity.source if observed.identity else None
-        print_json(source=source, jobs=rows, unreadable=unreadable)
+        stopped = None if notes is None else report.not_run(told)
+        print_json(source=source, jobs=rows, not_run=stopped, unreadable=unreadable)
     elif form == "markdown":
         ended = [row["name"] for row in rows if row["finished"]]
         tails = {name: cluster.kept_tail(name) or "" for name in ended}
-        click.echo(markdown(observed, rows, tails))
+        click.echo(markdown(observed, rows, told, tails))
     else:
-        print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
+        last = report.jobs(observed, refs=asked)
+        print_status(rows, told, report.verdict(last, (note.state for note in told)))
     for row in unreadable:
         warn(row["reason"])
     if runner:
-        runner.summarise(markdown(observed, report.lately(rows, observed.now), {}))
+        runner.summarise(markdown(observed, report.lately(rows, observed.now), told, {}))
         runner.output("jobs", json.dumps(rows))
 
 
-def markdown(observed: Observed, rows: Rows, tails: dict[str, str]) -> str:
+def markdown(observed: Observed, rows: Rows, notes: Iterable[Note], tails: dict[str, str]) -> str:
     """Return what a pull request's comment shows of these jobs."""
     from dtp_action.core import comment
     from dtp_action.core.ledger import stamp
 
     return comment.status(
         rows,
-        (),
+        notes,
         tails,
         cluster="",
         as_of=stamp(observed.now),
@@ -70,13 +80,14 @@ def markdown(observed: Observed, rows: Rows, tails: dict[str, str]) -> str:
     )
 
 
-def print_status(rows: Rows, verdict: str) -> None:
-    """Print the table of jobs."""
+def print_status(rows: Rows, notes: Iterable[Note], verdict: str) -> None:
+    """Print the table of jobs, and below it what does not run."""
     from dtp_action.adapters import terminal
+    from dtp_action.core import report
 
-    out = terminal.console()
-    if rows:
-        out.print(terminal.jobs_table(rows))
+    out, held = terminal.console(), report.not_run(notes)
+    if rows or held:
+        out.print(terminal.jobs_table(rows, held))
     out.print(verdict)
 
 
@@ -87,7 +98,10 @@ def print_status(rows: Rows, verdict: str) -> None:
 @option("--follow", "-f", is_flag=True, help="Go on until the script ends.")
 @log_option
 @site_options
+@click.pass_obj
 def logs(
+    directory: Path,
+    /,
     ref: str,
     attempt: int | None,
     tail: int | None,
@@ -108,7 +122,12 @@ def logs(
             " input log-in-comment: yes",
         )
     cluster = site.open()
-    found = attempts(read_ref(ref), loop.look(cluster))
+    job, observed = read_ref(ref), loop.look(cluster)
+    found = observed.of(job)
+    if not found:
+        note = unstarted(job, not_run(directory, site, cluster, observed), observed)
+        click.echo(f"no log of {ref}: it has not run; it is {note.state}: {note.reason}", err=True)
+        return
     chosen = [entry for entry in found if attempt in (None, entry.attempt)]
     if not chosen:
         hint = f"its last attempt is {found[-1].attempt}"

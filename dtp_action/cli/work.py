@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtp_action.cli.options import Bounds, Branch, Hub, Site, warn, workflow
+from dtp_action.cli.options import NOBODY, Bounds, Branch, Hub, Site, warn, workflow
 from dtp_action.errors import DtpError, UsageError
 
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.core.catalog import Catalog
-    from dtp_action.core.model import Action, Entry, Finding, Observed, Place, Ref
+    from dtp_action.core.model import Action, Finding, Note, Observed, Place, Ref
     from dtp_action.core.pulls import Pulls
+    from dtp_action.dispatch import Cluster
     from dtp_action.tell import Told, Work
 
 Rows = list[dict[str, Any]]
@@ -57,16 +58,23 @@ def read(file: str) -> bytes:
 
 
 def begin(
-    directory: Path, site: Site, branch: Branch, hub: Hub, bounds: Bounds | None = None
+    directory: Path,
+    site: Site,
+    branch: Branch,
+    hub: Hub,
+    bounds: Bounds | None = None,
+    *,
+    cluster: Cluster | None = None,
 ) -> Work:
     """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
     from dtp_action.adapters import checkout, sandbox, shells
     from dtp_action.core import catalog, planner, scripts
     from dtp_action.tell import Origins, Work
 
-    cluster = site.open()
-    if site.is_local and (gap := sandbox.gap()):
-        warn(gap)
+    if cluster is None:
+        cluster = site.open()
+        if site.is_local and (gap := sandbox.gap()):
+            warn(gap)
     settings = cluster.settings()
     commit, files = checkout.committed(directory, branch.revision(directory))
     rows = extended(
@@ -124,6 +132,18 @@ def place(
         return None
 
 
+def warn_of_uncommitted(directory: Path, paths: Iterable[str] = ()) -> None:
+    """Warn of scripts that are not committed, where somebody edits them: no job comes of these."""
+    from dtp_action.adapters import checkout
+
+    found = [] if workflow() else checkout.uncommitted(directory, paths)
+    if not found:
+        return
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    verb = "are" if more else "is"
+    warn(f"{found[0]}{more} {verb} not committed as here. {checkout.NO_COMMIT}")
+
+
 def read_ref(text: str) -> Ref:
     """Read a job's ref as people type it; raises UsageError."""
     from dtp_action.core.model import Ref
@@ -134,15 +154,38 @@ def read_ref(text: str) -> Ref:
         raise UsageError(str(error), hint="for example dtp-aws/sequence-index") from error
 
 
-def attempts(ref: Ref, observed: Observed) -> tuple[Entry, ...]:
-    """Return a job's attempts, oldest first; raises UsageError where there is none to be read."""
+def not_run(
+    directory: Path, site: Site, cluster: Cluster, observed: Observed
+) -> tuple[Note, ...] | None:
+    """Return what the commit that the ledger follows asks for and does not run, and why.
+
+    None, and a warning, where this checkout does not have that commit.
+    """
+    from dtp_action.core import planner, telling
+
+    card = observed.identity
+    if card is None:
+        return ()
+    try:
+        work = begin(directory, site, Branch.of(card.commit), NOBODY, cluster=cluster)
+    except DtpError:
+        followed = f"commit {card.commit[:12]}, which the cluster follows"
+        warn(f"held and rejected scripts are not listed, run this in a checkout with {followed}")
+        return None
+    planned = planner.plan(work.desired, observed, work.policy)
+    return telling.not_started(work.desired, observed, planned)
+
+
+def unstarted(ref: Ref, notes: Iterable[Note] | None, observed: Observed) -> Note:
+    """Return why a job has no attempt; raises UsageError where there is no such job."""
     from dtp_action.core import planner
 
-    found = observed.of(ref)
-    if not found:
-        planner.refuse_unreadable(ref, observed)
-        raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
-    return found
+    planner.refuse_unreadable(ref, observed)
+    for note in notes or ():
+        if note.ref == str(ref):
+            return note
+    hint = "dtp status lists all jobs; a new script is there once its commit is dispatched"
+    raise UsageError(f"no job {ref} in the ledger", hint=hint)
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[Callable[[Observed], None]]:
@@ -244,8 +287,9 @@ def print_run(actions: Rows, refused: Rows, rows: Rows) -> None:
         out.print(terminal.findings_text(refused), soft_wrap=True)
     shown = [row for row in actions if row["action"] not in report.BOOKKEEPING]
     out.print(terminal.actions_table(shown) if shown else "nothing to do")
-    if rows:
-        out.print(report.verdict(rows))
+    states = report.states(actions, refused)
+    if rows or states:
+        out.print(report.verdict(rows, states))
 
 
 def print_json(**document: Any) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dtp_action.core import commands, report, secrets
+from dtp_action.core import brief, commands, report, secrets
 from dtp_action.core.catalog import SITE_FILE
 from dtp_action.core.catalog_changes import RowChange
 from dtp_action.core.commands import Command, Verb
@@ -204,9 +204,7 @@ UNITS = re.compile(r"(?<=\d) |(?<=\d[dhm]) ")  # between a number and its unit, 
 
 def _told(row: Row, most: int = REASON) -> str:
     """Return a job's state, why, what it says, for how long, what arrived, its network bytes."""
-    why = _reason(row)
-    if len(why) > most:
-        why = why[: most - 1] + "…" if most else ""
+    why = brief.within(_reason(row), most) if most else ""
     traffic = report.traffic(row).replace(", 0 B out", "").removeprefix("0 B in, ")
     network = f"network {traffic}" if traffic else ""
     numbers = [report.human_time(row["duration_seconds"]), report.arrived(row), network]
@@ -428,7 +426,7 @@ def description(rows: Iterable[Row]) -> str:
     if len(jobs) == 1:
         why = [Phase(jobs[0]["phase"]).shown, _reason(jobs[0])]
         text = f"{jobs[0]['ref']} {': '.join(filter(None, why))}"
-    return text if len(text) <= DESCRIPTION_LIMIT else text[: DESCRIPTION_LIMIT - 1] + "…"
+    return brief.within(text, DESCRIPTION_LIMIT)
 
 
 def done_reply(row: Row) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from dtp_action.core import brief
 from dtp_action.core.model import (
     ContainerView,
     Entry,
@@ -576,4 +577,4 @@ def _digest(value: object) -> str:
 def _short(text: str) -> str:
     """Return one printable line of at most 300 characters, without a colon that leads nowhere."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(": ")
-    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
+    return brief.within(brief.once(line), MAX_REASON)

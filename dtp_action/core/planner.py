@@ -29,6 +29,7 @@ from dtp_action.core.model import (
     Identity,
     Intent,
     JobView,
+    Note,
     Observed,
     Open,
     Origin,
@@ -507,8 +508,8 @@ def _guard(
     total = len(desired.wanted)
     count = f"{len(new)} new jobs at once" if known else f"{total} scripts and an empty ledger"
     reason = (
-        f"{count}, with max-new {policy.max_new}: run them with --first-run,"
-        " or record them as done with --adopt"
+        f"{count}, with max-new {policy.max_new}: run them with dtp dispatch --first-run,"
+        " or record them as done with dtp dispatch --adopt"
     )
     return tuple(
         Hold(ref=action.draft.ref, attempt=action.draft.attempt, reason=reason)
@@ -544,9 +545,9 @@ def retry(
     if not wanted:
         raise ConflictError(f"{ref} is not on the branch any more", hint="add its script again")
     if not wanted.script:
-        raise ConflictError(_rejection(wanted), hint=f"correct {wanted.path}; see dtp check")
+        raise _rejection(wanted.path, wanted.findings)
     if not entries:
-        raise ConflictError(f"{ref} has not run yet", hint="dtp dispatch runs it")
+        raise _not_run(wanted, plan(desired, observed, policy))
     last = entries[-1]
     if last.outcome is None:
         hint = f"wait for its end, or dtp cancel {ref}"
@@ -555,8 +556,10 @@ def retry(
         raise ConflictError(f"{ref} cannot run: {step.reason}", hint="try again in a minute")
     origin = policy.origins([ref])[ref]
     spec = policy.resolve(wanted.script, origin.author)
+    if isinstance(spec, tuple) and spec[0].code == AUTHOR_UNKNOWN:
+        raise ConflictError(f"{ref} is held: {spec[0].message}")
     if isinstance(spec, tuple):
-        raise ConflictError(f"{ref} is rejected: {spec[0].message}", hint=spec[0].fix)
+        raise _rejection(ref.path, spec)
     attempt = max(last.attempt + 1, wanted.script.directives.attempt or 0)
     opening = _opening(wanted.script, attempt, "retry", observed)
     if isinstance(opening, Hold):
@@ -565,15 +568,39 @@ def retry(
     return Open(draft=draft, reason="retry asked for")
 
 
+def _not_run(wanted: Wanted, planned: Plan) -> ConflictError:
+    """Return why a job has no attempt that could be run again, and what runs it."""
+    for step in planned.actions:
+        if isinstance(step, Hold) and step.ref == wanted.ref:
+            return ConflictError(f"{wanted.ref} has not run, it is held: {step.reason}")
+    if any(finding.path == wanted.path for finding in planned.rejected):
+        return _rejection(wanted.path, planned.rejected)
+    return ConflictError(f"{wanted.ref} has not run yet", hint="dtp dispatch starts it")
+
+
+def refuse_to_cancel(note: Note) -> None:
+    """Raise ConflictError: of what is held or rejected, nothing runs."""
+    raise ConflictError(
+        f"{note.ref} has not run, it is {note.state}: {note.reason}",
+        hint="To take it back, remove its script from the branch.",
+    )
+
+
 def refuse_unreadable(ref: Ref, observed: Observed) -> None:
     """Raise ConflictError where something of the job cannot be read."""
     if found := unreadable_of(ref, observed):
         raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
 
 
-def _rejection(wanted: Wanted) -> str:
-    errors = [finding for finding in wanted.findings if finding.severity is Severity.ERROR]
-    return f"{wanted.ref} is rejected: {errors[0].message if errors else 'see dtp check'}"
+def _rejection(path: str, findings: Iterable[Finding]) -> ConflictError:
+    """Return that a script is rejected, with its first error and what to write instead."""
+    errors = (one for one in findings if one.path == path and one.severity is Severity.ERROR)
+    error = next(errors, None)
+    why, fix = (error.message, error.fix) if error else ("see dtp check", "")
+    instead = f": write {fix}" if fix else ""
+    return ConflictError(
+        f"{Ref.parse(path)} is rejected: {why}", hint=f"Correct {path} and commit it{instead}"
+    )
 
 
 def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None:

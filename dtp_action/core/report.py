@@ -15,6 +15,7 @@ from dtp_action.core.model import (
     Action,
     Entry,
     Finding,
+    Note,
     Observed,
     Phase,
     Ref,
@@ -159,8 +160,7 @@ def counts(
         "ended": str(done.count("settle")),
         "open": str(sum(not phase.ended for phase in found)),
         "failed": str(sum(phase.ended and phase not in good for phase in found)),
-        "rejected": str(len({row["path"] for row in rejected})),
-        "held": str(len({row["ref"] for row in actions if row["action"] == "hold"})),
+        **{state: str(states(actions, rejected).count(state)) for state in ("rejected", "held")},
     }
 
 
@@ -173,6 +173,12 @@ def unreadable(observed: Observed) -> list[dict[str, Any]]:
         for name, reason in sorted((held | listed).items())
         if reason
     ]
+
+
+def not_run(notes: Iterable[Note]) -> list[dict[str, Any]]:
+    """Return a row per job that the branch asks for and that does not run."""
+    keys = ("ref", "path", "line", "state", "reason", "fix")
+    return [{key: getattr(note, key) for key in keys} for note in notes]
 
 
 def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:
@@ -258,8 +264,15 @@ def told(row: dict[str, Any]) -> str:
     return "; ".join(filter(None, [said, again, *notes]))
 
 
-def verdict(rows: list[dict[str, Any]]) -> str:
-    """Return all rows in a line: '2 done, 1 running, 1 needs you'."""
+def states(actions: list[dict[str, Any]], rejected: list[dict[str, Any]]) -> list[str]:
+    """Return "held" and "rejected", once for each job that a run left so."""
+    held = {row["ref"] for row in actions if row["action"] == "hold"}
+    return ["held"] * len(held) + ["rejected"] * len({row["path"] for row in rejected})
+
+
+def verdict(rows: list[dict[str, Any]], states: Iterable[str] = ()) -> str:
+    """Return all rows in a line, with what does not run: '2 done, 1 running, 1 held'."""
+    does_not_run = list(states)
     count = {phase: sum(row["phase"] == phase for row in rows) for phase in Phase}
     needs = sum(count[p] for p in Phase if p.ended and p not in (Phase.SUCCEEDED, Phase.CANCELLED))
     shown = [
@@ -268,5 +281,6 @@ def verdict(rows: list[dict[str, Any]]) -> str:
         (count[Phase.WAITING], "waiting"),
         (count[Phase.CANCELLED], "cancelled"),
         (needs, "needs you" if needs == 1 else "need you"),
+        *((does_not_run.count(state), state) for state in ("rejected", "held")),
     ]
     return ", ".join(f"{number} {word}" for number, word in shown if number) or "nothing yet"

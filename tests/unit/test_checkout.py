@@ -81,7 +81,7 @@ def test_commits_are_related_where_they_have_a_history_in_common(
         ("https://github.com/Lab/transfers.git", "github.com/lab/transfers"),
         ("https://token@github.com/lab/transfers", "github.com/lab/transfers"),
         ("git@github.com:lab/transfers.git", "github.com/lab/transfers"),
-        ("ssh://git@git.lab.example:2222/lab/more/transfers/", "git.lab.example/lab/more/transfers"),
+        ("ssh://git@git.lab.example:2222/a/b/c/", "git.lab.example/a/b/c"),
         ("../transfers", ""),
         ("/srv/git/transfers.git", ""),
         ("", ""),

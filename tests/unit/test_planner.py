@@ -608,7 +608,9 @@ def refused(error: type[DtpError], exit_code: Exit, *words: str) -> pytest.Raise
 
 
 DONE = b.an_entry(outcome=b.an_outcome())
-CAP = Finding(path="p", code="cap", message="over the cap", fix="#DTP memory=1Gi")
+CAP = Finding(
+    path="dtp-jobs/dtp-aws/genome.sh", code="cap", message="over the cap", fix="#DTP memory=1Gi"
+)
 STILL = b.an_entry(outcome=SETTLED["cancelled"])
 
 
@@ -620,7 +622,7 @@ STILL = b.an_entry(outcome=SETTLED["cancelled"])
         (
             b.desired(b.a_rejected(REF)),
             b.observed([DONE]),
-            (ConflictError, Exit.CONFLICT, "is rejected: it cannot run", "dtp check"),
+            (ConflictError, Exit.CONFLICT, "is rejected: it cannot run", "Correct"),
         ),
         (SAME, b.observed(), (ConflictError, Exit.CONFLICT, "has not run yet", "dtp dispatch")),
         (

@@ -125,6 +125,8 @@ def dispatch(
     if dry_run:
         foretell(directory, site, branch, bounds, hub, form)
         return Exit.DONE
+    if rename_source and not branch.told:
+        raise UsageError("nothing says the ledger's new name", hint="give it with --source")
     work = begin(directory, site, branch, hub, bounds)
     source = functools.partial(branch.ledger, site, directory, work.desired.commit)
     done: list[Action] = []

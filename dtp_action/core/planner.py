@@ -533,7 +533,7 @@ def retry(
     if not rules(observed, desired.commit):
         raise ConflictError(
             f"commit {desired.commit[:12]} is older than the commit that the cluster follows",
-            hint="Run git pull, then try again.",
+            hint="Run git pull on the branch, leave out --commit, and try again.",
         )
     if not entries and not wanted and not unreadable_of(ref, observed):
         raise UsageError(
@@ -594,13 +594,14 @@ def refuse_unreadable(ref: Ref, observed: Observed) -> None:
 
 def _rejection(path: str, findings: Iterable[Finding]) -> ConflictError:
     """Return that a script is rejected, with its first error and what to write instead."""
-    errors = (one for one in findings if one.path == path and one.severity is Severity.ERROR)
-    error = next(errors, None)
-    why, fix = (error.message, error.fix) if error else ("see dtp check", "")
-    instead = f": write {fix}" if fix else ""
-    return ConflictError(
-        f"{Ref.parse(path)} is rejected: {why}", hint=f"Correct {path} and commit it{instead}"
-    )
+    error = next(one for one in findings if one.path == path and one.severity is Severity.ERROR)
+    return ConflictError(f"{Ref.parse(path)} is rejected: {error.message}", hint=correction(error))
+
+
+def correction(error: Finding) -> str:
+    """Return what to do about an error of a script."""
+    instead = f". Write instead: {error.fix}" if error.fix else ""
+    return f"Correct {error.path} and commit it{instead}"
 
 
 def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None:
@@ -618,7 +619,7 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
         return None
     if last.outcome:
         state = f"attempt {last.attempt} of {ref} is {last.outcome.phase.shown} already"
-        raise ConflictError(state, hint=f"to run it again: dtp retry {ref}")
+        raise ConflictError(state, hint=f"to run its script on the branch again: dtp retry {ref}")
     if last.intent and last.intent.why is Why.CANCEL:
         return None
     status = phases.judge(last, observed)
@@ -701,7 +702,8 @@ def same_ledger(found: Identity, mine: Identity) -> None:
         raise UsageError(
             f"the ledger of this namespace belongs to {found.source}, this is {mine.source}",
             hint="one namespace serves one branch: correct the input `namespace`; where the"
-            " repository or branch was renamed: dtp dispatch --rename-source",
+            " repository or branch was renamed: dtp dispatch --rename-source --source"
+            f" {shlex.quote(mine.source)}",
         )
     if found.namespace_uid != mine.namespace_uid:
         raise UsageError(

@@ -29,7 +29,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         ("dispatch", "--rewritten"),
         ("dispatch", "--first-run"),
         ("dispatch", "--adopt"),
-        ("dispatch", "--rename-source"),
         ("dispatch", "--dry-run"),
         ("dispatch", "--job", "dtp-local/theirs"),
         ("plan",),
@@ -58,6 +57,14 @@ def test_another_repository_is_refused_and_nothing_of_it_runs(
         (row["name"], row["phase"]) for row in before["jobs"]
     ]
     assert after["source"] == "transfers#main"
+
+
+def test_the_ledger_is_renamed_to_what_was_said_and_to_nothing_else(desk: Desk) -> None:
+    said = desk.dtp("dispatch", "--rename-source")
+    assert said.returncode == 2
+    assert "give it with --source" in said.stderr
+    assert desk.dtp("dispatch", "--rename-source", "--source", "moved#main").returncode == 0
+    assert desk.status()["source"] == "moved#main"
 
 
 def test_the_ledgers_own_repository_says_once_whose_it_is(desk: Desk) -> None:

@@ -277,7 +277,7 @@ def test_without_groups_the_claim_is_prepared_for_one_user(helm: Helm) -> None:
 def test_a_hook_that_cannot_start_ends_by_its_pods_deadline_so_that_the_pod_stays(
     helm: Helm,
 ) -> None:
-    """Past its own deadline a Job deletes its Pod, and with it what `kubectl describe` would say."""
+    """Past its own deadline a Job deletes its Pod, which `kubectl describe` would need."""
     made = helm.template(EXISTING)
     job, found = find(made, "Job", "dtp-prepare")["spec"], pods(made)
     assert found["Job"]["activeDeadlineSeconds"] == found["Pod"]["activeDeadlineSeconds"] == 120

@@ -35,6 +35,7 @@ ADDRESS = re.compile(
     r"(?P<path>[^/]+/.+?)(?:\.git)?/?"
 )
 NO_COMMIT = "Only committed scripts count: git add dtp-jobs && git commit"
+NO_FOLDER = f"Make it (mkdir -p {FOLDER}/dtp-aws), or name the checkout with -C."
 TIMEOUT = 120  # seconds; reading a commit takes milliseconds
 # No program, hook, network or replaced object comes in through the repository's configuration.
 HARDENED = (
@@ -285,7 +286,7 @@ def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
         (p for p in (directory, *directory.resolve().parents) if (p / FOLDER).is_dir()), None
     )
     if root is None:
-        raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=HINTS[1][1])
+        raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=NO_FOLDER)
     starts = [_within(root, directory / path) for path in paths] or [FOLDER]
     starts += [one for start in starts for one in _whole(root, start)]
     try:

@@ -204,6 +204,8 @@ def retry(
     done = loop.apply(work.cluster, action, observed) if action else []
     observed = tell.attributed(work, loop.look(work.cluster))
     told = tell.everybody(work, observed)
+    if branch.is_head:
+        warn_of_uncommitted(directory, [job.path])
     end(work, hub, observed, form, done=done, told=told, refs=[job])
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,12 @@ def begin(
     bounds: Bounds | None = None,
     *,
     cluster: Cluster | None = None,
+    tried: Collection[tuple[Ref, str]] = (),
 ) -> Work:
-    """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
+    """Return what to work on: the cluster, what a commit asks for, and what bounds it.
+
+    `tried` has jobs and blobs whose syntax is of no interest any more.
+    """
     from dtp_action.adapters import checkout, sandbox, shells
     from dtp_action.core import catalog, planner, scripts
     from dtp_action.tell import Origins, Work
@@ -81,6 +86,8 @@ def begin(
         branch.catalog, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE)
     )
     desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
+    new = {ref: one for ref, one in desired.wanted.items() if (ref, one.blob) not in tried}
+    syntax = shells.syntax_findings(replace(desired, wanted=new))
     pulls = hub.pulls()
     origins = Origins(
         history=functools.partial(checkout.brought_by, directory, commit),
@@ -108,7 +115,7 @@ def begin(
     return Work(
         cluster=cluster,
         settings=settings,
-        desired=scripts.reject(desired, shells.syntax_findings(desired)),
+        desired=scripts.reject(desired, syntax),
         policy=policy,
         line=planner.Line(
             follows=functools.partial(checkout.follows, directory),
@@ -167,7 +174,9 @@ def not_run(
     if card is None:
         return ()
     try:
-        work = begin(directory, site, Branch.of(card.commit), NOBODY, cluster=cluster)
+        tried = {(entry.ref, entry.blob) for entry in observed.entries}
+        branch = Branch.of(card.commit)
+        work = begin(directory, site, branch, NOBODY, cluster=cluster, tried=tried)
     except DtpError:
         followed = f"commit {card.commit[:12]}, which the cluster follows"
         warn(f"held and rejected scripts are not listed, run this in a checkout with {followed}")

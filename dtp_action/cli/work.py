@@ -166,20 +166,25 @@ def not_run(
 ) -> tuple[Note, ...] | None:
     """Return what the commit that the ledger follows asks for and does not run, and why.
 
-    None, and a warning, where this checkout does not have that commit.
+    None, and a warning, where this cannot be told, as in a checkout without that commit.
     """
+    from dtp_action.adapters import checkout
     from dtp_action.core import planner, telling
 
     card = observed.identity
     if card is None:
         return ()
+    unknown = "held and rejected scripts are not listed"
+    if not checkout.related(directory, card.commit, card.commit):
+        followed = f"commit {card.commit[:12] or '(none yet)'}, which the cluster follows"
+        warn(f"{unknown}: run this in a checkout that has {followed}")
+        return None
+    tried = {(entry.ref, entry.blob) for entry in observed.entries}
+    branch = Branch.of(card.commit)
     try:
-        tried = {(entry.ref, entry.blob) for entry in observed.entries}
-        branch = Branch.of(card.commit)
         work = begin(directory, site, branch, NOBODY, cluster=cluster, tried=tried)
-    except DtpError:
-        followed = f"commit {card.commit[:12]}, which the cluster follows"
-        warn(f"held and rejected scripts are not listed, run this in a checkout with {followed}")
+    except DtpError as error:
+        warn(f"{unknown}: {error.message}")
         return None
     planned = planner.plan(work.desired, observed, work.policy)
     return telling.not_started(work.desired, observed, planned)

@@ -47,7 +47,7 @@ WITHDRAWN = (Why.REPLACED, Why.REMOVED)
 
 
 def discreet(note: Note) -> Note:
-    """Return what everybody may read of a note: why a job is held may be the cluster's own words."""
+    """Return what everybody may read of a note: a cluster may have said why a job is held."""
     return replace(note, reason=addresses.hide(note.reason)) if note.state == "held" else note
 
 

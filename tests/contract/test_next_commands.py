@@ -452,7 +452,7 @@ def test_each_command_of_the_help_is_answered_with_what_it_promises(hub: Site) -
         "logs": "what it printed",
         "retry": "attempt 2: ⏳ **waiting**",
         "cancel": "attempt 2",
-        "help": "A comment that begins with one of these",
+        "help": "is answered here",
     }
     for form in forms:
         (answer,) = hub.answer(form.replace("JOB", "dtp-local/a").replace("[n]", "5"))

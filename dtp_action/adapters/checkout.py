@@ -113,7 +113,7 @@ def uncommitted(directory: Path, paths: Iterable[str] = ()) -> list[str]:
         return []  # git counts by SHA-256 here
     known = here.keys() if asked else here.keys() | there.keys()
     differ = (path for path in known if here.get(path) != there.get(path))
-    return sorted(path for path in differ if path.endswith((".sh", SITE_FILE)))
+    return sorted(path for path in differ if beside.owner(path).endswith((".sh", SITE_FILE)))
 
 
 def merged(directory: Path, base: str, revision: str) -> Merge:

@@ -118,6 +118,12 @@ def test_scripts_that_are_not_committed_are_named_where_nothing_comes_of_them(de
     assert "dtp-local/b.sh is not committed" in one
     desk.commit()
     assert "not committed" not in desk.dtp("check").stderr
+    (desk.checkout / "dtp-jobs/notes.txt").write_text("no script reads these\n")
+    assert "not committed" not in desk.dtp("check").stderr
+    (desk.checkout / "dtp-jobs/dtp-local/a.d").mkdir()
+    (desk.checkout / "dtp-jobs/dtp-local/a.d/list.txt").write_text("one\n")
+    assert "dtp-local/a.d/list.txt is not committed" in desk.dtp("plan").stderr
+    desk.commit()
     (desk.checkout / "dtp-jobs/dtp-local/a.sh").unlink()
     assert "dtp-local/a.sh is not committed" in desk.dtp("plan").stderr
 

@@ -401,7 +401,7 @@ def _last_change(page: Page) -> str:
 def _tails(cluster: Cluster, page: Page) -> Iterator[tuple[str, str]]:
     """Yield the kept ends of logs, bad ends first."""
     ended = [row for row in page.rows if row["finished"]]
-    ended.sort(key=lambda row: row["phase"] == Phase.SUCCEEDED)
+    ended.sort(key=lambda row: row["phase"] == Phase.SUCCEEDED and not row["doubts"])
     for row in ended[:MOST_TAILS]:
         if tail := cluster.kept_tail(row["name"]):
             yield row["name"], tail

@@ -77,7 +77,7 @@ def _job_cells(row: Cells) -> list[str | Text]:
     return [
         row["ref"],
         str(row["attempt"]),
-        Text(phase.shown, style=COLOURS[phase]),
+        Text(report.state(row), style="yellow" if row["doubts"] else COLOURS[phase]),
         report.human_time(row["duration_seconds"]),
         "" if row["exit_code"] is None else str(row["exit_code"]),
         report.traffic(row),
@@ -176,7 +176,7 @@ def _changes(out: Console) -> Callable[[Observed], None]:
 
     def watch(observed: Observed) -> None:
         for row in report.jobs(observed):
-            line = ": ".join(filter(None, [Phase(row["phase"]).shown, report.told(row)]))
+            line = ": ".join(filter(None, [report.state(row), report.told(row)]))
             if told.get(row["name"]) != line:
                 told[row["name"]] = line
                 out.print(f"{row['ref']} #{row['attempt']} {line}", soft_wrap=True)

@@ -15,7 +15,7 @@ from typing import Any
 from dtp_action.core import cluster_settings, directives, documents
 from dtp_action.core.cluster_settings import ClusterSettings, Visible, image_reference
 from dtp_action.core.documents import Field, choice, mapping, several, text, whole
-from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Mount, Ref, Script, Spec
+from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Meanings, Mount, Ref, Script, Spec
 
 SITE_FILE = "dtp-jobs/catalog.yaml"
 SHELLS = ("sh", "bash")  # the runner brings both to every image
@@ -79,14 +79,13 @@ class Catalog:
         aliases = {alias: row for row in self.rows.values() for alias in row.aliases}
         return self.rows.get(protocol) or aliases.get(protocol)
 
-    def meanings(self, ref: Ref) -> dict[int, str]:
+    def meanings(self, ref: Ref) -> Meanings:
         """Return what the exit codes of a job mean."""
         row = self.named(ref.protocol)
         if row is None:
-            return SHELLS_OWN
-        tools = {code: word for one in row.tools.values() for code, word in one.exits.items()}
-        tools |= {code: word for one in row.tools.values() for code, word in one.transient.items()}
-        return SHELLS_OWN | tools | row.exits | row.transient
+            return Meanings(general=SHELLS_OWN)
+        tools = {name: tool.exits | tool.transient for name, tool in row.tools.items()}
+        return Meanings(general=SHELLS_OWN | row.exits | row.transient, tools=tools)
 
     def elsewhere(self, row: Row) -> dict[str, tuple[str, ...]]:
         """Return the tools that other rows name and this one does not, with their protocols."""
@@ -340,7 +339,11 @@ def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Sp
         uid=row.uid,
         retries=ask.retries,
         resume=ask.resume or ask.service,
-        transient=row.retried,
+        transient=tuple(sorted(row.transient)),
+        tool_transient=tuple(
+            f"{name}:{code}" for name, tool in row.tools.items() for code in sorted(tool.transient)
+        ),
+        network=row.network,
         env=dict(row.env),
         secrets=(own, *(f"{own}-{name}" for name in ask.secrets)),
         service=ask.service,

@@ -29,6 +29,7 @@ from dtp_action.core.model import (
     Identity,
     Intent,
     JobView,
+    Meanings,
     Note,
     Observed,
     Open,
@@ -72,7 +73,7 @@ class Policy:
     stuck_limit: int
     queue_allowance: int
     retention: int
-    meanings: Callable[[Ref], Mapping[int, str]] = lambda ref: {}  # noqa: ARG005
+    meanings: Callable[[Ref], Meanings] = lambda ref: Meanings()  # noqa: ARG005
     max_new: int = MAX_NEW
     first_run: bool = False
     adopt: bool = False
@@ -392,7 +393,8 @@ def _next(ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observe
     if wanted.blob == last.blob:
         return []
     if _is_fix(last.outcome):
-        reason = f"changed after attempt {last.attempt}: {last.outcome.reason}"
+        ended = "done, with doubts" if last.outcome.doubts else last.outcome.reason
+        reason = f"changed after attempt {last.attempt}: {ended}"
         return [_opening(script, last.attempt + 1, reason, observed)]
     words = f"changed, not run: attempt {last.attempt} is {last.outcome.phase.shown}"
     how = HOW_TO_RETRY.format(ref=ref, next=last.attempt + 1)
@@ -415,7 +417,7 @@ def _is_withdrawn(last: Entry) -> bool:
 
 def _is_fix(outcome: Outcome) -> bool:
     """Tell whether changed bytes mend what went wrong: then they run by themselves."""
-    if outcome.phase is Phase.FAILED:
+    if outcome.phase is Phase.FAILED or outcome.doubts:
         return True
     return outcome.phase is Phase.ERRORED and outcome.before_start
 

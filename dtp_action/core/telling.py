@@ -163,7 +163,8 @@ def _is_news(entry: Entry, observed: Observed) -> bool:
         return False
     if entry.notify is Notify.NEVER or entry.outcome.why in WITHDRAWN:
         return False
-    return entry.notify is Notify.END or entry.outcome.phase is not Phase.SUCCEEDED
+    well = entry.outcome.phase is Phase.SUCCEEDED and not entry.outcome.doubts
+    return entry.notify is Notify.END or not well
 
 
 def notes(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ...]:

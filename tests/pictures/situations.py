@@ -223,8 +223,8 @@ def four() -> str:
             at=b.at(900), received=91_000_000_000, sent=1_000_000, said="17/40"
         )
     }
-    meaning = catalogs.builtin().meanings(b.a_ref("dtp-aws/genome-index"))[1]
-    reason = f"your script failed (exit 1): {meaning}"
+    meaning = catalogs.builtin().meanings(b.a_ref("dtp-aws/genome-index")).tools["aws"][1]
+    reason = f"your script failed (exit 1): {meaning} (line 4: `aws s3 sync`)"
     observed = seen(
         1000,
         (

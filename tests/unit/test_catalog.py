@@ -7,7 +7,7 @@ import pytest
 from dtp_action.core import catalog, cluster_settings, directives
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Mount, Ref, Script, Spec
+from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Meanings, Mount, Ref, Script, Spec
 from dtp_action.errors import UsageError
 
 BUILTIN = catalog.builtin()
@@ -231,7 +231,8 @@ def test_a_script_that_asks_for_nothing_gets_its_rows_defaults() -> None:
         time=86_400,
         retries=0,
         resume=False,
-        transient=(1, 254, 255),
+        transient=(),
+        tool_transient=("aws:1", "aws:254", "aws:255"),
         env={},
         secrets=("dtp-aws",),
         claim="data",
@@ -444,12 +445,9 @@ def test_a_protocol_without_services_says_where_to_name_their_image() -> None:
 def test_exit_codes_mean_what_the_row_says_and_what_shells_say() -> None:
     rows = site("  aws: {exits: {1: 'a part failed'}, transient: {255: 'try again'}}\n")
     meanings = rows.meanings(Ref.parse("dtp-aws/a"))
-    assert meanings == BUILTIN.meanings(Ref.parse("dtp-aws/a")) | {
-        **catalog.SHELLS_OWN,
-        1: "a part failed",
-        255: "try again",
-    }
-    assert rows.meanings(Ref.parse("dtp-gone/a")) == catalog.SHELLS_OWN
+    assert meanings.general == {**catalog.SHELLS_OWN, 1: "a part failed", 255: "try again"}
+    assert meanings.tools["aws"][254] == "the service answered with an error"
+    assert rows.meanings(Ref.parse("dtp-gone/a")) == Meanings(general=catalog.SHELLS_OWN)
 
 
 def test_whose_script_it_is_has_to_be_known_for_a_secret_that_is_granted() -> None:

@@ -21,6 +21,7 @@ from dtp_action.core.model import (
     Finding,
     Hold,
     Identity,
+    Meanings,
     Notify,
     Observed,
     Open,
@@ -243,7 +244,9 @@ def test_a_failure_is_settled_with_what_its_exit_code_means() -> None:
     pods = [b.a_pod(entry, job=b.ended(23))]
     jobs = [b.a_job(entry, uid="j", end=b.an_end("PodFailurePolicy"))]
     steps = plan(
-        SAME, b.observed([entry], jobs, pods), meanings=lambda ref: {23: "only a part came"}
+        SAME,
+        b.observed([entry], jobs, pods),
+        meanings=lambda ref: Meanings(general={23: "only a part came"}),
     )
     (settle,) = [step for step in steps if isinstance(step, Settle)]
     assert settle.outcome.reason == "your script failed (exit 23): only a part came"

@@ -55,6 +55,7 @@ def test_a_settled_attempt_as_a_row() -> None:
         "reason": "done",
         "exit_code": 7,
         "warnings": ["w"],
+        "doubts": [],
         "created": "2030-01-02T12:00:00Z",
         "started": "2030-01-02T12:01:00Z",
         "finished": "2030-01-02T12:02:00Z",
@@ -249,7 +250,7 @@ def test_a_receipt_is_told_with_its_place_and_never_as_a_verification() -> None:
     ],
 )
 def test_the_verdict_in_a_line(phases: list[Phase], words: str) -> None:
-    assert report.verdict([{"phase": phase.value} for phase in phases]) == words
+    assert report.verdict([{"phase": phase.value, "doubts": []} for phase in phases]) == words
 
 
 def test_the_reason_is_told_with_its_notes() -> None:

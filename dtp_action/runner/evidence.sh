@@ -52,7 +52,7 @@ find_program() {
     case $dtp_word in [A-Za-z_]*=\$\(?*) dtp_word=${dtp_word#*=??} dtp_word=${dtp_word%%[\)]*} ;; esac # NAME=$(command
     case $dtp_word in
       *=* | -* | [0-9]* | '(' | '{' | '!' | time | timeout | nice | ionice | nohup | env | exec | \
-        command | builtin | setsid | stdbuf) continue ;;
+        setsid | stdbuf) continue ;;
       eval | return | . | source | *[!A-Za-z0-9_./+\[-]*) ;;
       *) dtp_program=${dtp_word##*/} ;;
     esac
@@ -117,9 +117,10 @@ read_words() {
   [ "$dtp_words" != "${dtp_name##*/}: " ] || dtp_words=''
 }
 
-# is_condition NUMBER: true where that line of the script, or the next, says what to do if it fails.
+# is_condition NUMBER: true where that line of the script, or the next, says what to do if it fails. What a
+# loop reads from is no part of its condition.
 is_condition() {
-  sed -n "$1{p;n;/^[[:space:]]*||/p;}" "$DTP_SCRIPT" |
+  sed -n "$1{p;n;/^[[:space:]]*||/p;}" "$DTP_SCRIPT" | sed 's/^.*done[[:space:]]*[<>]//' |
     grep -qE '[|][|]|(^|[;[:space:]])(if|elif|while|until|!)[[:space:]]'
 }
 

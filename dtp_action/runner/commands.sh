@@ -6,9 +6,10 @@
 # line of the last command. TEXT is as it is written, so that no value of a variable is in it.
 # shellcheck shell=bash disable=SC2153
 {
-  dtp_record=$DTP_RECORD
+  # Lists: these are never handed on to what the script calls, also where it exports all (set -a).
+  dtp_record=("$DTP_RECORD") dtp_row=('')
   unset BASH_ENV DTP_RECORD
-  : >|"$dtp_record/commands"
+  : >|"${dtp_record[0]}/commands"
   # In functions and subshells, too; a trap that the script sets would then be called there as well.
   [[ -z ${DTP_RECORD_INSIDE-} ]] || set -E
   unset DTP_RECORD_INSIDE
@@ -18,8 +19,8 @@
   trap '{ dtp_ended=("$?" "$LINENO" "$_" "${PIPESTATUS[@]}"); if [[ ${BASH_SOURCE[0]-$0} = "$0" ]]; then
     builtin printf -v dtp_row "%s," "${dtp_ended[@]:3}"
     builtin printf -v dtp_row "%s %s %s %s %.100s" "${dtp_ended[@]:0:2}" "$((${#BASH_SOURCE[@]} + BASH_SUBSHELL))" "$dtp_row" "${BASH_COMMAND%%[^[:print:]]*}"
-    builtin printf "%s\n" "$dtp_row" >|"$dtp_record/last"
-    builtin mapfile -t dtp_rows <"$dtp_record/commands"
-    ((${#dtp_rows[@]} >= 40)) || builtin printf "%s\n" "$dtp_row" >>"$dtp_record/commands"
+    builtin printf "%s\n" "$dtp_row" >|"${dtp_record[0]}/last"
+    builtin mapfile -t dtp_rows <"${dtp_record[0]}/commands"
+    ((${#dtp_rows[@]} >= 40)) || builtin printf "%s\n" "$dtp_row" >>"${dtp_record[0]}/commands"
   fi; : "${dtp_ended[2]}"; } 2>/dev/null' ERR
 } 2>/dev/null

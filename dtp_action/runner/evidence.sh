@@ -6,14 +6,16 @@
 
 # --- the record of commands ---
 
-# watch_commands: has bash note which commands fail (commands.sh); no other shell can tell. Where the
-# script may set a trap on ERR, only outside functions, as they would inherit that trap.
+# watch_commands: has bash note which commands fail (commands.sh); no other shell can tell. Not where the
+# script has a trap on DEBUG, which would hear of it. Where it may have one on ERR, only outside functions,
+# as they would inherit that.
 watch_commands() {
   [ "${dtp_interpreter##*/}" = bash ] && [ -z "${BASH_ENV:-}" ] || return 0
+  ! grep -qE '(^|[^A-Za-z_])(SIG)?DEBUG([^A-Za-z_]|$)' "$DTP_SCRIPT" || return 0
   export DTP_RECORD="$dtp_here" BASH_ENV="$dtp_home/commands.sh"
   grep -qE '(^|[^A-Za-z_])(SIG)?ERR([^A-Za-z_]|$)|(^|[;&[:space:]])(\.|source)[[:space:]]' "$DTP_SCRIPT" ||
     export DTP_RECORD_INSIDE=yes
-}
+} 2>/dev/null
 
 # read_row: reads a line of the record, sets dtp_failed (its exit code), dtp_line, dtp_depth, dtp_text and
 # dtp_program ('' where it cannot be told). False at the end, and for what commands.sh does not write.

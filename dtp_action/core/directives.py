@@ -21,7 +21,7 @@ KEYS: Mapping[str, Field] = {
     "memory": amount(MEMORY, "memory request and limit"),
     "disk": amount(MEMORY, "scratch at `$TMPDIR`"),
     "time": amount(TIME, "run limit"),
-    "retries": Field(whole(0, 5), "0–5", "run again after an exit code the row calls transient"),
+    "retries": Field(whole(0, 5), "0–5", "run again after a transient exit code of its tool"),
     "resume": choice(
         {"yes": True, "no": False},
         "start again after a node was drained or lost, up to 5 times: say yes if the script can",

@@ -364,7 +364,7 @@ def _by_script(
         phase=phase,
         reason=reason,
         exit_code=_own_code(container, note),
-        program=note.program if note.cause and phase is Phase.FAILED else "",
+        program=note.program if phase is Phase.FAILED else "",
         finished=container.finished,
         before_start=container.reason in CONTAINER or container.exit_code in NOT_STARTED,
         why=intent.why if intent and phase is Phase.CANCELLED else None,

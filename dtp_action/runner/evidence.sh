@@ -135,6 +135,7 @@ find_cause() {
   dtp_line=''
   hear_record 2>/dev/null
   hear_last_words
+  [ -n "$dtp_cause" ] || hear_tool
   weigh_code
 }
 
@@ -155,6 +156,15 @@ hear_last_words() {
   if [ -n "$dtp_words" ] && [ "$dtp_line" != "$dtp_noted" ]; then
     dtp_cause="line $dtp_line: $dtp_words" dtp_program=sh
   fi
+}
+
+# hear_tool: many programs begin what they say with their name.
+hear_tool() {
+  for dtp_item in $DTP_TRANSIENT; do
+    case $dtp_item in *":$dtp_exit") ;; *) continue ;; esac
+    part_of_log | tail -n 3 | grep -qa "^${dtp_item%:*}: " && dtp_program=${dtp_item%:*} && return
+  done
+  return 0
 }
 
 # weigh_code: where retries= is not for this code, ends with 189, which Kubernetes does not try again.

@@ -27,7 +27,7 @@ TOOLS = {
     "curl": "exit 28",
     "aria2c": "exit 28",
     "rsync": "exit 12",
-    "mc": "exit 1",
+    "mc": "echo 'mc: <ERROR> no route' >&2; exit 1",
     "slow-get": 'sleep "$1"; echo data >"$2"',
 }
 BASH, STRICT = "#!/bin/bash\n", "#!/bin/bash\nset -euo pipefail\n"
@@ -233,6 +233,12 @@ CAUSES = {
         "#!/bin/bash\n#DTP retries=1\ncurl -fsSO u\n",
         2,
         "your script failed (exit 28): the transfer timed out (line 3: `curl -fsSO u`)",
+    ),
+    "says-its-name-in-sh": (
+        "minio",
+        "#!/bin/sh\n#DTP retries=1\nset -eu\nmc mirror a b\n",
+        2,
+        "your script failed (exit 1): mc failed",
     ),
     "one-of-two-in-sh": (
         "http",

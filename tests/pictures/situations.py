@@ -210,6 +210,19 @@ def one_failed() -> str:
     return told(seen(300, (entry, None)), tails={"dtp-aws/genome-index": AWS_LOG})
 
 
+def one_doubted() -> str:
+    doubts = (
+        "line 4: `prefetch SRR000001` ended with exit code 3, and the script went on (and 1 more):"
+        " begin the script with `set -euo pipefail`",
+        "nothing was transferred: there is no new file, and less than 1 KiB was received or sent;"
+        " look at its log",
+    )
+    entry = succeeded("dtp-sra-tools/SRR000001", 2, 0, 0, new_files=0, new_bytes=0, doubts=doubts)
+    other = succeeded("dtp-aws/sequence-index", 512, 1_523_000_000, 0)
+    log = "prefetch: no such run\nfasterq-dump: no such file\nDone\n"
+    return told(seen(700, (entry, None), (other, None)), tails={"dtp-sra-tools/SRR000001": log})
+
+
 def ten() -> str:
     tails = {"dtp-aws/genome-index": AWS_LOG, "dtp-rclone/photos": RCLONE_LOG}
     return told(all_phases(), notes(), tails)
@@ -431,6 +444,7 @@ SITUATIONS: dict[str, Callable[[], str]] = {
     "one-done": one_done,
     "one-runs": one_runs,
     "one-failed": one_failed,
+    "one-doubted": one_doubted,
     "ten": ten,
     "what-arrived": what_arrived,
     "sixty": sixty,

@@ -680,3 +680,14 @@ def test_every_change_has_a_word() -> None:
     assert comment.CHANGES.keys() == set(Change)
     assert comment.WILLS.keys() == set(Will)
     assert preview.STATES.keys() == set(Phase) == comment.STATES.keys() - others
+
+
+def test_a_doubted_success_says_why_and_what_to_do() -> None:
+    text = situations.one_doubted()
+    assert text.startswith("### ⚠️ 1 done, 1 done with doubts")
+    row = next(line for line in text.splitlines() if line.startswith("| `dtp-sra-tools/SRR000001`"))
+    assert "⚠️ **done, with doubts** · line 4: `prefetch SRR000001` ended with exit code 3" in row
+    assert "nothing was transferred" not in row
+    assert "**⚠️ Done, with doubts**: `dtp-sra-tools/SRR000001`" in text
+    assert "Nothing was transferred" in text
+    assert "when it is merged, it runs again by itself" in text

@@ -402,6 +402,7 @@ NEVER_STARTED = b.an_outcome(Phase.ERRORED, reason="no image", before_start=True
 SETTLED = {
     "succeeded": b.an_outcome(),
     "failed": b.an_outcome(Phase.FAILED, reason="your script failed (exit 1)"),
+    "done-with-doubts": b.an_outcome(doubts=("nothing was transferred",)),
     "errored-before-start": NEVER_STARTED,
     "errored-later": b.an_outcome(Phase.ERRORED, reason="drained", started=b.at(60)),
     "cancelled": b.an_outcome(Phase.CANCELLED, reason="cancelled by ada", why=Why.CANCEL),
@@ -417,7 +418,7 @@ def test_row_14_the_same_bytes_never_run_again(name: str) -> None:
     assert plan(SAME, b.observed([b.an_entry(outcome=SETTLED[name])])) == []
 
 
-@pytest.mark.parametrize("name", ["failed", "errored-before-start"])
+@pytest.mark.parametrize("name", ["failed", "errored-before-start", "done-with-doubts"])
 def test_row_15_changed_after_a_failure_is_a_fix_and_runs(name: str) -> None:
     action = only(changed(), b.observed([b.an_entry(outcome=SETTLED[name])]))
     assert isinstance(action, Open)

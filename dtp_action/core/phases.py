@@ -448,7 +448,7 @@ def explained(status: Status, meanings: Meanings) -> Status:
 def _perhaps(code: int, meanings: Meanings) -> str:
     """Return what the tools mean by a code that may not be theirs."""
     found = [
-        f"for `{name}` {codes[code]}" for name, codes in meanings.tools.items() if code in codes
+        f"for `{name}`: {codes[code]}" for name, codes in meanings.tools.items() if code in codes
     ]
     return f", which means {'; '.join(found)}" if found else ""
 

@@ -535,7 +535,7 @@ warn() {
 
 make_result() {
   count_network
-  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,${dtp_cause:+\"cause\":$(quote "$dtp_cause"),\"program\":$(quote "$dtp_program"),}\"doubts\":[$dtp_doubts],\"replayed\":false,$dtp_arrived,\"warnings\":[$dtp_warnings],\"error\":null}"
+  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,${dtp_cause:+\"cause\":$(quote "$dtp_cause"),}${dtp_program:+\"program\":$(quote "$dtp_program"),}\"doubts\":[$dtp_doubts],\"replayed\":false,$dtp_arrived,\"warnings\":[$dtp_warnings],\"error\":null}"
 }
 
 # record: the fence first; the kubelet last, when no process of the script is left to lie to it.

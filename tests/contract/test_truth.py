@@ -202,7 +202,7 @@ CAUSES = {
         "aws",
         "#!/bin/bash\n#DTP retries=2\n[ -e list ] || exit 1\naws s3 ls\n",
         1,
-        "your script failed (exit 1), which means for `aws` some of the S3 transfers failed",
+        "your script failed (exit 1), which means for `aws`: some of the S3 transfers failed",
     ),
     "not-set": (
         "aws",
@@ -244,14 +244,14 @@ CAUSES = {
         "http",
         "#!/bin/sh\n#DTP retries=1\nset -eu\ncurl -fsSO u\n",
         2,
-        "your script failed (exit 28), which means for `curl` the transfer timed out; for `aria2c`"
-        " the command line is wrong",
+        "your script failed (exit 28), which means for `curl`: the transfer timed out; for `aria2c`"
+        ": the command line is wrong",
     ),
     "kept-and-passed-on": (
         "ssh",
         "#!/bin/bash\n#DTP retries=1\nrsync a b || code=$?\nexit $code\n",
         2,
-        "your script failed (exit 12), which means for `rsync` the connection broke within",
+        "your script failed (exit 12), which means for `rsync`: the connection broke within",
     ),
     "not-in-the-image": (
         "rclone",

@@ -608,8 +608,8 @@ MEANINGS = Meanings(
 @pytest.mark.parametrize(
     ("exit_code", "told", "words"),
     [
-        (28, {}, " 28), which means for `curl` a timeout; for `aria2c` a wrong command line"),
-        (6, {}, " 6), which means for `curl` no such name"),
+        (28, {}, " 28), which means for `curl`: a timeout; for `aria2c`: a wrong command line"),
+        (6, {}, " 6), which means for `curl`: no such name"),
         (9, {}, " 9)"),
         (77, {}, " 77): refused"),
         (28, {"cause": "line 3: `curl u` ended with exit code 28", "program": "curl"},
@@ -619,7 +619,7 @@ MEANINGS = Meanings(
         (28, {"cause": "line 3: `cd x` ended with exit code 28", "program": "cd"},
          " 28): line 3: `cd x` ended with exit code 28"),
         (6, {"cause": "line 3: `$GET u` ended with exit code 6", "program": ""},
-         " 6): line 3: `$GET u` ended with exit code 6, which means for `curl` no such name"),
+         " 6): line 3: `$GET u` ended with exit code 6, which means for `curl`: no such name"),
         (127, {"cause": "line 3: `curk` ended with exit code 127", "program": "curk"},
          " 127): not in the image (line 3: `curk`)"),
         (189, {"cause": "line 3: `cd x` ended with exit code 6", "program": "cd", "script_exit": 6},
@@ -628,7 +628,7 @@ MEANINGS = Meanings(
         (189, {"script_exit": "6"}, " 189)"),
         (189, {"script_exit": 0}, " 189)"),
         (28, {"cause": 5, "program": ["curl"]},
-         " 28), which means for `curl` a timeout; for `aria2c` a wrong command line"),
+         " 28), which means for `curl`: a timeout; for `aria2c`: a wrong command line"),
     ],
 )  # fmt: skip
 def test_a_code_means_what_its_program_says(

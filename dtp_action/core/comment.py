@@ -352,7 +352,9 @@ def _step(advice: _Advice, refs: list[str]) -> str:
         text = text.replace("a comment", "a comment with one or more of these lines")
     starts = range(0, len(lines), commands.MOST_COMMANDS)
     blocks = ["\n".join(lines[at : at + commands.MOST_COMMANDS]) for at in starts]
-    block = "".join(f"\n{fenced(one)}" for one in blocks if one)  # each is as much as one comment may ask for
+    block = "".join(
+        f"\n{fenced(one)}" for one in blocks if one
+    )  # each is as much as one comment may ask for
     title = f"**{advice.title}**: {', '.join(map(code, refs))}"
     return f"{title}{BREAK}{advice.why}{text}{block}"
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kubernetes.client import ApiException
 
 from dtp_action.core import beside, catalog, ledger, manifests, naming
-from dtp_action.core.catalog import Catalog, Row
+from dtp_action.core.catalog import Catalog, Row, Tool
 from dtp_action.core.model import Intent, JobFile, Notify, Origin, Outcome, Phase, Ref, Spec, Why
 from dtp_action.errors import ClusterRefusedError
 from tests import builders as b
@@ -148,7 +148,14 @@ def test_every_job_that_dtp_makes_passes(
         JobFile(path=f"{n}{path}".replace("//", "/"), content=b"") for n, path in enumerate(paths)
     )
     script = replace(script, files=tuple(files))
-    row = Row(protocol=script.ref.protocol, image=IMAGES["base"], env=env, transient=codes)
+    row = Row(
+        protocol=script.ref.protocol,
+        image=IMAGES["base"],
+        env=env,
+        transient=codes,
+        tools={"aria2c": Tool(transient=codes), "x_y.z+1-2": Tool(transient=codes)},
+        network=bool(codes),
+    )
     spec = catalog.resolve(
         script,
         catalog=Catalog(rows={row.protocol: row}),

@@ -115,10 +115,10 @@ HOME: /home/dtp
 TMPDIR: /tmp
 {{- end }}
 
-{{/* … those of which each has one of some values, given as a pattern, … */}}
+{{/* … those of which each has one of some values, given as a pattern (whose nested repeats multiply to 1000 at most), … */}}
 {{- define "dtp.jobWords" -}}
 {{- $code := "([1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])" -}}
-{{- $one := printf "([A-Za-z0-9][A-Za-z0-9_.+-]{0,99}:)?%s" $code -}}
+{{- $one := printf "([A-Za-z0-9][A-Za-z0-9_.+-]*:)?%s" $code -}}
 DTP_RETRIES: "[0-5]"
 DTP_RESUME: "yes|no"
 DTP_TRANSIENT: "({{ $one }}( {{ $one }}){0,254})?"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tests.runner.conftest import Attempt, program, until
 
-COMMANDS = ("awk", "cat", "cut", "date", "find", "head", "ln", "mkdir", "mkfifo", "mv", "rm", "sed",
-            "setsid", "sha256sum", "sleep", "stat", "tee", "tr", "xargs")  # fmt: skip
+COMMANDS = ("awk", "cat", "cut", "date", "dd", "find", "grep", "head", "ln", "mkdir", "mkfifo",
+            "mv", "rm", "sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tee", "tr", "wc",
+            "xargs")  # fmt: skip
 
 # Only dash and bash look commands up in PATH; busybox has its own inside.
 # Stands in for each command: kills the runner before the command of the chosen number.
@@ -75,7 +76,7 @@ def sweep(root: Path, most: int, **again: str) -> list[tuple[Attempt, int, int]]
 
 def test_wherever_it_dies_the_script_runs_at_most_once(tmp_path: Path) -> None:
     # With no resume the next Pod runs it if no start was recorded, replays, or refuses.
-    results = sweep(tmp_path, 56)
+    results = sweep(tmp_path, 90)
     for attempt, code, runs in results:
         assert runs <= 1, attempt.root
         assert code in (0, 191), attempt.root
@@ -87,8 +88,8 @@ def test_wherever_it_dies_resume_runs_it_to_its_end_and_never_twice_at_once(
     tmp_path: Path,
 ) -> None:
     again = {"DTP_RESUME": "yes", "DTP_HEARTBEAT": "1", "DTP_MARGIN": "6"}
-    # 56: a run takes fewer commands, so that the last crash points are runs that nobody kills.
-    for attempt, code, runs in sweep(tmp_path, 56, **again):
+    # 90: a run takes fewer commands, so that the last crash points are runs that nobody kills.
+    for attempt, code, runs in sweep(tmp_path, 90, **again):
         assert not (attempt.directory / "overlap").exists(), attempt.root
         assert code in (0, 191), attempt.root
         assert 1 <= runs <= 2, attempt.root

@@ -21,6 +21,6 @@
     builtin printf -v dtp_row "%s %s %s %s %.100s" "${dtp_ended[@]:0:2}" "$((${#BASH_SOURCE[@]} + BASH_SUBSHELL))" "$dtp_row" "${BASH_COMMAND%%[^[:print:]]*}"
     builtin printf "%s\n" "$dtp_row" >|"${dtp_record[0]}/last"
     builtin mapfile -t dtp_rows <"${dtp_record[0]}/commands"
-    ((${#dtp_rows[@]} >= 40)) || builtin printf "%s\n" "$dtp_row" >>"${dtp_record[0]}/commands"
+    [[ -n ${dtp_rows[39]-} ]] || builtin printf "%s\n" "$dtp_row" >>"${dtp_record[0]}/commands"
   fi; : "${dtp_ended[2]}"; } 2>/dev/null' ERR
 } 2>/dev/null

@@ -447,10 +447,12 @@ def explained(status: Status, meanings: Meanings) -> Status:
 
 def _perhaps(code: int, meanings: Meanings) -> str:
     """Return what the tools mean by a code that may not be theirs."""
-    found = [
-        f"for `{name}`: {codes[code]}" for name, codes in meanings.tools.items() if code in codes
-    ]
-    return f", which means {'; '.join(found)}" if found else ""
+    found: dict[str, list[str]] = {}
+    for name, codes in meanings.tools.items():
+        if code in codes:
+            found.setdefault(codes[code], []).append(f"`{name}`")
+    said = (f"for {', '.join(names)}: {meaning}" for meaning, names in found.items())
+    return f", which means {'; '.join(said)}" if found else ""
 
 
 def _by_intent(intent: Intent | None, end: JobEnd) -> Status | None:

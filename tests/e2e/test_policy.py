@@ -518,7 +518,7 @@ HARMLESS = {
     "spec.template.spec.activeDeadlineSeconds",
     "spec.template.spec.terminationGracePeriodSeconds",
     "spec.template.spec.volumes.*.emptyDir.sizeLimit",
-    # without DTP_NETWORK, as in Jobs of the release before: then a job that moves nothing is doubted
+    # without DTP_NETWORK, as in Jobs of the release before: a job that moves nothing is doubted
     "spec.template.spec.containers.*.env.*.name",
     # one completion is one completion, and what counts as a failure starts no Pod without end
     "spec.completionMode",

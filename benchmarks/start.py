@@ -40,6 +40,7 @@ def by_uv() -> float:
     uv = shutil.which("uv") or str(PROJECT / ".uv" / "bin" / "uv")
     with tempfile.TemporaryDirectory() as folder:
         options = ["--locked", "--no-dev", "--no-install-project", "--no-build"]
+        options += ["--extra", "shellcheck"]
         options += ["--project", str(PROJECT)]
         synced = run(uv, "sync", *options, UV_PROJECT_ENVIRONMENT=f"{folder}/venv")
         dtp = (f"{folder}/venv/bin/python", "-P", "-m", "dtp_action", "--version")

@@ -27,7 +27,7 @@ EXIT_MEANING = {
     Exit.BAD_OUTCOME: "`check` or `run` found errors, or `doctor` problems, or `images` what needs"
     " attention (without `--issue`), or an attempt of this run ended badly (with `--wait`), or what"
     " cannot be read holds a job (`dispatch`)",
-    Exit.USAGE: "wrong usage, configuration or job name",
+    Exit.USAGE: "wrong usage, configuration or job name, or a repository that is not the ledger's",
     Exit.CONFLICT: "`retry` or `cancel` was refused in the present state of the job",
     Exit.CLUSTER_REFUSED: "the cluster refused: credentials, permissions or namespace",
     Exit.GITHUB_REFUSED: "GitHub refused",

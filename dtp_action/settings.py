@@ -6,23 +6,10 @@ import getpass
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from dtp_action.errors import UsageError
 
-
-def source(
-    flag: str | None, environ: Mapping[str, str], known: str | None, branch: str | None = None
-) -> str:
-    """Return the branch a ledger belongs to: as told, as GitHub says, or as the ledger has it.
-
-    Raises UsageError where nothing says it: it is never invented.
-    """
-    found = flag or github_source(environ, branch) or known
-    if found:
-        return found
-    raise UsageError(
-        "nothing says which branch this is, and the namespace has no ledger yet",
-        hint="give it once with --source, for example --source github.com/lab/transfers#main",
-    )
+def source(flag: str | None, environ: Mapping[str, str], branch: str | None = None) -> str | None:
+    """Return the branch a ledger belongs to, as told or as GitHub says; None where nothing does."""
+    return flag or github_source(environ, branch)
 
 
 def github_source(environ: Mapping[str, str], branch: str | None = None) -> str | None:

@@ -403,7 +403,7 @@ def _last_change(page: Page) -> str:
 def _kept(cluster: Cluster, page: Page) -> Iterator[tuple[str, Kept]]:
     """Yield what was kept of logs and of what arrived, bad ends first."""
     ended = [row for row in page.rows if row["finished"]]
-    ended.sort(key=lambda row: row["phase"] == Phase.SUCCEEDED)
+    ended.sort(key=lambda row: row["phase"] == Phase.SUCCEEDED and not row["doubts"])
     for row in ended[:MOST_TAILS]:
         yield row["name"], cluster.kept(row["name"])
 
@@ -588,16 +588,18 @@ class _Answering:
     def _done(self, command: Command, work: Work, seen: Observed, request: str) -> str:
         match command.verb, command.ref:
             case Verb.STATUS, ref:
-                return self._status(dispatch.with_progress(work.cluster, seen), ref)
+                return self._status(work, dispatch.with_progress(work.cluster, seen), ref)
             case Verb.LOGS, Ref() as ref:
-                return self._log(work.cluster, seen, ref, command.lines)
+                return self._log(work, seen, ref, command.lines)
             case Verb.FILES, Ref() as ref:
-                return self._files(work.cluster, seen, ref)
+                return self._files(work, seen, ref)
             case Verb.RETRY, Ref() as ref:
                 seen = dispatch.with_pods(work.cluster, seen)
                 opening = planner.retry(ref, work.desired, seen, work.policy, request)
                 return self._apply(work, seen, ref, opening)
             case Verb.CANCEL, Ref() as ref:
+                if not seen.of(ref) and (note := _not_run(work, seen, ref)):
+                    planner.refuse_to_cancel(note)
                 by = self.asked.author or ""
                 return self._apply(
                     work, seen, ref, planner.cancel(ref, seen, by=by, request=request)
@@ -615,11 +617,19 @@ class _Answering:
     def _not_done(self, why: str) -> str:
         return f"Not done: {plain(addresses.hide(why) if self.shown.public else why)}"
 
-    def _status(self, seen: Observed, ref: Ref | None) -> str:
-        wanted = [_last(seen, ref).ref] if ref else _brought(seen, self.asked.number)
+    def _status(self, work: Work, seen: Observed, ref: Ref | None) -> str:
+        if ref:
+            held = tuple(filter(None, [_not_run(work, seen, ref)]))
+            wanted = [ref] if held else [_last(seen, ref).ref]
+        else:
+            found = notes(work.desired, seen, work.policy, work.origins)
+            held = tuple(one for origin, one in found if origin.pull_request == self.asked.number)
+            wanted = _brought(seen, self.asked.number)
+        if self.shown.public:
+            held = tuple(map(telling.discreet, held))
         return comment.status(
             _fit(report.jobs(seen, refs=wanted), self.shown) if wanted else [],
-            (),
+            held,
             {},
             cluster=self.audience.cluster,
             as_of=ledger.stamp(seen.now),
@@ -629,31 +639,45 @@ class _Answering:
             run_url="",
         )
 
-    def _log(self, cluster: Cluster, seen: Observed, ref: Ref, lines: int) -> str:
-        entry = _last(seen, ref)
-        (row,) = _fit(report.jobs(seen, refs=[ref]), self.shown)
+    def _log(self, work: Work, seen: Observed, ref: Ref, lines: int) -> str:
+        entry, row = self._attempt(work, seen, ref)
         if not _shows_logs(self.audience, self.shown):
             return comment.log_reply(row, None)
         if entry.outcome:
-            text = cluster.kept(entry.name).log
+            text = work.cluster.kept(entry.name).log
         else:
-            text = dispatch.read_log(cluster, entry, seen).log
+            text = dispatch.read_log(work.cluster, entry, seen).log
         return comment.log_reply(row, "\n".join(text.split("\n")[-lines:]))
 
-    def _files(self, cluster: Cluster, seen: Observed, ref: Ref) -> str:
-        entry = _last(seen, ref)
-        (row,) = _fit(report.jobs(seen, refs=[ref]), self.shown)
+    def _files(self, work: Work, seen: Observed, ref: Ref) -> str:
+        entry, row = self._attempt(work, seen, ref)
         shown = _shows_logs(self.audience, self.shown)
-        found = cluster.kept(entry.name).arrived if entry.outcome and shown else None
+        found = work.cluster.kept(entry.name).arrived if entry.outcome and shown else None
         return comment.files_reply(row, found, shown=shown)
+
+    def _attempt(self, work: Work, seen: Observed, ref: Ref) -> tuple[Entry, Row]:
+        """Return a job's last attempt and its row. Raises ConflictError where it has not run."""
+        note = None if seen.of(ref) else _not_run(work, seen, ref)
+        if note:
+            raise ConflictError(f"{ref} has not run, it is {note.state}: {note.reason}")
+        (row,) = _fit(report.jobs(seen, refs=[ref]), self.shown)
+        return _last(seen, ref), row
 
 
 def _own(command: Command, work: Work, seen: Observed, number: int | None) -> set[Ref]:
-    """Return the jobs of a pull request; to run again, those whose bytes on the branch are its."""
-    if command.verb is not Verb.RETRY or command.ref not in work.desired.wanted:
+    """Return the jobs of a pull request; to run, those whose bytes on the branch are its."""
+    again = command.ref and (command.verb is Verb.RETRY or not seen.of(command.ref))
+    if not again or command.ref not in work.desired.wanted:
         return set(_brought(seen, number))
     whence = work.origins([command.ref])[command.ref]
     return {command.ref} if whence.pull_request == number else set()
+
+
+def _not_run(work: Work, seen: Observed, ref: Ref) -> Note | None:
+    """Return why the script of a job does not run as it is on the branch; None where it does."""
+    planned = planner.plan(work.desired, seen, work.policy)
+    found = telling.not_started(work.desired, seen, planned)
+    return next((note for note in found if note.ref == str(ref)), None)
 
 
 def _brought(seen: Observed, number: int | None) -> list[Ref]:

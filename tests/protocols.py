@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from dtp_action.core import manifests, scripts
-from dtp_action.core.catalog import SHELLS_OWN, Catalog, Row
+from dtp_action.core.catalog import SHELLS_OWN, Catalog, Row, Tool
 from dtp_action.core.quantities import print_cpu, print_memory, print_time
 
 ROOT = Path(__file__).parents[1]
@@ -204,16 +204,23 @@ def rows_table(rows: Iterable[Row]) -> str:
     return table("folder | for | image | keys of its Secret | defaults", cells)
 
 
-def exits(rows: Iterable[Row]) -> list[tuple[str, int, str, str]]:
+def exits(rows: Iterable[Row]) -> list[tuple[str, str, int, str, str]]:
     return [
-        (f"`dtp-{row.protocol}`", code, meaning, "yes" if code in row.transient else "no")
+        (f"`dtp-{row.protocol}`", whose, code, meaning, "yes" if code in codes.transient else "no")
         for row in rows
-        for code, meaning in sorted((row.exits | row.transient).items())
+        for whose, codes in _codes(row)
+        for code, meaning in sorted((codes.exits | codes.transient).items())
     ]
 
 
+def _codes(row: Row) -> Iterator[tuple[str, Row | Tool]]:
+    """Yield the exit codes of each tool, then those that mean the same whoever ends with them."""
+    yield from ((f"`{name}`", tool) for name, tool in row.tools.items())
+    yield "any", row
+
+
 def exits_table(rows: Iterable[Row]) -> str:
-    return table("folder | exit code | meaning | `retries=` tries again", exits(rows))
+    return table("folder | tool | exit code | meaning | `retries=` tries again", exits(rows))
 
 
 def tried_table(rows: Iterable[Row], tried: Sequence[Transfer], reasons: dict[str, str]) -> str:
@@ -288,7 +295,7 @@ def own_exits(row: Row) -> str:
     cells = [cells[1:] for cells in exits([row])]
     if not cells:
         return "0 is success. Any other code is shown as it is, and is not tried again."
-    return table("exit code | meaning | `retries=` tries again", cells)
+    return table("tool | exit code | meaning | `retries=` tries again", cells)
 
 
 def without_dtp(root: Path, row: Row) -> str:

@@ -219,7 +219,7 @@ class World:
         spec, code, starts = self.drafts[name].spec, self.claim[name], self.runs[name]
         if code is None:
             return spec.resume and starts <= manifests.RESUMES
-        return code in spec.transient and starts <= spec.retries
+        return code in spec.retried and starts <= spec.retries
 
     def _fresh_pod(self, name: str) -> PodView:
         """Return the Job's Pod that has not started yet; make one where there is none."""
@@ -257,7 +257,7 @@ class World:
         if name not in self.jobs:
             return pod
         self._count(name, bool(code))
-        if code in spec.transient and self.jobs[name].failed <= spec.retries:
+        if code in spec.retried and self.jobs[name].failed <= spec.retries:
             return pod
         why = f"Container job for pod dtp/{pod.name} failed with exit code {code} matching"
         self._end_job(

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 SUBMODULE = 0o160000
 COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
+# https://user@host:443/owner/name.git, ssh://git@host/owner/name, git@host:owner/name.git
+ADDRESS = re.compile(
+    r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[^/:@]+\.[^/:@]+)(?::\d+(?=/)|(?=[:/]))[:/]"
+    r"(?P<path>[^/]+/.+?)(?:\.git)?/?"
+)
+NO_COMMIT = "Only committed scripts count: git add dtp-jobs && git commit"
+NO_FOLDER = f"Make it (mkdir -p {FOLDER}/dtp-aws), or name the checkout with -C."
 TIMEOUT = 120  # seconds; reading a commit takes milliseconds
 # No program, hook, network or replaced object comes in through the repository's configuration.
 HARDENED = (
@@ -84,6 +91,29 @@ def committed(directory: Path, revision: str) -> tuple[str, list[File]]:
     """
     commit = _commit(directory, revision)
     return commit, _filled(directory, _tree(directory, commit, FOLDER))
+
+
+def uncommitted(directory: Path, paths: Iterable[str] = ()) -> list[str]:
+    """Return the scripts of the working tree that HEAD has not, or not so; [] outside git.
+
+    One that is gone from the working tree counts, too, unless only some paths are asked about.
+    """
+    asked = tuple(paths)
+    here: dict[str, str] = {}
+    with suppress(UsageError):  # no folder any more: all of it is gone
+        here = {one.path: one.blob for one in working_tree(directory, asked)}
+    try:
+        _git(directory, "rev-parse", "--git-dir")
+    except UsageError:
+        return []
+    there: dict[str, str] = {}
+    with suppress(UsageError):  # nothing was committed yet
+        there = {one.path: one.blob for one in _tree(directory, _commit(directory, "HEAD"), FOLDER)}
+    if any(len(blob) != len(_blob_id(b"")) for blob in there.values()):
+        return []  # git counts by SHA-256 here
+    known = here.keys() if asked else here.keys() | there.keys()
+    differ = (path for path in known if here.get(path) != there.get(path))
+    return sorted(path for path in differ if beside.owner(path).endswith((".sh", SITE_FILE)))
 
 
 def merged(directory: Path, base: str, revision: str) -> Merge:
@@ -206,6 +236,32 @@ def follows(directory: Path, old: str, new: str) -> bool:
     return False
 
 
+def related(directory: Path, one: str, other: str) -> bool:
+    """Tell whether two commits are here and have a history in common."""
+    if not COMMIT.fullmatch(one):
+        return False
+    with suppress(UsageError):
+        _git(directory, "merge-base", one, other)
+        return True
+    return False
+
+
+def branch(directory: Path) -> str:
+    """Return the branch that is checked out; '' where none is."""
+    with suppress(UsageError):
+        return _git(directory, "symbolic-ref", "--quiet", "--short", "HEAD").decode().strip()
+    return ""
+
+
+def remote(directory: Path) -> str:
+    """Return where the checkout came from, as `<host>/<owner>/<name>`; '' where nothing says it."""
+    with suppress(UsageError):
+        address = _git(directory, "config", "--get", "remote.origin.url").decode().strip()
+        if found := ADDRESS.fullmatch(address):
+            return f"{found['host']}/{found['path']}".lower()
+    return ""
+
+
 def holds(directory: Path, branch: str, commit: str) -> bool:
     """Tell whether a branch of the remote has a commit; False for what is not here."""
     return follows(directory, commit, f"refs/remotes/origin/{branch}")
@@ -230,7 +286,7 @@ def working_tree(directory: Path, paths: Iterable[str] = ()) -> list[File]:
         (p for p in (directory, *directory.resolve().parents) if (p / FOLDER).is_dir()), None
     )
     if root is None:
-        raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=HINTS[1][1])
+        raise UsageError(f"there is no folder {FOLDER} in {directory}", hint=NO_FOLDER)
     starts = [_within(root, directory / path) for path in paths] or [FOLDER]
     starts += [one for start in starts for one in _whole(root, start)]
     try:
@@ -394,7 +450,9 @@ def _commit(directory: Path, revision: str) -> str:
     except UsageError as error:
         raise UsageError(
             f"{revision!r} names no commit in {directory}",
-            hint="Name a branch, a tag or a commit that was fetched (a shallow clone has few).",
+            hint=NO_COMMIT
+            if revision == "HEAD"
+            else "Name a branch, a tag or a commit that was fetched (a shallow clone has few).",
         ) from error
 
 

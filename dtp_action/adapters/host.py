@@ -74,7 +74,8 @@ def run(script: Script, row: Row, workspace: Path | None) -> int:
         resources.as_file(resources.files("dtp_action") / "runner") as runner,
         _start(root, script) as own,
     ):
-        environment = _environment(script, root) | {"DTP_TIME": str(limit)} | own.places
+        of_row = {"DTP_TIME": str(limit), "DTP_NETWORK": "yes" if row.network else "no"}
+        environment = _environment(script, root) | of_row | own.places
         _announce(script, row, environment["DTP_DIRECTORY"], limit)
         places = _places(environment, script.ref, root)
         prepared = subprocess.run([shell, str(runner / "prep.sh")], env=places, check=False)  # noqa: S603 our runner

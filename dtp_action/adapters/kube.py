@@ -24,7 +24,7 @@ from dtp_action.adapters.kube_api import (
     Request,
     Wire,
 )
-from dtp_action.core import cluster_settings, ledger, manifests
+from dtp_action.core import brief, cluster_settings, ledger, manifests
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import (
     Arrived,
@@ -391,7 +391,7 @@ def _whose(job: Wire, entry: Entry) -> Buried | Started | Taken:
 
 def _refused(error: AnswerError) -> Refused | None:
     """Read the refusal to make a Job; None where it is the dispatcher that is refused."""
-    said = error.said if len(error.said) <= REFUSAL else f"{error.said[:REFUSAL]}…"
+    said = brief.within(error.said, REFUSAL)
     for words, meaning in FOR_NOW.items():
         if words in error.said:
             return Refused(reason=f"{meaning}: {said}", for_good=False)

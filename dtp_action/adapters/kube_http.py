@@ -28,6 +28,7 @@ from dtp_action.adapters.kube_api import (
     Request,
     Wire,
 )
+from dtp_action.core import brief
 from dtp_action.errors import UnavailableError
 
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH"}
@@ -236,4 +237,4 @@ def _pause(headers: Any) -> float:
 def _short(text: object) -> str:
     """Return foreign text fit for one line of a message."""
     words = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-    return " ".join(words.split())[:200]
+    return brief.within(" ".join(words.split()), 200)

@@ -26,6 +26,7 @@ import github
 import requests
 
 from dtp_action import __version__
+from dtp_action.core import brief
 from dtp_action.core.issues import Close, Issue, Open, Rewrite, Step
 from dtp_action.core.model import Place
 from dtp_action.core.pulls import (
@@ -648,4 +649,4 @@ def _until_reset(headers: Wire) -> float:
 
 def _short(text: object) -> str:
     """Return foreign text fit for one line of a message."""
-    return " ".join(str(text).split())[:200]
+    return brief.within(" ".join(str(text).split()), 200)

@@ -5,7 +5,7 @@ Draws what core.report made; knows no rule about jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,10 +59,17 @@ def table(heads: list[str], rows: list[list[str | Text]]) -> Table:
     return made
 
 
-def jobs_table(rows: list[Cells]) -> Table:
-    """Return the status table."""
+def jobs_table(rows: list[Cells], not_run: Iterable[Cells] = ()) -> Table:
+    """Return the status table: a row per attempt, then one for each job that does not run."""
     heads = ["JOB", "#", "STATE", "TIME", "EXIT", "NETWORK BYTES", "REASON"]
-    return table(heads, [_job_cells(row) for row in rows])
+    return table(heads, [*map(_job_cells, rows), *map(_not_run_cells, not_run)])
+
+
+def _not_run_cells(row: Cells) -> list[str | Text]:
+    place = f"{row['path']}:{row['line']}: " if row["line"] else ""
+    fix = f"; write: {row['fix']}" if row["fix"] else ""
+    state = Text(row["state"], style="red" if row["state"] == "rejected" else "yellow")
+    return [row["ref"], "", state, "", "", "", f"{place}{row['reason']}{fix}"]
 
 
 def _job_cells(row: Cells) -> list[str | Text]:
@@ -70,7 +77,7 @@ def _job_cells(row: Cells) -> list[str | Text]:
     return [
         row["ref"],
         str(row["attempt"]),
-        Text(phase.shown, style=COLOURS[phase]),
+        Text(report.state(row), style="yellow" if row["doubts"] else COLOURS[phase]),
         report.human_time(row["duration_seconds"]),
         "" if row["exit_code"] is None else str(row["exit_code"]),
         report.traffic(row),
@@ -104,7 +111,7 @@ def _protocol_cells(row: Row) -> list[str | Text]:
         print_memory(row.memory),
         print_memory(row.disk),
         print_time(row.time),
-        " ".join(map(str, sorted(row.transient))),
+        " ".join(map(str, row.retried)),
         row.image or Text("none yet: name one in dtp-jobs/catalog.yaml", style="yellow"),
     ]
 
@@ -169,7 +176,7 @@ def _changes(out: Console) -> Callable[[Observed], None]:
 
     def watch(observed: Observed) -> None:
         for row in report.jobs(observed):
-            line = ": ".join(filter(None, [Phase(row["phase"]).shown, report.told(row)]))
+            line = ": ".join(filter(None, [report.state(row), report.told(row)]))
             if told.get(row["name"]) != line:
                 told[row["name"]] = line
                 out.print(f"{row['ref']} #{row['attempt']} {line}", soft_wrap=True)

@@ -28,7 +28,17 @@ from dtp_action.cli.options import (
     warn,
     workflow,
 )
-from dtp_action.cli.work import begin, end, read, read_ref, watching, working_catalog
+from dtp_action.cli.work import (
+    begin,
+    end,
+    not_run,
+    read,
+    read_ref,
+    unstarted,
+    warn_of_uncommitted,
+    watching,
+    working_catalog,
+)
 from dtp_action.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +61,13 @@ def plan(
     directory: Path, /, site: Site, branch: Branch, bounds: Bounds, hub: Hub, form: str
 ) -> None:
     """Show what dispatch would do, and why."""
+    foretell(directory, site, branch, bounds, hub, form)
+
+
+def foretell(
+    directory: Path, site: Site, branch: Branch, bounds: Bounds, hub: Hub, form: str
+) -> None:
+    """Print what a run would do."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
     from dtp_action.core import planner
@@ -59,17 +76,20 @@ def plan(
     observed = loop.look(work.cluster)
     if observed.identity:
         commit = work.desired.commit
-        card = loop.identify(work.cluster, observed, branch.ledger(site, observed), commit)
+        source = branch.ledger(site, directory, commit, observed)
+        card = loop.identify(work.cluster, observed, source, commit)
         if planner.may_rule(card, commit, work.line):  # as dispatch would, which writes it
             observed = replace(observed, identity=replace(card, commit=commit))
     planned, observed = loop.plan(work.cluster, work.desired, observed, work.policy)
     told = tell.Told(warnings=tell.who_rules(work, observed))
+    if branch.is_head:
+        warn_of_uncommitted(directory)
     end(work, hub, observed, form, done=planned.actions, rejected=planned.rejected, told=told)
 
 
 @click.command()
 @option("--wait", default=0, type=click.IntRange(0), metavar="SECONDS",
-        help="Wait up to this long for what is open to end; in a workflow, for what it starts.",
+        help="Seconds to wait for open jobs to end; in a workflow, for those that it starts.",
 )  # fmt: skip
 @option("--dry-run", is_flag=True, help="Only show what would be done: dtp plan.")
 @option("--rename-source", is_flag=True, help="The branch or repository has a new name.")
@@ -83,9 +103,9 @@ def plan(
 @bounds_options
 @hub_options
 @format_option
-@click.pass_context
+@click.pass_obj
 def dispatch(
-    ctx: click.Context,
+    directory: Path,
     /,
     wait: int,
     dry_run: bool,
@@ -97,16 +117,18 @@ def dispatch(
     hub: Hub,
     form: str,
 ) -> Exit:
-    """Start what the branch asks for, settle what ended, tell whom it concerns."""
+    """Start new jobs, record results, and update pull requests."""
     from dtp_action import dispatch as loop
     from dtp_action import tell
     from dtp_action.core import report
 
     if dry_run:
-        ctx.invoke(plan, site=site, branch=branch, bounds=bounds, hub=hub, form=form)
+        foretell(directory, site, branch, bounds, hub, form)
         return Exit.DONE
-    work = begin(ctx.obj, site, branch, hub, bounds)
-    source = functools.partial(branch.ledger, site)
+    if rename_source and not branch.told:
+        raise UsageError("nothing says the ledger's new name", hint="give it with --source")
+    work = begin(directory, site, branch, hub, bounds)
+    source = functools.partial(branch.ledger, site, directory, work.desired.commit)
     done: list[Action] = []
     bad = False
     # A workflow's minutes are paid for: it waits for what it starts, not for last week's transfer.
@@ -136,17 +158,20 @@ def dispatch(
             follow, rewritten = result.open, False  # it is said once, and a newer may come
             if not follow:
                 break
+    if branch.is_head:
+        warn_of_uncommitted(directory)
     end(work, hub, seen, form, done=done, rejected=result.rejected, told=told)
     stopped = report.unreadable(seen)
     return Exit.BAD_OUTCOME if stopped or (wait and bad) else Exit.DONE
 
 
-def enter(work: Work, observed: Observed, branch: Branch, site: Site) -> Observed:
+def enter(work: Work, observed: Observed, branch: Branch, site: Site, directory: Path) -> Observed:
     """Return the look with the ledger's card, which names this commit if it may rule."""
     from dtp_action import dispatch as loop
 
-    source = branch.ledger(site, observed)
-    return loop.enter(work.cluster, observed, work.desired.commit, line=work.line, source=source)
+    commit = work.desired.commit
+    source = branch.ledger(site, directory, commit, observed)
+    return loop.enter(work.cluster, observed, commit, line=work.line, source=source)
 
 
 def turns(wait: int, audience: Audience | None) -> tuple[int, ...]:
@@ -173,12 +198,14 @@ def retry(
 
     job = read_ref(ref)
     work = begin(directory, site, branch, hub)
-    observed = enter(work, loop.look(work.cluster), branch, site)
+    observed = enter(work, loop.look(work.cluster), branch, site, directory)
     observed = loop.with_pods(work.cluster, observed)
     action = planner.retry(job, work.desired, observed, work.policy, request)
     done = loop.apply(work.cluster, action, observed) if action else []
     observed = tell.attributed(work, loop.look(work.cluster))
     told = tell.everybody(work, observed)
+    if branch.is_head:
+        warn_of_uncommitted(directory, [job.path])
     end(work, hub, observed, form, done=done, told=told, refs=[job])
 
 
@@ -202,6 +229,13 @@ def cancel(
     work = begin(directory, site, branch, hub) if hub.github_token else None
     cluster = work.cluster if work else site.open()
     observed = loop.look(cluster)
+    if observed.identity and (work or branch.told):  # else the ledger alone says what there is
+        commit = work.desired.commit if work else ""
+        source = branch.ledger(site, directory, commit, observed)
+        loop.identify(cluster, observed, source, commit)
+    if not observed.of(job):
+        note = unstarted(job, not_run(directory, site, cluster, observed), observed)
+        planner.refuse_to_cancel(note)
     action = planner.cancel(job, observed, by=settings.actor(os.environ), request=request)
     done = loop.apply(cluster, action, observed) if action else []
     observed = loop.look(cluster)
@@ -215,7 +249,7 @@ def cancel(
 @branch_option
 @hub_options
 def admit(branch: str | None, hub: Hub) -> None:
-    """Decide whether a comment may be carried out, with no cluster (in a workflow)."""
+    """Decide whether a comment may be carried out (in a workflow)."""
     from dtp_action import tell
 
     runner, audience, name, node = asked_in_comment("admit", branch, hub)
@@ -260,7 +294,7 @@ def answer(directory: Path, /, site: Site, branch: Branch, hub: Hub) -> None:
         work = begin(directory, site, branch, hub)
         observed = loop.look(work.cluster)
         if observed.identity:
-            observed = enter(work, observed, branch, site)
+            observed = enter(work, observed, branch, site, directory)
         return work, observed
 
     told = tell.answer(audience, node, branch=name, begin=start) if node else tell.Told()

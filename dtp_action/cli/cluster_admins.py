@@ -88,7 +88,7 @@ def print_checks(found: tuple[Diagnosis, ...]) -> None:
 @option("--format", "form", type=click.Choice(["base64", "yaml"]), default="base64",
         help="How to print; base64 is one line, as a secret of GitHub should be.")  # fmt: skip
 def kubeconfig(site: Site, duration: str, form: str) -> None:
-    """Make a kubeconfig for GitHub: of the account dtp-dispatch, with a token that ends."""
+    """Make a kubeconfig for GitHub, with a token that expires."""
     from dtp_action.core import doctor as judge
     from dtp_action.core.ledger import stamp
     from dtp_action.core.report import human_time

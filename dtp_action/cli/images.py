@@ -32,7 +32,7 @@ def images(
     directory: Path, /, issue: bool, cluster_name: str, catalog: str | None, form: str,
     **where: str | None,
 ) -> Exit:  # fmt: skip
-    """Check the catalog's images: are they there, do tags still point to them, is one newer."""
+    """Check whether the catalog's images exist and are current."""
     from dtp_action.adapters import registry, terminal
     from dtp_action.core import images as core
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.adapters.kube_login import Login
     from dtp_action.adapters.pulls import GitHubPulls
-    from dtp_action.core.model import Observed
+    from dtp_action.core.model import Identity, Observed
     from dtp_action.core.pulls import Pulls
     from dtp_action.dispatch import Cluster
     from dtp_action.tell import Audience
@@ -138,10 +138,32 @@ class Branch:
     source: str | None
     max_new: int | None
 
+    @classmethod
+    def of(cls, commit: str) -> Branch:
+        """Return the branch at one commit, to look at: the environment says the rest."""
+        most = os.environ.get("DTP_MAX_NEW", "")
+        return cls(
+            branch=None,
+            commit=commit,
+            catalog=os.environ.get("DTP_CATALOG") or None,
+            source=None,
+            max_new=int(most) if most.isdecimal() else None,
+        )
+
     @property
     def name(self) -> str | None:
         """The cluster's branch, as told or as GitHub says."""
         return self.branch or settings.github_branch(os.environ)
+
+    @property
+    def told(self) -> str | None:
+        """The branch that the ledger belongs to, as told or as GitHub says."""
+        return settings.source(self.source, os.environ, self.branch)
+
+    @property
+    def is_head(self) -> bool:
+        """True where what is checked out counts."""
+        return not (self.commit or self.branch)
 
     def revision(self, directory: Path) -> str:
         """Return what names the commit whose jobs count: as told, the branch's tip, or HEAD."""
@@ -151,11 +173,32 @@ class Branch:
 
         return checkout.tip(directory, self.branch)
 
-    def ledger(self, site: Site, observed: Observed) -> str:
-        """Return the branch that the ledger belongs to; UsageError where nothing says it."""
-        known = observed.identity.source if observed.identity else None
-        local = "local" if site.is_local else None
-        return settings.source(self.source, os.environ, known or local, self.branch)
+    def ledger(self, site: Site, directory: Path, commit: str, observed: Observed) -> str:
+        """Return the branch that the ledger belongs to: as told, or as the checkout shows.
+
+        UsageError where nothing says it: it is never invented.
+        """
+        if self.told:
+            return self.told
+        if observed.identity:
+            return self._as_shown(observed.identity, directory, commit)
+        if site.is_local:
+            return "local"
+        raise UsageError(
+            "nothing says which branch this is, and the namespace has no ledger yet",
+            hint="give it once with --source, for example --source github.com/lab/transfers#main",
+        )
+
+    def _as_shown(self, card: Identity, directory: Path, commit: str) -> str:
+        from dtp_action.adapters import checkout
+        from dtp_action.core import planner
+
+        here = planner.Here(
+            repository=checkout.remote(directory),
+            branch=self.name or checkout.branch(directory),
+            related=lambda followed: checkout.related(directory, followed, commit),
+        )
+        return planner.source_here(card, here)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +250,16 @@ class Hub:
             repository_url=f"{server}/{repository}",
             run_url=runner.run_url if runner else "",
         )
+
+
+NOBODY = Hub(
+    github_token=None,
+    github_repository=None,
+    github_api_url=None,
+    cluster_name=None,
+    comment="no",
+    log_in_comment="no",
+)
 
 
 def github(

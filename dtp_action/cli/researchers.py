@@ -23,7 +23,14 @@ from dtp_action.cli.options import (
     warn,
     workflow,
 )
-from dtp_action.cli.work import Rows, extended, print_json, read, working_catalog
+from dtp_action.cli.work import (
+    Rows,
+    extended,
+    print_json,
+    read,
+    warn_of_uncommitted,
+    working_catalog,
+)
 from dtp_action.errors import DtpError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -57,17 +64,20 @@ def check(directory: Path, paths: tuple[str, ...], catalog: str | None, form: st
         print_json(findings=report.findings(found))
     else:
         print_check(report.findings(found), len(desired.wanted))
+        if not desired.wanted and any(file.path.endswith(".sh.example") for file in files):
+            click.echo("Examples never run: copy one to a name that ends in `.sh`.")
+        warn_of_uncommitted(directory, paths)
     bad = any(finding.severity is Severity.ERROR for finding in found)
     return Exit.BAD_OUTCOME if bad else Exit.DONE
 
 
 def checked(files: list[File], rows: Catalog) -> Desired:
     """Return what these files ask for, with all that is to be said about them before they run."""
-    from dtp_action.adapters import shells
+    from dtp_action.adapters import lint, shells
     from dtp_action.core import scripts
 
     desired = scripts.discover(files, commit="", catalog=rows, settings=None)
-    return scripts.reject(desired, shells.syntax_findings(desired))
+    return scripts.reject(desired, (*shells.syntax_findings(desired), *lint.findings(desired)))
 
 
 def print_check(rows: Rows, count: int) -> None:
@@ -146,6 +156,8 @@ def preview(
     proposals = proposed(base, commit, branch, pulls)
     if not proposals:
         click.echo("no open pull request has this commit: nothing to preview")
+    if not commit:
+        warn_of_uncommitted(directory)
     told = []
     for one in proposals:
         last = Last(status_of(document) if document else None)
@@ -347,7 +359,7 @@ def foreseen(
     directory: Path, proposal: Proposal, document: StatusDocument | None, catalog: str | None
 ) -> Preview:
     """Return what merging will do."""
-    from dtp_action.adapters import checkout, shells
+    from dtp_action.adapters import checkout, lint, shells
     from dtp_action.core import preview, scripts
 
     merge = checkout.merged(directory, proposal.base, proposal.commit)
@@ -362,7 +374,8 @@ def foreseen(
     desired = scripts.discover(
         merge.after, commit=merge.commit, catalog=rows.after, settings=settings
     )
-    desired = scripts.reject(desired, (*rows.remarks, *shells.syntax_findings(desired)))
+    asked = (*shells.syntax_findings(desired), *lint.findings(desired))
+    desired = scripts.reject(desired, (*rows.remarks, *asked))
     seen = preview.foresee(
         merge,
         desired,

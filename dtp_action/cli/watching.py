@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,12 +19,13 @@ from dtp_action.cli.options import (
     warn,
     workflow,
 )
-from dtp_action.cli.work import Rows, attempts, print_json, read_ref
+from dtp_action.cli.work import Rows, not_run, print_json, read_ref, unstarted
 from dtp_action.errors import UsageError
 
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
-    from dtp_action.core.model import Arrived, Entry, Kept, Observed
+    from dtp_action.core.model import Arrived, Entry, Kept, Note, Observed
+    from dtp_action.dispatch import Cluster
 
 
 @click.command()
@@ -31,43 +34,51 @@ if TYPE_CHECKING:
 @site_options
 @option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text",
         help="How to print; markdown is what a pull request's comment shows.")  # fmt: skip
-def status(refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
+@click.pass_obj
+def status(directory: Path, /, refs: tuple[str, ...], every: bool, site: Site, form: str) -> None:
     """Show where every job stands."""
     from dtp_action import dispatch as loop
-    from dtp_action.core import report
+    from dtp_action.core import report, telling
 
     asked = [read_ref(ref) for ref in refs]
     cluster = site.open()
     observed = loop.with_progress(cluster, loop.look(cluster))
+    notes = not_run(directory, site, cluster, observed)
     for ref in asked:
-        attempts(ref, observed)
+        if not observed.of(ref):
+            unstarted(ref, notes, observed)
+    told = [note for note in notes or () if not asked or note.ref in map(str, asked)]
     runner = workflow()
+    if runner and runner.public:
+        told = list(map(telling.discreet, told))
     fit = report.discreet if runner and runner.public else list
     rows = fit(report.jobs(observed, refs=asked, every=every))
     unreadable = fit(report.unreadable(observed))
     if form == "json":
         source = observed.identity.source if observed.identity else None
-        print_json(source=source, jobs=rows, unreadable=unreadable)
+        stopped = None if notes is None else report.not_run(told)
+        print_json(source=source, jobs=rows, not_run=stopped, unreadable=unreadable)
     elif form == "markdown":
         kept = {row["name"]: cluster.kept(row["name"]) for row in rows if row["finished"]}
-        click.echo(markdown(observed, rows, kept))
+        click.echo(markdown(observed, rows, told, kept))
     else:
-        print_status(rows, report.verdict(report.jobs(observed, refs=asked)))
+        last = report.jobs(observed, refs=asked)
+        print_status(rows, told, report.verdict(last, (note.state for note in told)))
     for row in unreadable:
         warn(row["reason"])
     if runner:
-        runner.summarise(markdown(observed, report.lately(rows, observed.now), {}))
+        runner.summarise(markdown(observed, report.lately(rows, observed.now), told, {}))
         runner.output("jobs", json.dumps(rows))
 
 
-def markdown(observed: Observed, rows: Rows, kept: dict[str, Kept]) -> str:
+def markdown(observed: Observed, rows: Rows, notes: Iterable[Note], kept: dict[str, Kept]) -> str:
     """Return what a pull request's comment shows of these jobs."""
     from dtp_action.core import comment
     from dtp_action.core.ledger import stamp
 
     return comment.status(
         rows,
-        (),
+        notes,
         {name: one.log for name, one in kept.items()},
         arrived={name: one.arrived for name, one in kept.items() if one.arrived},
         cluster="",
@@ -79,13 +90,14 @@ def markdown(observed: Observed, rows: Rows, kept: dict[str, Kept]) -> str:
     )
 
 
-def print_status(rows: Rows, verdict: str) -> None:
-    """Print the table of jobs."""
+def print_status(rows: Rows, notes: Iterable[Note], verdict: str) -> None:
+    """Print the table of jobs, and below it what does not run."""
     from dtp_action.adapters import terminal
+    from dtp_action.core import report
 
-    out = terminal.console()
-    if rows:
-        out.print(terminal.jobs_table(rows))
+    out, held = terminal.console(), report.not_run(notes)
+    if rows or held:
+        out.print(terminal.jobs_table(rows, held))
     out.print(verdict)
 
 
@@ -96,7 +108,10 @@ def print_status(rows: Rows, verdict: str) -> None:
 @option("--follow", "-f", is_flag=True, help="Go on until the script ends.")
 @log_option
 @site_options
+@click.pass_obj
 def logs(
+    directory: Path,
+    /,
     ref: str,
     attempt: int | None,
     tail: int | None,
@@ -105,13 +120,14 @@ def logs(
     site: Site,
 ) -> None:
     """Print what a job printed."""
-    from dtp_action import dispatch as loop
     from dtp_action.core import secrets
     from dtp_action.core.logs import OUR_LINES, last_lines, without_heartbeats
 
     runner = refuse_in_public("a log", log_in_comment)
     cluster = site.open()
-    entry = one_attempt(ref, attempt, loop.look(cluster))
+    entry = one_attempt("log", ref, attempt, directory, site, cluster)
+    if not entry:
+        return
     name = entry.name
     live = [p for p in cluster.pods() if p.job_name == name and p.job and p.job.state != "waiting"]
     newest = max(live, key=lambda pod: pod.created, default=None)
@@ -139,9 +155,27 @@ def refuse_in_public(what: str, log_in_comment: str) -> Runner | None:
     return runner
 
 
-def one_attempt(ref: str, attempt: int | None, observed: Observed) -> Entry:
-    """Return an attempt of a job, the last one where none is named. Raises UsageError."""
-    found = attempts(read_ref(ref), observed)
+def one_attempt(
+    what: str,
+    ref: str,
+    attempt: int | None,
+    directory: Path,
+    site: Site,
+    cluster: Cluster,
+) -> Entry | None:
+    """Return an attempt of a job, the last one where none is named. Raises UsageError.
+
+    None where the job has not run: then why there is no `what` of it is said.
+    """
+    from dtp_action import dispatch as loop
+
+    job, observed = read_ref(ref), loop.look(cluster)
+    found = observed.of(job)
+    if not found:
+        note = unstarted(job, not_run(directory, site, cluster, observed), observed)
+        why = f"it has not run; it is {note.state}: {note.reason}"
+        click.echo(f"no {what} of {ref}: {why}", err=True)
+        return None
     chosen = [entry for entry in found if attempt in (None, entry.attempt)]
     if not chosen:
         hint = f"its last attempt is {found[-1].attempt}"
@@ -168,14 +202,18 @@ def print_kept(kept: str, entry: Entry, tail: int | None) -> None:
 @log_option
 @site_options
 @format_option
-def files(ref: str, attempt: int | None, log_in_comment: str, site: Site, form: str) -> None:
+@click.pass_obj
+def files(
+    directory: Path, /, ref: str, attempt: int | None, log_in_comment: str, site: Site, form: str
+) -> None:
     """Show what arrived in a job's directory."""
-    from dtp_action import dispatch as loop
     from dtp_action.core import report
 
     refuse_in_public("a list of files", log_in_comment)
     cluster = site.open()
-    entry = one_attempt(ref, attempt, loop.look(cluster))
+    entry = one_attempt("list of what arrived", ref, attempt, directory, site, cluster)
+    if not entry:
+        return
     found = cluster.kept(entry.name).arrived if entry.outcome else None
     if form == "json":
         print_json(**report.files(entry, found))

@@ -8,21 +8,23 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtp_action.cli.options import Bounds, Branch, Hub, Site, warn, workflow
+from dtp_action.cli.options import NOBODY, Bounds, Branch, Hub, Site, warn, workflow
 from dtp_action.errors import DtpError, UsageError
 
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.core.catalog import Catalog
-    from dtp_action.core.model import Action, Entry, Finding, Observed, Place, Ref
+    from dtp_action.core.model import Action, Finding, Note, Observed, Place, Ref
     from dtp_action.core.pulls import Pulls
+    from dtp_action.dispatch import Cluster
     from dtp_action.tell import Told, Work
 
 Rows = list[dict[str, Any]]
@@ -57,22 +59,35 @@ def read(file: str) -> bytes:
 
 
 def begin(
-    directory: Path, site: Site, branch: Branch, hub: Hub, bounds: Bounds | None = None
+    directory: Path,
+    site: Site,
+    branch: Branch,
+    hub: Hub,
+    bounds: Bounds | None = None,
+    *,
+    cluster: Cluster | None = None,
+    tried: Collection[tuple[Ref, str]] = (),
 ) -> Work:
-    """Return what to work on: the cluster, what a commit asks for, and what bounds it."""
+    """Return what to work on: the cluster, what a commit asks for, and what bounds it.
+
+    `tried` has jobs and blobs whose syntax is of no interest any more.
+    """
     from dtp_action.adapters import checkout, sandbox, shells
     from dtp_action.core import catalog, planner, scripts
     from dtp_action.tell import Origins, Work
 
-    cluster = site.open()
-    if site.is_local and (gap := sandbox.gap()):
-        warn(gap)
+    if cluster is None:
+        cluster = site.open()
+        if site.is_local and (gap := sandbox.gap()):
+            warn(gap)
     settings = cluster.settings()
     commit, files = checkout.committed(directory, branch.revision(directory))
     rows = extended(
         branch.catalog, lambda: checkout.read_file(directory, commit, catalog.SITE_FILE)
     )
     desired = scripts.discover(files, commit=commit, catalog=rows, settings=settings)
+    new = {ref: one for ref, one in desired.wanted.items() if (ref, one.blob) not in tried}
+    syntax = shells.syntax_findings(replace(desired, wanted=new))
     pulls = hub.pulls()
     origins = Origins(
         history=functools.partial(checkout.brought_by, directory, commit),
@@ -100,7 +115,7 @@ def begin(
     return Work(
         cluster=cluster,
         settings=settings,
-        desired=scripts.reject(desired, shells.syntax_findings(desired)),
+        desired=scripts.reject(desired, syntax),
         policy=policy,
         line=planner.Line(
             follows=functools.partial(checkout.follows, directory),
@@ -124,6 +139,18 @@ def place(
         return None
 
 
+def warn_of_uncommitted(directory: Path, paths: Iterable[str] = ()) -> None:
+    """Warn of scripts that are not committed, where somebody edits them: no job comes of these."""
+    from dtp_action.adapters import checkout
+
+    found = [] if workflow() else checkout.uncommitted(directory, paths)
+    if not found:
+        return
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    verb = "are" if more else "is"
+    warn(f"{found[0]}{more} {verb} not committed as here. {checkout.NO_COMMIT}")
+
+
 def read_ref(text: str) -> Ref:
     """Read a job's ref as people type it; raises UsageError."""
     from dtp_action.core.model import Ref
@@ -134,15 +161,45 @@ def read_ref(text: str) -> Ref:
         raise UsageError(str(error), hint="for example dtp-aws/sequence-index") from error
 
 
-def attempts(ref: Ref, observed: Observed) -> tuple[Entry, ...]:
-    """Return a job's attempts, oldest first; raises UsageError where there is none to be read."""
+def not_run(
+    directory: Path, site: Site, cluster: Cluster, observed: Observed
+) -> tuple[Note, ...] | None:
+    """Return what the commit that the ledger follows asks for and does not run, and why.
+
+    None, and a warning, where this cannot be told, as in a checkout without that commit.
+    """
+    from dtp_action.adapters import checkout
+    from dtp_action.core import planner, telling
+
+    card = observed.identity
+    if card is None:
+        return ()
+    unknown = "held and rejected scripts are not listed"
+    if not checkout.related(directory, card.commit, card.commit):
+        followed = f"commit {card.commit[:12] or '(none yet)'}, which the cluster follows"
+        warn(f"{unknown}: run this in a checkout that has {followed}")
+        return None
+    tried = {(entry.ref, entry.blob) for entry in observed.entries}
+    branch = Branch.of(card.commit)
+    try:
+        work = begin(directory, site, branch, NOBODY, cluster=cluster, tried=tried)
+    except DtpError as error:
+        warn(f"{unknown}: {error.message}")
+        return None
+    planned = planner.plan(work.desired, observed, work.policy)
+    return telling.not_started(work.desired, observed, planned)
+
+
+def unstarted(ref: Ref, notes: Iterable[Note] | None, observed: Observed) -> Note:
+    """Return why a job has no attempt; raises UsageError where there is no such job."""
     from dtp_action.core import planner
 
-    found = observed.of(ref)
-    if not found:
-        planner.refuse_unreadable(ref, observed)
-        raise UsageError(f"no job {ref} in the ledger", hint="dtp status lists all jobs")
-    return found
+    planner.refuse_unreadable(ref, observed)
+    for note in notes or ():
+        if note.ref == str(ref):
+            return note
+    hint = "dtp status lists all jobs; a new script is there once its commit is dispatched"
+    raise UsageError(f"no job {ref} in the ledger", hint=hint)
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[Callable[[Observed], None]]:
@@ -244,8 +301,9 @@ def print_run(actions: Rows, refused: Rows, rows: Rows) -> None:
         out.print(terminal.findings_text(refused), soft_wrap=True)
     shown = [row for row in actions if row["action"] not in report.BOOKKEEPING]
     out.print(terminal.actions_table(shown) if shown else "nothing to do")
-    if rows:
-        out.print(report.verdict(rows))
+    states = report.states(actions, refused)
+    if rows or states:
+        out.print(report.verdict(rows, states))
 
 
 def print_json(**document: Any) -> None:

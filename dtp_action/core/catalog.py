@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from dtp_action.core import cluster_settings, directives, documents
 from dtp_action.core.cluster_settings import ClusterSettings, Visible, image_reference
 from dtp_action.core.documents import Field, choice, mapping, several, text, whole
-from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Mount, Ref, Script, Spec
+from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Meanings, Mount, Ref, Script, Spec
 
 SITE_FILE = "dtp-jobs/catalog.yaml"
 SHELLS = ("sh", "bash")  # the runner brings both to every image
@@ -22,6 +23,14 @@ SHELLS_OWN = {
     126: "a program of it may not be executed",
     127: "a program that it calls is not in the image",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """What a program's own exit codes mean; `transient` are those worth trying again after."""
+
+    transient: dict[int, str] = field(default_factory=dict)
+    exits: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +47,20 @@ class Row:
     disk: int = 10 * 2**30
     time: int = 24 * 3600
     env: dict[str, str] = field(default_factory=dict)
-    transient: dict[int, str] = field(default_factory=dict)
+    network: bool = True  # False: its transfers stay within the workspace
+    tools: dict[str, Tool] = field(default_factory=dict)  # what its image has, by program
+    transient: dict[int, str] = field(default_factory=dict)  # whichever program ended with them
     exits: dict[int, str] = field(default_factory=dict)
     interpreters: tuple[str, ...] = ()
     secret_keys: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     off: bool = False
+
+    @property
+    def retried(self) -> tuple[int, ...]:
+        """The exit codes after which some program's work may be tried again."""
+        own = (tool.transient for tool in self.tools.values())
+        return tuple(sorted({*self.transient, *(code for codes in own for code in codes)}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +79,22 @@ class Catalog:
         aliases = {alias: row for row in self.rows.values() for alias in row.aliases}
         return self.rows.get(protocol) or aliases.get(protocol)
 
-    def meanings(self, ref: Ref) -> dict[int, str]:
+    def meanings(self, ref: Ref) -> Meanings:
         """Return what the exit codes of a job mean."""
         row = self.named(ref.protocol)
-        return SHELLS_OWN | (row.exits | row.transient if row else {})
+        if row is None:
+            return Meanings(general=SHELLS_OWN)
+        tools = {name: tool.exits | tool.transient for name, tool in row.tools.items()}
+        return Meanings(general=SHELLS_OWN | row.exits | row.transient, tools=tools)
+
+    def elsewhere(self, row: Row) -> dict[str, tuple[str, ...]]:
+        """Return the tools that other rows name and this one does not, with their protocols."""
+        found: dict[str, tuple[str, ...]] = {}
+        for other in self.rows.values():
+            for tool in () if other.off or not row.tools else other.tools:
+                if tool not in row.tools:
+                    found[tool] = (*found.get(tool, ()), other.protocol)
+        return found
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -84,6 +113,17 @@ _variable = text(
 _program = text(r"[A-Za-z0-9][\w.+-]*", "a program's name such as `python3`")
 _line = text(r"[^\x00-\x1f]{0,500}", "one line of text")
 _codes = mapping(whole(1, 255), _line)
+CODES: Mapping[str, Field] = {
+    "transient": Field(_codes, "code: meaning", "exit codes that `retries=` runs again after"),
+    "exits": Field(_codes, "code: meaning", "other exit codes that have a meaning"),
+}
+_codes_of_tool = documents.record(CODES)
+
+
+def _tool(value: Any) -> Tool:
+    return Tool(**_codes_of_tool(value))
+
+
 FIELDS: Mapping[str, Field] = {
     "doc": Field(_line, "text", "what the protocol is for, in one line"),
     "image": Field(image_reference, "image", "full reference, best with its digest"),
@@ -94,8 +134,21 @@ FIELDS: Mapping[str, Field] = {
         for key in ("cpu", "memory", "disk", "time")
     },
     "env": Field(mapping(_variable, _line), "NAME: text", "variables, as literal text"),
-    "transient": Field(_codes, "code: meaning", "exit codes that `retries=` runs again after"),
-    "exits": Field(_codes, "code: meaning", "other exit codes that have a meaning"),
+    "network": choice(
+        {"true": True, "false": False},
+        "whether its transfers use the network; without traffic and new files, a job is doubtful",
+    ),
+    "tools": Field(
+        mapping(_program, _tool),
+        "program: `transient`, `exits`",
+        "programs of the image, each with what its own exit codes mean",
+    ),
+    "transient": CODES["transient"]._replace(
+        meaning="exit codes that `retries=` runs again after, whichever program ended with them"
+    ),
+    "exits": CODES["exits"]._replace(
+        meaning="other exit codes that have a meaning, whichever program ended with them"
+    ),
     "interpreters": Field(
         several(_program), "list of names", "what a shebang may name beside sh and bash"
     ),
@@ -287,6 +340,10 @@ def _spec(script: Script, row: Row, image: str, settings: ClusterSettings) -> Sp
         retries=ask.retries,
         resume=ask.resume or ask.service,
         transient=tuple(sorted(row.transient)),
+        tool_transient=tuple(
+            f"{name}:{code}" for name, tool in row.tools.items() for code in sorted(tool.transient)
+        ),
+        network=row.network,
         env=dict(row.env),
         secrets=(own, *(f"{own}-{name}" for name in ask.secrets)),
         service=ask.service,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dtp_action.core import commands, report, secrets
+from dtp_action.core import brief, commands, report, secrets
 from dtp_action.core.catalog import SITE_FILE
 from dtp_action.core.catalog_changes import RowChange
 from dtp_action.core.commands import Command, Verb
@@ -35,6 +35,7 @@ STATES = {  # what needs somebody first
     Phase.FAILED: "❌ **failed**",
     Phase.ERRORED: "⚠️ **errored**",
     Phase.LOST: "❓ **lost**",
+    report.DOUBTED: "⚠️ **done, with doubts**",
     "rejected": "⛔ **rejected**",
     "held": "⏸️ **held**",
     Phase.RUNNING: "🔄 **running**",
@@ -45,7 +46,8 @@ STATES = {  # what needs somebody first
 URGENCY = {state: number for number, state in enumerate(STATES)}
 BREAK = "  \n"  # a new line of the same paragraph, also where GitHub joins lines
 WELL = (Phase.SUCCEEDED, Phase.CANCELLED)
-BAD = (Phase.FAILED, Phase.ERRORED, Phase.LOST)
+BAD = (Phase.FAILED, Phase.ERRORED, Phase.LOST, report.DOUBTED)
+WORDS = (*(phase.shown for phase in Phase), report.DOUBTED)
 
 
 # --- how jobs stand ------------------------------------------------------------------------------
@@ -112,8 +114,8 @@ class _Page:
         """Yield the comment, each time with something less; the last one fits anywhere."""
         head = f"### {_verdict(self.jobs, self.notes)}\n\n{self.about}"
         folds = WELL if len(self.jobs) > MANY else ()
-        jobs = _table([row for row in self.jobs if row["phase"] not in folds], self.notes, REASON)
-        well = [row for row in self.jobs if row["phase"] in folds]
+        jobs = _table([row for row in self.jobs if _standing(row) not in folds], self.notes, REASON)
+        well = [row for row in self.jobs if _standing(row) in folds]
         rest = folded(report.verdict(well), "", _table(well, (), REASON)) if well else ""
         steps = _next(self.jobs, self.notes, self.ends)
         main = [head, jobs, *steps, _files(self.jobs), rest]
@@ -152,12 +154,17 @@ def _cut(text: str, fitting: str) -> str:
 
 
 def _urgency(one: Row | Note) -> tuple[int, str]:
-    state, ref = (one.state, one.ref) if isinstance(one, Note) else (one["phase"], one["ref"])
-    return URGENCY[state], ref
+    return URGENCY[_standing(one)], one.ref if isinstance(one, Note) else one["ref"]
 
 
 def _state(one: Row | Note) -> str:
-    return STATES[one.state if isinstance(one, Note) else one["phase"]]
+    return STATES[_standing(one)]
+
+
+def _standing(one: Row | Note) -> str:
+    if isinstance(one, Note):
+        return one.state
+    return report.DOUBTED if one["doubts"] else str(one["phase"])
 
 
 def _verdict(jobs: Sequence[Row], notes: Sequence[Note]) -> str:
@@ -212,9 +219,7 @@ UNITS = re.compile(r"(?<=\d) |(?<=\d[dhm]) ")  # between a number and its unit, 
 
 def _told(row: Row, most: int = REASON) -> str:
     """Return a job's state, why, what it says, for how long, what arrived, its network bytes."""
-    why = _reason(row)
-    if len(why) > most:
-        why = why[: most - 1] + "…" if most else ""
+    why = brief.within(_reason(row), most) if most else ""
     traffic = report.traffic(row).replace(", 0 B out", "").removeprefix("0 B in, ")
     network = f"network {traffic}" if traffic else ""
     numbers = [report.human_time(row["duration_seconds"]), report.arrived(row), network]
@@ -231,6 +236,8 @@ STATED = {Phase.FAILED: "your script failed ", Phase.CANCELLED: "cancelled "}  #
 def _reason(row: Row) -> str:
     if row["phase"] == Phase.LOST:
         return "nobody can tell whether it finished"
+    if row["doubts"]:  # all of them stand below
+        row = row | {"doubts": row["doubts"][:1]}
     return secrets.redact(report.told(row).removeprefix(STATED.get(row["phase"], "")))
 
 
@@ -289,6 +296,13 @@ LOST = _Advice(
     " by a comment here:",
     AGAIN,
 )
+DOUBTED = _Advice(
+    "⚠️ Done, with doubts",
+    "Its exit code is 0, yet something may be missing. If so, correct the script in a new pull"
+    " request: when it is merged, it runs again by itself. If all is as it should be, there is"
+    " nothing to do.",
+    "",
+)
 CANCELLED = _Advice("🚫 Cancelled", "To run it after all, write a comment here:", AGAIN)
 
 
@@ -303,12 +317,19 @@ def _advice(row: Row, *, has_log: bool) -> _Advice | None:
             return advice._replace(why=said)
         case Phase.LOST:
             return LOST
+        case Phase.SUCCEEDED if row["doubts"]:
+            return DOUBTED._replace(why="".join(map(_doubt, row["doubts"])))
         case Phase.CANCELLED if row["why"] not in (Why.REPLACED, Why.REMOVED):
             return CANCELLED
     return None
 
 
 NO_LOG_HERE = "Its log is not shown here: it is `{log}` on the shared volume."
+
+
+def _doubt(sentence: str) -> str:
+    words = secrets.redact(sentence)
+    return f"{_worded(words[:1].upper() + words[1:])}.{BREAK}"
 
 
 def _of_failure(reason: str, *, has_log: bool) -> _Advice:
@@ -343,9 +364,11 @@ def _step(advice: _Advice, refs: list[str]) -> str:
         text = text.replace("a comment", "a comment with one or more of these lines")
     starts = range(0, len(lines), commands.MOST_COMMANDS)
     blocks = ["\n".join(lines[at : at + commands.MOST_COMMANDS]) for at in starts]
-    block = "\n".join(map(fenced, blocks))  # each is as much as one comment may ask for
+    block = "".join(
+        f"\n{fenced(one)}" for one in blocks if one
+    )  # each is as much as one comment may ask for
     title = f"**{advice.title}**: {', '.join(map(code, refs))}"
-    return f"{title}{BREAK}{advice.why}{text}\n{block}"
+    return f"{title}{BREAK}{advice.why}{text}{block}"
 
 
 def _note(same: list[Note]) -> str:
@@ -429,11 +452,11 @@ LOGIN = re.compile(r"[A-Za-z0-9][\w-]{0,99}", re.ASCII)
 def mention(rows: Iterable[Row], *, author: str | None, cluster: str, comment_url: str) -> str:
     """Return the short comment that calls the author: edits call nobody."""
     jobs = sorted(rows, key=_urgency)
-    count = {phase: sum(row["phase"] == phase for row in jobs) for phase in Phase}
-    counts = ", ".join(f"{n} {phase.shown}" for phase, n in count.items() if n)
+    count = {word: sum(report.state(row) == word for row in jobs) for word in WORDS}
+    counts = ", ".join(f"{n} {word}" for word, n in count.items() if n)
     whom = f"@{author}: " if author and LOGIN.fullmatch(author) else ""
     where = f" on cluster **{plain(cluster)}**" if cluster else ""
-    bad = [row for row in jobs if row["phase"] in BAD]
+    bad = [row for row in jobs if _standing(row) in BAD]
     lines = [f"- {_job(row)} {_told(row)}" for row in (bad or jobs)[:MENTIONED]]
     lines += [f"- and {more} more"] if (more := len(bad or jobs) - MENTIONED) > 0 else []
     further = link("What to do next" if bad else "All about it", comment_url)
@@ -445,9 +468,9 @@ def description(rows: Iterable[Row]) -> str:
     jobs = list(rows)
     text = report.verdict(jobs)
     if len(jobs) == 1:
-        why = [Phase(jobs[0]["phase"]).shown, _reason(jobs[0])]
+        why = [report.state(jobs[0]), _reason(jobs[0])]
         text = f"{jobs[0]['ref']} {': '.join(filter(None, why))}"
-    return text if len(text) <= DESCRIPTION_LIMIT else text[: DESCRIPTION_LIMIT - 1] + "…"
+    return brief.within(text, DESCRIPTION_LIMIT)
 
 
 def done_reply(row: Row) -> str:

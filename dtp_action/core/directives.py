@@ -14,13 +14,14 @@ from dtp_action.core.documents import Field, amount, choice, whole
 from dtp_action.core.model import Directives, Finding, Notify
 from dtp_action.core.quantities import CPU, MEMORY, TIME
 
+KINDS = {"cpu": CPU, "memory": MEMORY, "disk": MEMORY, "time": TIME}
 # What may be asked for. The catalog's defaults and the cluster's caps read amounts the same way.
 KEYS: Mapping[str, Field] = {
     "cpu": amount(CPU, "CPU request", "cpu_millis"),
     "memory": amount(MEMORY, "memory request and limit"),
     "disk": amount(MEMORY, "scratch at `$TMPDIR`"),
     "time": amount(TIME, "how long the script may run, from its own start"),
-    "retries": Field(whole(0, 5), "0–5", "run again after an exit code the row calls transient"),
+    "retries": Field(whole(0, 5), "0–5", "run again after a transient exit code of its tool"),
     "resume": choice(
         {"yes": True, "no": False},
         "start again after a node was drained or lost, up to 5 times: say yes if the script can",
@@ -52,6 +53,11 @@ NEAR = re.compile(
     re.IGNORECASE,
 )
 WORD = re.compile(r"\S+")
+# What batch systems and people call the keys.
+ALIASES = {"t": "time", "walltime": "time", "timelimit": "time", "timeout": "time", "h_rt": "time"}
+ALIASES |= {"mem": "memory", "ram": "memory", "h_vmem": "memory", "scratch": "disk", "tmp": "disk"}
+ALIASES |= {"c": "cpu", "cpus": "cpu", "ncpus": "cpu", "cores": "cpu", "cpus-per-task": "cpu"}
+ALIASES |= {"retry": "retries", "secrets": "secret"}
 
 
 class _Line(NamedTuple):
@@ -65,10 +71,18 @@ class _Line(NamedTuple):
 def parse(text: str, path: str) -> tuple[Directives, tuple[Finding, ...]]:
     """Read a script's directives; `path` is for the findings."""
     taken: dict[str, tuple[int, Any]] = {}  # line and value, by key
+    meant: dict[str, tuple[int, Any]] = {}  # the same, as if each correction had been made
     findings: list[Finding] = []
     for line in _lines(text):
-        problems = list(_take(line, taken))
-        fix = _repair(line) if problems and len(line.text) <= LONGEST else ""
+        before = dict(meant)
+        problems = list(_take(line, before))
+        fix = _repair(line, meant) if problems and len(line.text) <= LONGEST else ""
+        if fix:
+            del problems[1:]  # the one corrected line says it all
+            list(_take(_read(line, fix), meant))
+        elif line.exact and line.leading:
+            meant = before
+            taken |= {key: at for key, at in before.items() if at[0] == line.number}
         findings += [
             Finding(path=path, line=line.number, column=column, code=code, message=message, fix=fix)
             for column, code, message in problems
@@ -142,20 +156,33 @@ def _set(word: str, number: int, taken: dict[str, tuple[int, Any]]) -> Iterator[
         taken[name] = number, value
 
 
-def _repair(line: _Line) -> str:
-    """Return the line as it was probably meant, or '' where that cannot be told."""
+def _repair(line: _Line, before: dict[str, tuple[int, Any]]) -> str:
+    """Return the line as it was probably meant, or '' where that cannot be told.
+
+    What is returned reads without a remark after the lines before it.
+    """
     plain = re.sub(r"(?:^|\s)#.*", "", re.sub(r"[\"'`]", "", line.body))
-    plain = re.sub(r"\s*[=:]\s*", "=", plain)
+    plain = re.sub(r"(?<!\S)--?([A-Za-z][\w-]*+)[ \t]++(?=[\w.])", r"\1=", plain)  # --time 2h
+    plain = re.sub(r"(?<![\w=:-])(-*+[A-Za-z][\w-]*+)\s*+[=:]\s*+", r"\1=", plain)
     words = [_repair_word(word) for word in re.split(r"[\s,;]+", plain.strip()) if word]
-    fixed = f"#DTP {' '.join(words)}" if words and all(words) else ""
-    return fixed if fixed != line.text or not line.leading else ""
+    fixed = f"#DTP {' '.join(dict.fromkeys(words))}" if words and all(words) else ""
+    if not fixed or (fixed == line.text and line.leading):
+        return ""
+    return "" if any(_take(_read(line, fixed), dict(before))) else fixed
+
+
+def _read(line: _Line, text: str) -> _Line:
+    """Return another text in the place of a line; one that stands too late is at the top then."""
+    return line._replace(text=text, body=text.removeprefix("#DTP "), exact=True, leading=True)
 
 
 def _repair_word(word: str) -> str:
     name, _, value = word.partition("=")
-    key = documents.near(name, KEYS)
+    plain = name.lstrip("-").lower()
+    key = ALIASES.get(plain) or documents.near(plain, KEYS)
     said = {"true": "yes", "false": "no"}.get(value.lower(), value.lower())
-    for meant in (value, said, *(kind.guess(value) for kind in (CPU, MEMORY, TIME))):
+    guessed = KINDS[key].guess(value) if key in KINDS else ""
+    for meant in (value, said, guessed):
         try:
             KEYS[key].read(meant)
         except (KeyError, ValueError):

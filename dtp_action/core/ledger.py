@@ -244,6 +244,7 @@ def load_outcome(text: str) -> Outcome:
                 "phase": phase,
                 "why": Why(fields["why"]) if "why" in fields else None,
                 "warnings": _listed(fields.get("warnings", [])),
+                "doubts": _listed(fields.get("doubts", [])),
             }
         )
     )
@@ -402,6 +403,7 @@ def load_spec(text: str) -> Spec:
         Spec(
             **fields
             | {key: _listed(fields[key]) for key in lists}
+            | {"tool_transient": _listed(fields.get("tool_transient", []))}
             | {
                 key: tuple(_checked(Mount(**mount)) for mount in _listed(fields.get(key, [])))
                 for key in ("mounts", "offers")

@@ -93,7 +93,7 @@ def _failure_rules(spec: Spec) -> list[dict[str, Any]]:
         "onExitCodes": {
             "containerName": "job",
             "operator": "In",
-            "values": sorted(set(spec.transient)),
+            "values": list(spec.retried),
         },
     }
     # "not zero" fails the Job by a rule rather than by the count: the rule's message keeps the exit
@@ -102,7 +102,7 @@ def _failure_rules(spec: Spec) -> list[dict[str, Any]]:
         "action": "FailJob",
         "onExitCodes": {"containerName": "job", "operator": "NotIn", "values": [0]},
     }
-    return [disrupted, *([transient] if spec.retries and spec.transient else []), other]
+    return [disrupted, *([transient] if spec.retries and spec.retried else []), other]
 
 
 def _pod(entry: Entry, spec: Spec) -> dict[str, Any]:
@@ -246,7 +246,8 @@ def runner_environment(entry: Entry, spec: Spec) -> dict[str, str]:
         "DTP_TIME": str(spec.time),
         "DTP_RETRIES": str(spec.retries),
         "DTP_RESUME": "yes" if spec.resume else "no",
-        "DTP_TRANSIENT": " ".join(map(str, spec.transient)),
+        "DTP_TRANSIENT": " ".join((*map(str, spec.transient), *spec.tool_transient)),
+        "DTP_NETWORK": "yes" if spec.network else "no",
         "DTP_KIND": "service" if spec.service else "run",
         "DTP_MANIFEST": "sha256" if spec.manifest else "none",
         "DTP_COMMIT": entry.origin.commit,

@@ -7,6 +7,7 @@ Times are aware UTC datetimes, durations whole seconds, sizes bytes unless the n
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -171,6 +172,14 @@ class Note:
     fix: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Meanings:
+    """What exit codes mean: whichever program ended with them, and by program."""
+
+    general: Mapping[int, str] = field(default_factory=dict)
+    tools: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
 class Place(StrEnum):
     """Where a commit is on its branch."""
 
@@ -238,6 +247,8 @@ class Status:
     before_start: bool = False  # True only where it is certain that the script never started
     why: Why | None = None
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # why a script that ended with 0 may not have done its work
+    program: str = ""  # whose exit code it is, where the shell said so
     received: int | None = None  # network bytes of the Pod
     sent: int | None = None
     starts: int | None = None  # how often the script was started in this attempt
@@ -289,6 +300,14 @@ class Spec:
     manifest: bool = False
     offers: tuple[Mount, ...] = ()  # what a service may offer to others
     files: tuple[str, ...] = ()  # paths of the files beside the script, in the entry's order
+    tool_transient: tuple[str, ...] = ()  # TOOL:CODE, where only that program's code is transient
+    network: bool = True  # False: its transfers stay within the workspace
+
+    @property
+    def retried(self) -> tuple[int, ...]:
+        """The exit codes after which a Pod may be followed by another."""
+        of_tools = (int(one.rpartition(":")[2]) for one in self.tool_transient)
+        return tuple(sorted({*self.transient, *of_tools}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from dtp_action.core import brief
 from dtp_action.core.model import (
     ContainerView,
     Entry,
     Intent,
     JobEnd,
     JobView,
+    Meanings,
     Observed,
     Outcome,
     Phase,
@@ -48,6 +49,8 @@ RUNNER_REFUSALS = {
 # Stands for the end of a Job that was deleted while its Pods went on.
 DELETED = JobEnd(succeeded=False, reason="", message="its Job was deleted", at=None)
 NOT_STARTED = RUNNER_REFUSALS.keys() - {REFUSED_AGAIN, TIMED_OUT}
+NOT_RETRIED = 189  # the runner's, where the script's own code is not to be taken as it is
+RUNNERS_OWN = range(190, 200)
 TOLD_AGAIN = "this is the result of an earlier start: the script did not run a second time"
 TOO_LATE = "could not start in time: the cluster took too long to prepare its container"
 AGAIN = "starting again after an interruption"
@@ -72,6 +75,10 @@ class Note:
     manifest: str = ""
     replayed: bool = False
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    script_exit: int | None = None
+    cause: str = ""  # which command ended it, as far as the shell says
+    program: str = ""  # what that command ran
     error: str = ""
 
 
@@ -344,6 +351,7 @@ def _ended(intent: Intent | None, end: JobEnd, pods: tuple[PodView, ...], gone: 
         new_bytes=note.new_bytes,
         at_least=note.at_least,
         manifest=note.manifest,
+        doubts=note.doubts if status.phase is Phase.SUCCEEDED else (),
         warnings=status.warnings + ((TOLD_AGAIN,) if note.replayed else ()) + note.warnings,
     )
 
@@ -374,7 +382,8 @@ def _by_script(
     return Status(
         phase=phase,
         reason=reason,
-        exit_code=container.exit_code,
+        exit_code=_own_code(container, note),
+        program=note.program if phase is Phase.FAILED else "",
         finished=container.finished,
         before_start=container.reason in CONTAINER or container.exit_code in NOT_STARTED,
         why=intent.why if intent and phase is Phase.CANCELLED else None,
@@ -421,19 +430,50 @@ def _verdict(
         words = f"{SIGNALS[code]} in an earlier start (exit {code}), by whom cannot be told"
         return Phase.ERRORED, words, ()
     ended = f" ({SIGNALS[code]})" if code in SIGNALS else ""
-    return Phase.FAILED, f"{_own_failure(code)}{ended}", ()
+    cause = f": {note.cause}" if note.cause else ""
+    return Phase.FAILED, f"{_own_failure(_own_code(container, note))}{ended}{cause}", ()
 
 
 def _own_failure(code: int | None) -> str:
     return f"your script failed (exit {code})"
 
 
-def explained(status: Status, meanings: Mapping[int, str]) -> Status:
-    """Return a script's own failure with what its exit code means, where that is known."""
-    meaning = meanings.get(status.exit_code or 0)
-    if not meaning or status.reason != _own_failure(status.exit_code):
+def _own_code(container: ContainerView, note: Note) -> int | None:
+    """Return the script's exit code; the runner ends with 189 where it is not to be tried again."""
+    told = note.script_exit
+    if container.exit_code == NOT_RETRIED and told in range(1, 256) and told not in RUNNERS_OWN:
+        return told
+    return container.exit_code
+
+
+def explained(status: Status, meanings: Meanings) -> Status:
+    """Return a script's own failure with what its exit code means, where that is known.
+
+    A program's own codes are sure only where the shell said that this program ended with it.
+    """
+    own, code = _own_failure(status.exit_code), status.exit_code or 0
+    if not status.reason.startswith(own):
         return status
-    return replace(status, reason=_short(f"{status.reason}: {meaning}"))
+    where = status.reason.removeprefix(own).removeprefix(": ")
+    own_meaning = meanings.tools.get(status.program, {}).get(code)
+    if meaning := own_meaning or meanings.general.get(code):
+        where = where.removesuffix(f" ended with exit code {code}")
+        reason = f"{own}: {meaning}" + (f" ({where})" if where else "")
+    elif status.program:
+        return status
+    else:
+        reason = status.reason + _perhaps(code, meanings)
+    return replace(status, reason=_short(reason))
+
+
+def _perhaps(code: int, meanings: Meanings) -> str:
+    """Return what the tools mean by a code that may not be theirs."""
+    found: dict[str, list[str]] = {}
+    for name, codes in meanings.tools.items():
+        if code in codes:
+            found.setdefault(codes[code], []).append(f"`{name}`")
+    said = (f"for {', '.join(names)}: {meaning}" for meaning, names in found.items())
+    return f", which means {'; '.join(said)}" if found else ""
 
 
 def _by_intent(intent: Intent | None, end: JobEnd) -> Status | None:
@@ -574,8 +614,6 @@ def read_note(text: str) -> Note:
         return Note()
     if not isinstance(fields, dict):
         return Note()
-    warnings = fields.get("warnings")
-    listed = warnings if isinstance(warnings, list) else []
     arrived = _count(fields, "files"), _count(fields, "bytes")
     files, size = (None, None) if None in arrived else arrived
     return Note(
@@ -588,9 +626,23 @@ def read_note(text: str) -> Note:
         at_least=files is not None and fields.get("counted") is not True,
         manifest=_digest(fields.get("manifest")),
         replayed=fields.get("replayed") is True,
-        warnings=tuple(_short(item) for item in listed[:5] if isinstance(item, str)),
-        error=_short(fields["error"]) if isinstance(fields.get("error"), str) else "",
+        warnings=_sentences(fields, "warnings"),
+        doubts=_sentences(fields, "doubts"),
+        script_exit=_count(fields, "script_exit"),
+        cause=_sentence(fields.get("cause")),
+        program=_sentence(fields.get("program")),
+        error=_sentence(fields.get("error")),
     )
+
+
+def _sentences(fields: dict[str, Any], key: str) -> tuple[str, ...]:
+    listed = fields.get(key)
+    found = listed[:5] if isinstance(listed, list) else []
+    return tuple(_short(item) for item in found if isinstance(item, str))
+
+
+def _sentence(value: object) -> str:
+    return _short(value) if isinstance(value, str) else ""
 
 
 def _count(fields: dict[str, Any], key: str) -> int | None:
@@ -607,4 +659,4 @@ def _digest(value: object) -> str:
 def _short(text: str) -> str:
     """Return one printable line of at most 300 characters, without a colon that leads nowhere."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(": ")
-    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
+    return brief.within(brief.once(line), MAX_REASON)

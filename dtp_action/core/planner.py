@@ -6,6 +6,8 @@ again ends with nothing to do. The rules stand in the order in which they are as
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +29,8 @@ from dtp_action.core.model import (
     Identity,
     Intent,
     JobView,
+    Meanings,
+    Note,
     Observed,
     Open,
     Origin,
@@ -69,7 +73,7 @@ class Policy:
     stuck_limit: int
     queue_allowance: int
     retention: int
-    meanings: Callable[[Ref], Mapping[int, str]] = lambda ref: {}  # noqa: ARG005
+    meanings: Callable[[Ref], Meanings] = lambda ref: Meanings()  # noqa: ARG005
     max_new: int = MAX_NEW
     first_run: bool = False
     adopt: bool = False
@@ -402,7 +406,8 @@ def _next(ref: Ref, wanted: Wanted | None, last: Entry | None, observed: Observe
     if wanted.blob == last.blob:
         return []
     if _is_fix(last.outcome):
-        reason = f"changed after attempt {last.attempt}: {last.outcome.reason}"
+        ended = "done, with doubts" if last.outcome.doubts else last.outcome.reason
+        reason = f"changed after attempt {last.attempt}: {ended}"
         return [_opening(script, last.attempt + 1, reason, observed)]
     words = f"changed, not run: attempt {last.attempt} is {last.outcome.phase.shown}"
     how = HOW_TO_RETRY.format(ref=ref, next=last.attempt + 1)
@@ -425,7 +430,7 @@ def _is_withdrawn(last: Entry) -> bool:
 
 def _is_fix(outcome: Outcome) -> bool:
     """Tell whether changed bytes mend what went wrong: then they run by themselves."""
-    if outcome.phase is Phase.FAILED:
+    if outcome.phase is Phase.FAILED or outcome.doubts:
         return True
     return outcome.phase is Phase.ERRORED and outcome.before_start
 
@@ -518,8 +523,8 @@ def _guard(
     total = len(desired.wanted)
     count = f"{len(new)} new jobs at once" if known else f"{total} scripts and an empty ledger"
     reason = (
-        f"{count}, with max-new {policy.max_new}: run them with --first-run,"
-        " or record them as done with --adopt"
+        f"{count}, with max-new {policy.max_new}: run them with dtp dispatch --first-run,"
+        " or record them as done with dtp dispatch --adopt"
     )
     return tuple(
         Hold(ref=action.draft.ref, attempt=action.draft.attempt, reason=reason)
@@ -543,7 +548,7 @@ def retry(
     if not rules(observed, desired.commit):
         raise ConflictError(
             f"commit {desired.commit[:12]} is older than the commit that the cluster follows",
-            hint="Run git pull, then try again.",
+            hint="Run git pull on the branch, leave out --commit, and try again.",
         )
     if not entries and not wanted and not unreadable_of(ref, observed):
         raise UsageError(
@@ -555,9 +560,9 @@ def retry(
     if not wanted:
         raise ConflictError(f"{ref} is not on the branch any more", hint="add its script again")
     if not wanted.script:
-        raise ConflictError(_rejection(wanted), hint=f"correct {wanted.path}; see dtp check")
+        raise _rejection(wanted.path, wanted.findings)
     if not entries:
-        raise ConflictError(f"{ref} has not run yet", hint="dtp dispatch runs it")
+        raise _not_run(wanted, plan(desired, observed, policy))
     last = entries[-1]
     if last.outcome is None:
         hint = f"wait for its end, or dtp cancel {ref}"
@@ -566,8 +571,10 @@ def retry(
         raise ConflictError(f"{ref} cannot run: {step.reason}", hint="try again in a minute")
     origin = policy.origins([ref])[ref]
     spec = policy.resolve(wanted.script, origin.author)
+    if isinstance(spec, tuple) and spec[0].code == AUTHOR_UNKNOWN:
+        raise ConflictError(f"{ref} is held: {spec[0].message}")
     if isinstance(spec, tuple):
-        raise ConflictError(f"{ref} is rejected: {spec[0].message}", hint=spec[0].fix)
+        raise _rejection(ref.path, spec)
     attempt = max(last.attempt + 1, wanted.script.directives.attempt or 0)
     opening = _opening(wanted.script, attempt, "retry", observed)
     if isinstance(opening, Hold):
@@ -576,15 +583,40 @@ def retry(
     return Open(draft=draft, reason="retry asked for")
 
 
+def _not_run(wanted: Wanted, planned: Plan) -> ConflictError:
+    """Return why a job has no attempt that could be run again, and what runs it."""
+    for step in planned.actions:
+        if isinstance(step, Hold) and step.ref == wanted.ref:
+            return ConflictError(f"{wanted.ref} has not run, it is held: {step.reason}")
+    if any(finding.path == wanted.path for finding in planned.rejected):
+        return _rejection(wanted.path, planned.rejected)
+    return ConflictError(f"{wanted.ref} has not run yet", hint="dtp dispatch starts it")
+
+
+def refuse_to_cancel(note: Note) -> None:
+    """Raise ConflictError: of what is held or rejected, nothing runs."""
+    raise ConflictError(
+        f"{note.ref} has not run, it is {note.state}: {note.reason}",
+        hint="To take it back, remove its script from the branch.",
+    )
+
+
 def refuse_unreadable(ref: Ref, observed: Observed) -> None:
     """Raise ConflictError where something of the job cannot be read."""
     if found := unreadable_of(ref, observed):
         raise ConflictError(f"{ref} is held: {phases.unreadable(found[0])}", hint=HOW_TO_RESTORE)
 
 
-def _rejection(wanted: Wanted) -> str:
-    errors = [finding for finding in wanted.findings if finding.severity is Severity.ERROR]
-    return f"{wanted.ref} is rejected: {errors[0].message if errors else 'see dtp check'}"
+def _rejection(path: str, findings: Iterable[Finding]) -> ConflictError:
+    """Return that a script is rejected, with its first error and what to write instead."""
+    error = next(one for one in findings if one.path == path and one.severity is Severity.ERROR)
+    return ConflictError(f"{Ref.parse(path)} is rejected: {error.message}", hint=correction(error))
+
+
+def correction(error: Finding) -> str:
+    """Return what to do about an error of a script."""
+    instead = f". Write instead: {error.fix}" if error.fix else ""
+    return f"Correct {error.path} and commit it{instead}"
 
 
 def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None:
@@ -602,7 +634,7 @@ def cancel(ref: Ref, observed: Observed, *, by: str, request: str) -> End | None
         return None
     if last.outcome:
         state = f"attempt {last.attempt} of {ref} is {last.outcome.phase.shown} already"
-        raise ConflictError(state, hint=f"to run it again: dtp retry {ref}")
+        raise ConflictError(state, hint=f"to run its script on the branch again: dtp retry {ref}")
     if last.intent and last.intent.why is Why.CANCEL:
         return None
     status = phases.judge(last, observed)
@@ -634,13 +666,59 @@ def may_rule(card: Identity, commit: str, line: Line) -> bool:
     return not card.commit or line.follows(card.commit, commit)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """What a checkout shows of whose it is; '' is what it does not show."""
+
+    repository: str  # <host>/<owner>/<name> of its remote
+    branch: str
+    related: Callable[[str], bool]  # has it this commit, and a history in common with it?
+
+
+# As GitHub's workflows have it, and as people copy it; of any other text only the history tells.
+ADDRESS = re.compile(r"(?P<repository>[^/#\s]+\.[^/#\s]+/[^#\s]+)#(?P<branch>\S+)")
+
+
+def source_here(card: Identity, here: Here) -> str:
+    """Return the ledger's source, where a checkout shows that it is of it. Raises UsageError.
+
+    Nobody said whose ledger is meant. What another repository asks for must not run, so the
+    checkout has to have the commit that the ledger follows, and nothing else may speak against it.
+    """
+    why = _of_another(card, here)
+    if not why:
+        return card.source
+    raise UsageError(
+        f"the ledger of this namespace belongs to {card.source}; {why}",
+        hint="run this in an up-to-date checkout of that branch (git pull), or name your own"
+        " namespace (--namespace, or --cluster local:DIR); if this is that branch, add: --source"
+        f" {shlex.quote(card.source)}",
+    )
+
+
+def _of_another(card: Identity, here: Here) -> str:
+    """Return what speaks against a checkout's being of the ledger's branch, or ''."""
+    if not card.commit:
+        return "nothing shows that this checkout is of it"
+    if not here.related(card.commit):
+        return f"this checkout does not have commit {card.commit[:12]}, which the ledger follows"
+    told = ADDRESS.fullmatch(card.source)
+    if told and here.branch not in ("", told["branch"]):
+        return f"this is branch {here.branch}"
+    by_name = told and told["repository"].count("/") > 1  # GitHub's workflows have its number
+    if told and by_name and here.repository not in ("", told["repository"].lower()):
+        return f"this checkout is of {here.repository}"
+    return ""
+
+
 def same_ledger(found: Identity, mine: Identity) -> None:
     """Raise UsageError unless the ledger found is the one that this run may write."""
     if found.source != mine.source:
         raise UsageError(
             f"the ledger of this namespace belongs to {found.source}, this is {mine.source}",
             hint="one namespace serves one branch: correct the input `namespace`; where the"
-            " repository or branch was renamed: dtp dispatch --rename-source",
+            " repository or branch was renamed: dtp dispatch --rename-source --source"
+            f" {shlex.quote(mine.source)}",
         )
     if found.namespace_uid != mine.namespace_uid:
         raise UsageError(

@@ -32,6 +32,7 @@ from dtp_action.core.model import (
     Script,
     Severity,
     Spec,
+    Status,
     Wanted,
     subject,
 )
@@ -505,7 +506,7 @@ def _by_plan(
             return _first(job, steps, last)
         status = phases.judge(entry, observed)
         if status.phase.ended:
-            return _after(job, steps, entry.attempt, status.phase)
+            return _after(job, steps, entry.attempt, status)
         return _meanwhile(job, steps, entry, status.phase)
 
     return tell
@@ -531,9 +532,10 @@ def _first(job: _Job, steps: list[Action], last: dict[Ref, Entry]) -> _Told:
     return _Told(Will.HOLD, f"The cluster's admin has to decide: {_held(steps)}.")
 
 
-def _after(job: _Job, steps: list[Action], number: int, phase: Phase) -> _Told:
+def _after(job: _Job, steps: list[Action], number: int, status: Status) -> _Told:
     """Tell of a job whose last attempt has ended."""
-    state = f"Attempt {number} {STATES[phase]}"
+    doubted = ", with doubts" if status.doubts else ""
+    state = f"Attempt {number} {STATES[status.phase]}{doubted}"
     again = f"To run it: {AGAIN.format(ref=job.ref, next=number + 1)}."
     if job.blob is None:
         return _Told(Will.NOTHING, f"{state}; its record and its files stay.")
@@ -615,6 +617,7 @@ def _changed(job: _Job) -> str:
     start = f"If its last attempt is below {asked}, this runs as attempt {asked}. " if asked else ""
     how = AGAIN.format(ref=job.ref, next=f"{asked + 1 if asked else 2}")
     return (
-        f"{start}If its last attempt failed, this runs; if it succeeded, it does not: {how}"
+        f"{start}If its last attempt failed or is done with doubts, this runs; if it succeeded, it"
+        f" does not: {how}"
         f"{'' if asked else ' (or a higher number)'}."
     )

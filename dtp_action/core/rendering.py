@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests, naming
+from dtp_action.core import catalog, cluster_settings, documents, ledger, manifests, naming, planner
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import Desired, Draft, Finding, Origin, Spec, Wanted
+from dtp_action.core.model import Desired, Draft, Finding, Origin, Severity, Spec, Wanted
 from dtp_action.errors import UsageError
 
 EXAMPLE = """\
@@ -36,8 +36,11 @@ def _documents(wanted: Wanted, rows: Catalog, cluster: ClusterSettings) -> tuple
     script = wanted.script
     spec = catalog.resolve(script, catalog=rows, settings=cluster) if script else ()
     if script is None or isinstance(spec, tuple):
-        why = "; ".join(finding.message for finding in (*wanted.findings, *_findings(spec)))
-        raise UsageError(f"{wanted.path} is rejected: {why}", hint=f"dtp check {wanted.path}")
+        found = [*wanted.findings, *_findings(spec)]
+        errors = [one for one in found if one.severity is Severity.ERROR]
+        why = "; ".join(error.message for error in errors)
+        hint = planner.correction(errors[0])
+        raise UsageError(f"{wanted.path} is rejected: {why}", hint=hint)
     attempt = script.directives.attempt or 1
     draft = Draft(
         name=naming.attempt_name(wanted.ref, attempt),

@@ -16,6 +16,7 @@ from dtp_action.core.model import (
     Arrived,
     Entry,
     Finding,
+    Note,
     Observed,
     Phase,
     Ref,
@@ -60,6 +61,7 @@ def _row(entry: Entry, observed: Observed) -> dict[str, Any]:
         "reason": status.reason,
         "exit_code": status.exit_code,
         "warnings": list(status.warnings),
+        "doubts": list(status.doubts),
         "created": stamp(entry.created),
         "started": _stamp(status.started),
         "finished": _stamp(status.finished if status.phase.ended else None),
@@ -133,7 +135,10 @@ def discreet(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         row
         | {"reason": addresses.hide(row["reason"])}
-        | {"warnings": [addresses.hide(warning) for warning in row.get("warnings", ())]}
+        | {
+            key: [addresses.hide(sentence) for sentence in row.get(key, ())]
+            for key in ("warnings", "doubts")
+        }
         | ({"progress": addresses.hide(row["progress"])} if row.get("progress") else {})
         for row in found
     ]
@@ -160,8 +165,7 @@ def counts(
         "ended": str(done.count("settle")),
         "open": str(sum(not phase.ended for phase in found)),
         "failed": str(sum(phase.ended and phase not in good for phase in found)),
-        "rejected": str(len({row["path"] for row in rejected})),
-        "held": str(len({row["ref"] for row in actions if row["action"] == "hold"})),
+        **{state: str(states(actions, rejected).count(state)) for state in ("rejected", "held")},
     }
 
 
@@ -174,6 +178,12 @@ def unreadable(observed: Observed) -> list[dict[str, Any]]:
         for name, reason in sorted((held | listed).items())
         if reason
     ]
+
+
+def not_run(notes: Iterable[Note]) -> list[dict[str, Any]]:
+    """Return a row per job that the branch asks for and that does not run."""
+    keys = ("ref", "path", "line", "state", "reason", "fix")
+    return [{key: getattr(note, key) for key in keys} for note in notes]
 
 
 def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:
@@ -270,24 +280,42 @@ def receipt_place(row: dict[str, Any]) -> str:
     return f".dtp/manifest-{row['attempt']}.sha256"
 
 
+DOUBTED = "done, with doubts"
+
+
+def state(row: dict[str, Any]) -> str:
+    """Return the word for where a row stands."""
+    return DOUBTED if row["doubts"] else Phase(row["phase"]).shown
+
+
 def told(row: dict[str, Any]) -> str:
-    """Return a row's reason with its warnings; '' where the state alone says it all."""
+    """Return a row's reason with its doubts and warnings; '' where the state alone says it all."""
     said = row["reason"] if row["reason"] != Phase(row["phase"]).shown else ""
     notes = [f"note: {warning}" for warning in row["warnings"]]
     starts = row["starts"] or 0
     again = f"started {starts} times" if starts > 1 else ""
-    return "; ".join(filter(None, [said, again, *notes]))
+    return "; ".join(filter(None, [said, *row["doubts"], again, *notes]))
 
 
-def verdict(rows: list[dict[str, Any]]) -> str:
-    """Return all rows in a line: '2 done, 1 running, 1 needs you'."""
+def states(actions: list[dict[str, Any]], rejected: list[dict[str, Any]]) -> list[str]:
+    """Return "held" and "rejected", once for each job that a run left so."""
+    held = {row["ref"] for row in actions if row["action"] == "hold"}
+    return ["held"] * len(held) + ["rejected"] * len({row["path"] for row in rejected})
+
+
+def verdict(rows: list[dict[str, Any]], states: Iterable[str] = ()) -> str:
+    """Return all rows in a line, with what does not run: '2 done, 1 running, 1 held'."""
+    does_not_run = list(states)
     count = {phase: sum(row["phase"] == phase for row in rows) for phase in Phase}
+    doubted = sum(bool(row["doubts"]) for row in rows)
     needs = sum(count[p] for p in Phase if p.ended and p not in (Phase.SUCCEEDED, Phase.CANCELLED))
     shown = [
-        (count[Phase.SUCCEEDED], "done"),
+        (count[Phase.SUCCEEDED] - doubted, "done"),
+        (doubted, "done with doubts"),
         (count[Phase.RUNNING], "running"),
         (count[Phase.WAITING], "waiting"),
         (count[Phase.CANCELLED], "cancelled"),
         (needs, "needs you" if needs == 1 else "need you"),
+        *((does_not_run.count(state), state) for state in ("rejected", "held")),
     ]
     return ", ".join(f"{number} {word}" for number, word in shown if number) or "nothing yet"

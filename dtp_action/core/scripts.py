@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from dtp_action.core import beside, directives, secrets, unseen
+from dtp_action.core import beside, directives, remarks, secrets, unseen
 from dtp_action.core import catalog as catalogs
-from dtp_action.core.catalog import Catalog, Row
+from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
 from dtp_action.core.model import Desired, Directives, Finding, Ref, Script, Severity, Wanted
 
@@ -24,20 +24,11 @@ MAX_BYTES = 256 * 1024
 LINKS = beside.LINKS
 IGNORED = re.compile(r"README.*|\..*|.*\.example", re.DOTALL)
 PLACE = re.compile(rf"{FOLDER}/{Ref.PATTERN.pattern}(?<!\.sh)\.sh")
-WARNINGS = {"copy", "no-shebang", "not-a-script", "path"}  # all other codes are errors
+WARNINGS = {"copy", "not-a-script"}  # all other codes are errors
 NO_TEXT = (
     ("nul", rb"\0", "holds a NUL byte: this is no text"),
     ("bom", b"^" + BOM, "begins with a byte order mark: save the file without one"),
     ("cr", rb"\r", "has Windows line ends (CR): save the file with LF line ends"),
-)
-# `#!/usr/bin/env bash`, `#!/bin/bash -eu`, `#!/usr/bin/env -S bash -eu`: env alone takes one word.
-SHEBANG = re.compile(
-    r"#!\s*/(?:\S*/)?(?:env\s+(?P<env>[\w.+-]+)|(?:env\s+-S\s+)?(?!env\s)(?P<direct>[\w.+-]+)"
-    r"(?:\s+-[A-Za-z]+)*)"
-)
-ABSOLUTE = re.compile(
-    r"(?:^|[\s=(;|&<>`])[\"']?(/(?:root|workspace|home|mnt|data|scratch|srv|media)(?:/[\w.-]*)*)"
-    r"(?![\w-])"
 )
 
 
@@ -102,8 +93,7 @@ def _judged(wanted: Wanted, more: Iterable[Finding]) -> Wanted:
 def shell(content: bytes) -> str | None:
     """Return which shell's syntax a script has, `sh` or `bash`; None for other interpreters."""
     first = content.split(b"\n", 1)[0].decode(errors="replace")
-    program = _program(first) if first.startswith("#!") else "sh"
-    return program if program in catalogs.SHELLS else None
+    return remarks.Subject(text=first).shell or None
 
 
 # --- where a file stands -------------------------------------------------------------------------
@@ -160,10 +150,15 @@ def _want(
     if text.strip():
         asked, wrong = directives.parse(text, ref.path)
         script = replace(script, directives=asked)
-        findings += [*wrong, *_shebang(text, ref.path, row)]
-        typed = _typed(text, ref.path, row.protocol if row else ref.protocol)
-        for remarks in (typed, _paths(text, ref)):
-            findings += islice(remarks, directives.MOST)
+        subject = remarks.Subject(
+            text=text,
+            protocol=row.protocol if row else ref.protocol,
+            interpreters=row.interpreters if row else (),
+            tools=tuple(row.tools) if row else (),
+            elsewhere=catalog.elsewhere(row) if row else {},
+        )
+        findings += [*wrong, *remarks.findings(subject, ref.path)]
+        findings += islice(_typed(text, ref.path, subject.protocol), directives.MOST)
     said = replace(script, content=text.encode())
     refused = catalogs.refusals(said, catalog=catalog, settings=settings)
     wanted = Wanted(ref=ref, path=ref.path, blob=blob, script=script, content=plain)
@@ -205,7 +200,10 @@ def _bytes(file: File) -> Iterator[Finding]:
         yield _finding(path, "encoding", "is not UTF-8 text: save the file as UTF-8", line)
     for code, pattern, message in NO_TEXT:
         if match := re.search(pattern, content):
-            yield _finding(path, code, message, content.count(b"\n", 0, match.start()) + 1)
+            found = _finding(path, code, message, content.count(b"\n", 0, match.start()) + 1)
+            first = content.removeprefix(BOM).split(b"\n", 1)[0].decode(errors="replace").rstrip()
+            shebang = code == "bom" and first.startswith("#!")
+            yield replace(found, fix=first[: directives.LONGEST] if shebang else "")
     yield from islice(_unseen(content, path), directives.MOST)
 
 
@@ -221,23 +219,6 @@ def _unseen(content: bytes, path: str) -> Iterator[Finding]:
         yield _finding(path, "unseen", message, line, column)
 
 
-def _shebang(text: str, path: str, row: Row | None) -> Iterator[Finding]:
-    first = text.split("\n", 1)[0].rstrip()
-    allowed = (*catalogs.SHELLS, *(row.interpreters if row else ()))
-    if not first.startswith("#!"):
-        message = "has no shebang as its first line, so sh runs it"
-        yield replace(_finding(path, "no-shebang", message, 1), fix="#!/bin/sh")
-    elif _program(first) not in allowed:
-        message = f"`{first[:80]}` cannot be used; it may name {', '.join(allowed)}"
-        yield replace(_finding(path, "shebang", message, 1), fix="#!/bin/bash")
-
-
-def _program(shebang: str) -> str | None:
-    """Return the program that a shebang names; None when it names none in a form we run."""
-    match = SHEBANG.fullmatch(shebang.rstrip())
-    return match["env"] or match["direct"] if match else None
-
-
 def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
     """Yield the credentials that stand in the text, without their value."""
     told: set[int] = set()  # what several rules find is told once
@@ -250,23 +231,6 @@ def _typed(text: str, path: str, protocol: str) -> Iterator[Finding]:
         advice = secrets.ADVICE.get(hit.rule.name, secrets.REVOKE).format(protocol=protocol)
         message = f"looks like {hit.rule.what}: {advice}"
         yield _finding(path, f"secret-{hit.rule.name}", message, line, column)
-
-
-def _paths(text: str, ref: Ref) -> Iterator[Finding]:
-    """Yield the absolute paths that a job cannot count on; what other jobs fetched it may read."""
-    good = ("/workspace/dtp-jobs/dtp-", "/home/dtp/")
-    told: set[tuple[int, str]] = set()
-    for number, line in enumerate(text.split("\n"), 1):
-        for match in () if line.lstrip().startswith("#") else ABSOLUTE.finditer(line):
-            path = match[1]
-            if f"{path}/".startswith(good) or (number, path) in told:
-                continue
-            told.add((number, path))
-            why = "is not there, unless a server is meant: use relative paths or $HOME"
-            if path.startswith("/workspace"):
-                why = "can be read at most: write to relative paths"
-            message = f"`{path[:80]}` is outside the job's directory and {why}"
-            yield _finding(ref.path, "path", message, number, match.start(1) + 1)
 
 
 def _clean(finding: Finding) -> Finding:

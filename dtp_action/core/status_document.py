@@ -133,6 +133,7 @@ ATTEMPT: Mapping[str, Field] = {
     "reason": _line_field,
     "exit_code": _count_field,
     "warnings": Field(several(_line)),
+    "doubts": Field(several(_line)),
     "created": _time_field,
     "started": _time_field,
     "finished": _time_field,

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from dtp_action import __version__
 from dtp_action.core import addresses, comment, pulls, report
 from dtp_action.core.model import (
+    Adopt,
     Desired,
     Entry,
     Finding,
@@ -25,12 +26,14 @@ from dtp_action.core.model import (
     Note,
     Notify,
     Observed,
+    Open,
     Origin,
     Phase,
+    Ref,
     Severity,
     Why,
 )
-from dtp_action.core.planner import Plan
+from dtp_action.core.planner import Plan, unreadable_of
 from dtp_action.core.preview import Preview
 from dtp_action.core.pulls import Comment, CommitStatus, Remove, Say, Shown, State, Write
 
@@ -39,7 +42,13 @@ Row = dict[str, Any]
 KEPT_TRUE = timedelta(days=7)  # so long after its jobs have ended a comment is still looked after
 MENTIONED = timedelta(days=1)  # so long after its end a mention is made up for
 MOST_OLD = 20  # pull requests without an open job that one run looks after: one query
+NOT_STARTED = "it has not started yet: dtp dispatch starts it"
 WITHDRAWN = (Why.REPLACED, Why.REMOVED)
+
+
+def discreet(note: Note) -> Note:
+    """Return what everybody may read of a note: a cluster may have said why a job is held."""
+    return replace(note, reason=addresses.hide(note.reason)) if note.state == "held" else note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +67,7 @@ class Page:
         return replace(
             self,
             rows=tuple(report.discreet(self.rows)),
-            notes=tuple(
-                replace(note, reason=addresses.hide(note.reason)) if note.state == "held" else note
-                for note in self.notes
-            ),
+            notes=tuple(map(discreet, self.notes)),
         )
 
     @property
@@ -157,7 +163,8 @@ def _is_news(entry: Entry, observed: Observed) -> bool:
         return False
     if entry.notify is Notify.NEVER or entry.outcome.why in WITHDRAWN:
         return False
-    return entry.notify is Notify.END or entry.outcome.phase is not Phase.SUCCEEDED
+    well = entry.outcome.phase is Phase.SUCCEEDED and not entry.outcome.doubts
+    return entry.notify is Notify.END or not well
 
 
 def notes(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ...]:
@@ -173,6 +180,27 @@ def notes(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ..
         if finding.severity is Severity.ERROR and finding.path not in ran:
             first.setdefault(finding.path, finding)
     return (*held, *(_rejected(finding) for finding in first.values()))
+
+
+def not_started(desired: Desired, observed: Observed, planned: Plan) -> tuple[Note, ...]:
+    """Return the notes, and what only waits for a run that starts it; without what is unreadable.
+
+    That is told of apart, by the name of what cannot be read.
+    """
+    waits = [
+        Note(ref=str(draft.ref), state="held", reason=NOT_STARTED, path=draft.ref.path)
+        for step in planned.actions
+        if isinstance(step, Open | Adopt) and (draft := step.draft)
+    ]
+    found = (*notes(desired, observed, planned), *waits)
+    return tuple(note for note in found if not _unreadable(note, observed))
+
+
+def _unreadable(note: Note, observed: Observed) -> bool:
+    try:
+        return bool(unreadable_of(Ref.parse(note.ref), observed))
+    except ValueError:
+        return False
 
 
 def _ran(desired: Desired, observed: Observed) -> set[str]:

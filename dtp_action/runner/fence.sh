@@ -64,10 +64,11 @@ may_resume() {
   [ "$dtp_kind" = interrupted ] && [ "$dtp_ended" -ne 0 ] && [ "$DTP_RESUME" = yes ] && [ "$dtp_last" -le 5 ]
 }
 
-# may_retry CODE: nothing follows a success, whatever DTP_TRANSIENT names.
+# may_retry CODE: nothing follows a success, whatever DTP_TRANSIENT names. A code of a tool is told as it
+# is only where it may be the tool's (evidence.sh).
 may_retry() {
   [ "$1" -ne 0 ] || return 1
-  case " $DTP_TRANSIENT " in *" $1 "*) [ "$dtp_last" -le "$DTP_RETRIES" ] ;; *) return 1 ;; esac
+  case " $DTP_TRANSIENT " in *[\ :]"$1 "*) [ "$dtp_last" -le "$DTP_RETRIES" ] ;; *) return 1 ;; esac
 }
 
 # read_end FILE: sets dtp_ended, dtp_kind, dtp_result. A script could have written it.
@@ -76,7 +77,7 @@ read_end() {
   [ ! -f "$1" ] || { read -r dtp_ended dtp_kind && IFS= read -r dtp_result; } <"$1" || :
   case $dtp_kind in done | interrupted | passed) ;; *) dtp_ended= ;; esac
   case $dtp_result in '{"v":1,'*'}') ;; *) dtp_ended= ;; esac
-  is_number "$dtp_ended" && [ "$dtp_ended" -le 255 ] && [ "${#dtp_result}" -le 2048 ] ||
+  is_number "$dtp_ended" && [ "$dtp_ended" -le 255 ] && [ "${#dtp_result}" -le 4000 ] ||
     refuse 190 "the record of starts is damaged: $1 cannot be read"
 }
 

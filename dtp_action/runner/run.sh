@@ -12,10 +12,11 @@ dtp_image_path=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 dtp_home=${0%/*}
 . "$dtp_home/common.sh"
 . "$dtp_home/fence.sh"
+. "$dtp_home/evidence.sh"
 
 check_environment() {
   : "${DTP_TRANSIENT:=}" "${DTP_SECRETS:=}" "${DTP_COMMIT:=unknown}" "${DTP_HEARTBEAT:=60}"
-  : "${DTP_KIND:=run}" "${DTP_MANIFEST:=none}" "${DTP_WALK:=60}" "${DTP_TIME:=0}"
+  : "${DTP_KIND:=run}" "${DTP_MANIFEST:=none}" "${DTP_WALK:=60}" "${DTP_TIME:=0}" "${DTP_NETWORK:=yes}"
   for dtp_name in DTP_REF DTP_NAME DTP_ATTEMPT DTP_RETRIES DTP_RESUME DTP_DIRECTORY DTP_STATE \
     DTP_SCRIPT DTP_UID HOME TMPDIR; do
     eval "[ -n \"\${$dtp_name:-}\" ]" || refuse 190 "$dtp_name is not set"
@@ -148,7 +149,8 @@ launch() {
   export_secrets
   own_secrets
   unset DTP_ENTRY DTP_BLOB DTP_RETRIES DTP_RESUME DTP_TRANSIENT DTP_STATE DTP_UID DTP_TERMINATION \
-    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK DTP_TIME
+    DTP_HEARTBEAT DTP_MARGIN DTP_COMMIT DTP_MANIFEST DTP_WALK DTP_TIME DTP_NETWORK
+  watch_commands
   dtp_setsid=$(command -v setsid)
   PATH=$dtp_image_path${DTP_TOOLS:+:$DTP_TOOLS/bin} DTP_START=$dtp_start
   export PATH DTP_START DTP_KIND DTP_PROGRESS_FILE DTP_FILES
@@ -370,28 +372,36 @@ pass_term() {
   fi 2>/dev/null
 }
 
-# kill_rest: kills what the script started. It has sessions of its own; ours holds only our helpers.
+# kill_rest: kills what the script started.
 kill_rest() {
   [ -n "$dtp_script" ] || return 0
   kill -KILL "-$dtp_script" 2>/dev/null || :
+  for dtp_pid in $(left_over); do kill -KILL "$dtp_pid" 2>/dev/null || :; done
+}
+
+# left_over: prints what lives of the script. It has sessions of its own; ours holds only our helpers. In a
+# Pod all else is the script's, but for a shell that somebody opened from outside. Elsewhere it is what
+# has the script's session, or its environment.
+left_over() {
   dtp_ours='' dtp_all=$(processes)
-  for dtp_pair in $dtp_all; do
-    case $dtp_pair in "$$":*) dtp_ours=${dtp_pair#*:} ;; esac
+  dtp_marked=" $(grep -lzF "DTP_PROGRESS_FILE=$DTP_PROGRESS_FILE" /proc/[0-9]*/environ 2>/dev/null | tr '\n' ' ')"
+  for dtp_one in $dtp_all; do
+    case $dtp_one in "$$":*) dtp_ours=${dtp_one##*:} ;; esac
   done
-  for dtp_pair in $dtp_all; do
-    case ${dtp_pair#*:} in
-      "$dtp_script") ;;
-      "$dtp_ours") continue ;;
+  for dtp_one in $dtp_all; do
+    case ${dtp_one#*:},$dtp_marked in
+      *":$dtp_script",* | *" /proc/${dtp_one%%:*}/environ "*) ;;
+      *":$dtp_ours",* | 0:*) continue ;;
       *) [ "$$" -eq 1 ] || continue ;;
     esac
-    kill -KILL "${dtp_pair%:*}" 2>/dev/null || :
+    echo "${dtp_one%%:*}"
   done
 }
 
-# processes: PID:SESSION of each.
+# processes: PID:PARENT:SESSION of each that lives.
 processes() {
   cat /proc/[0-9]*/stat 2>/dev/null |
-    sed -n 's/^\([0-9]*\) (.*) . [0-9]* [0-9]* \([0-9]*\) .*/\1:\2/p'
+    sed -n 's/^\([0-9]*\) (.*) [^ZX] \([0-9]*\) [0-9]* \([0-9]*\) .*/\1:\2:\3/p'
 }
 
 # alarm SECONDS...: after each it wakes the runner, which then takes the next step. It sleeps by the
@@ -644,7 +654,7 @@ warn() {
 
 make_result() {
   count_network
-  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,\"replayed\":false,$dtp_arrived,\"warnings\":[$dtp_warnings],\"error\":null}"
+  dtp_result="{\"v\":1,\"exit\":$dtp_exit,\"started\":\"$dtp_started\",\"finished\":\"$(now)\",\"start\":$dtp_start,${dtp_network:+$dtp_network,}\"oom_kills\":$(oom_kills_since "$dtp_oom_before"),\"script_exit\":$dtp_script_exit,${dtp_cause:+\"cause\":$(quote "$dtp_cause"),}${dtp_program:+\"program\":$(quote "$dtp_program"),}\"doubts\":[$dtp_doubts],\"replayed\":false,$dtp_arrived,\"warnings\":[$dtp_warnings],\"error\":null}"
 }
 
 # record: the fence first; the kubelet last, when no process of the script is left to lie to it.
@@ -674,6 +684,7 @@ main() {
   [ "$$" -ne 1 ] || umask 002 # the group owns the claim's files together
   dtp_stopped='' dtp_script='' dtp_step='' dtp_alarm='' dtp_warned=0 dtp_warnings=''
   dtp_hurry='' dtp_walk='' dtp_said='' dtp_told='' dtp_timed_out='' dtp_halted=''
+  dtp_cause='' dtp_program='' dtp_doubts=''
   trap 'refuse 143 "ended before the script started"' TERM INT HUP
   check_environment
   make_places
@@ -687,14 +698,19 @@ main() {
   dtp_oom_before=$(oom_kills)
   warn_of_secrets
   open_log
+  mark_log
   tell_header >&3
   warn_of_others 2>&3
   tell_heartbeat
+  count_traffic
   run_script
+  doubt_processes
   drain
   kill_rest
   look_after_ours
+  find_cause
   look_around
+  doubt_script
   [ -z "$dtp_script" ] || kill -USR1 "$dtp_heart" 2>/dev/null
   record
   tell_again

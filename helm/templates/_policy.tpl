@@ -115,12 +115,13 @@ HOME: /home/dtp
 TMPDIR: /tmp
 {{- end }}
 
-{{/* … those of which each has one of some values, given as a pattern, … */}}
+{{/* … those of which each has one of some values, given as a pattern (whose nested repeats multiply to 1000 at most), … */}}
 {{- define "dtp.jobWords" -}}
 {{- $code := "([1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])" -}}
+{{- $one := printf "([A-Za-z0-9][A-Za-z0-9_.+-]*:)?%s" $code -}}
 DTP_RETRIES: "[0-5]"
 DTP_RESUME: "yes|no"
-DTP_TRANSIENT: "({{ $code }}( {{ $code }}){0,254})?"
+DTP_TRANSIENT: "({{ $one }}( {{ $one }}){0,254})?"
 DTP_KIND: run|service
 DTP_MANIFEST: none|sha256
 DTP_COMMIT: {{ include "dtp.hex" . | quote }}
@@ -133,6 +134,7 @@ DTP_BLOB: {{ include "dtp.hex" . | quote }}
 DTP_EXPOSED: .+
 DTP_TIME: "[1-9][0-9]{0,8}"
 DTP_FILES: /dtp-entry/files
+DTP_NETWORK: "yes|no"
 {{- end }}
 
 {{- define "dtp.prepEnv" -}}

@@ -14,7 +14,7 @@ import urllib3
 
 from dtp_action import dispatch
 from dtp_action.adapters import kube, kube_api, kube_http
-from dtp_action.core import ledger
+from dtp_action.core import brief, ledger
 from dtp_action.core.model import Kept, Phase, Refused, Started, Taken
 from dtp_action.errors import (
     ClusterRefusedError,
@@ -262,13 +262,14 @@ def test_job_refused_for_now_may_start_later(line: Line, answer: Answer, words: 
     assert words in refused.reason
 
 
-def test_of_a_long_refusal_the_beginning_is_kept(line: Line) -> None:
+def test_of_a_long_refusal_beginning_and_cause_are_kept(line: Line) -> None:
     """What is kept goes into annotations, and the admission policy bounds those."""
-    long = "ValidatingAdmissionPolicy 'x' denied request: " + "no " * 10_000
+    long = "ValidatingAdmissionPolicy 'x' denied request: " + "no " * 10_000 + "for this cause"
     line.stub.play(READ, status(422, "Invalid", long), not_found())
     refused = line.cluster.start(ENTRY)
     assert isinstance(refused, Refused)
-    assert refused.reason == f"{long[: kube.REFUSAL]}…"
+    assert refused.reason == brief.within(long, kube.REFUSAL)
+    assert refused.reason.endswith("for this cause")
 
 
 @pytest.mark.parametrize(

@@ -475,6 +475,13 @@ def test_what_this_machine_does_not_apply_is_said_once(host: Host) -> None:
     assert (host.directory / ".dtp/manifest-1.sha256").read_text().endswith("  ./x\n")
 
 
+def test_a_move_within_the_workspace_is_not_doubted_and_what_failed_inside_is(host: Host) -> None:
+    with host.begin("#!/bin/bash\nls /none\ntrue\n") as running:
+        _, errors = running.communicate(timeout=60)
+    assert "line 2: `ls /none` ended with exit code 2, and the script went on" in errors
+    assert "nothing was transferred" not in errors
+
+
 def test_a_protocol_without_an_image_is_tried_with_this_machines_tools(host: Host) -> None:
     host.run("#!/bin/sh\necho x >ran\n", "dtp-fdt/job")
     assert (host.workspace / "dtp-jobs/dtp-fdt/job/ran").exists()

@@ -993,6 +993,41 @@ def test_status_is_answered_with_the_jobs_of_the_pull_request(failed: Site) -> N
     assert "dtp-local/b" in other
 
 
+@pytest.mark.parametrize("verb", ["status", "logs", "retry", "cancel"])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("#!/bin/sh\n#DTP cpu=9999\n", ("rejected", "cpu=9999")),
+        ("#!/bin/sh\necho\n", ("held", "max-new 2", "--first-run")),
+    ],
+    ids=["rejected", "held"],
+)
+def test_what_does_not_run_is_known_to_every_command_with_the_way_out(
+    site: Site, verb: str, script: str, said: tuple[str, ...]
+) -> None:
+    site.max_new = 2
+    site.merge(7, "mine", text=script)
+    site.merge(8, "b", "c", author="bob")
+    site.run()
+    (answer,) = site.answer(f"/dtp {verb} dtp-local/mine")
+    for words in said:
+        assert words in answer.replace("\\", "")
+    for untrue in ("no job", "another pull request", "dispatch starts it"):
+        assert untrue not in answer
+
+
+def test_status_is_answered_with_what_the_pull_request_brought_and_does_not_run(
+    site: Site,
+) -> None:
+    site.merge(7, "good")
+    site.merge(8, "bad", text="#!/bin/sh\n#DTP cpu=9999\n", author="bob")
+    site.run()
+    (answer,) = site.answer("/dtp status", by="bob", number=8)
+    assert "1 rejected" in answer
+    assert "dtp-local/bad" in answer
+    assert "dtp-local/good" not in answer
+
+
 def test_a_secret_is_granted_to_the_author_of_the_pull_request(site: Site) -> None:
     site.settings = b.settings(grants={"lab": ("ada",)})
     site.merge(7, "mine", text="#!/bin/sh\n#DTP secret=lab\necho\n")

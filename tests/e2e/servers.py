@@ -52,7 +52,11 @@ def row(site: Site, *, like: str = "") -> dict[str, Any]:
     if not like:
         return made
     model = catalog.builtin().rows[like]
-    return made | {"transient": dict(model.transient), "exits": dict(model.exits)}
+    tools = {
+        name: {"transient": dict(tool.transient), "exits": dict(tool.exits)}
+        for name, tool in model.tools.items()
+    }
+    return made | {"tools": tools, "exits": dict(model.exits)}
 
 
 # --- the line ---

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -351,6 +353,20 @@ def test_where_the_root_is_closed_helm_prints_what_the_storages_admin_does(place
     (command,) = [line.strip() for line in log.splitlines() if line.startswith("    ")]
     assert command in said, "Helm says it too; Helm 4 has \\n for each new line"
     subprocess.run(["sh", "-c", command], cwd=place.root, check=True)
+    place.upgrade()
+    assert "a job can write" in place.helm.run("test", "transfers")
+
+
+def test_a_hook_whose_image_cannot_be_pulled_ends_soon_and_its_pod_says_why(place: Place) -> None:
+    wrong = "localhost/dtp/runner@sha256:" + "1" * 64
+    begun = time.monotonic()
+    with pytest.raises(RefusalError, match="dtp-prepare"):
+        place.install(runner={"image": wrong})
+    assert time.monotonic() - begun < 200
+    described = ["kubectl", "-n", place.name, "describe", "pod", "-l", "job-name=dtp-prepare"]
+    own = {"PATH": os.environ["PATH"], "KUBECONFIG": place.admin.kubeconfig}
+    told = subprocess.run(described, env=own, capture_output=True, text=True, check=True)
+    assert "Failed to pull image" in told.stdout
     place.upgrade()
     assert "a job can write" in place.helm.run("test", "transfers")
 

@@ -80,7 +80,7 @@ def test_status_reads_the_log_of_what_runs_and_of_nothing_else(
 
     watch.counted("status, one running", proxy.requests)
     assert sum("/log?" in request for request in proxy.requests) == 1
-    assert len(proxy.requests) == 4
+    assert len(proxy.requests) == 5, "three lists, the log, the settings that scripts are judged by"
 
 
 def _asked(site: Site, proxy: Proxy) -> list[str]:

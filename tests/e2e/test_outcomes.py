@@ -107,7 +107,8 @@ ENDS = {
     "dtp-local/exit-7": ("FAILED", "your script failed (exit 7)"),
     "dtp-local/no-such-command": (
         "FAILED",
-        "your script failed (exit 127): a program that it calls is not in the image",
+        "your script failed (exit 127): a program that it calls is not in the image (line 2:"
+        " `no-such-command --really`)",
     ),
     "dtp-local/exit-191": ("FAILED", "your script failed (exit 189)"),
     "dtp-local/kills-itself": ("FAILED", "your script failed (exit 137) (killed)"),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kubernetes.client import ApiException
 
 from dtp_action.core import beside, catalog, ledger, manifests, naming
-from dtp_action.core.catalog import Catalog, Row
+from dtp_action.core.catalog import Catalog, Row, Tool
 from dtp_action.core.model import Intent, JobFile, Notify, Origin, Outcome, Phase, Ref, Spec, Why
 from dtp_action.errors import ClusterRefusedError
 from tests import builders as b
@@ -148,7 +148,14 @@ def test_every_job_that_dtp_makes_passes(
         JobFile(path=f"{n}{path}".replace("//", "/"), content=b"") for n, path in enumerate(paths)
     )
     script = replace(script, files=tuple(files))
-    row = Row(protocol=script.ref.protocol, image=IMAGES["base"], env=env, transient=codes)
+    row = Row(
+        protocol=script.ref.protocol,
+        image=IMAGES["base"],
+        env=env,
+        transient=codes,
+        tools={"aria2c": Tool(transient=codes), "x_y.z+1-2": Tool(transient=codes)},
+        network=bool(codes),
+    )
     spec = catalog.resolve(
         script,
         catalog=Catalog(rows={row.protocol: row}),
@@ -511,7 +518,8 @@ HARMLESS = {
     "spec.template.spec.activeDeadlineSeconds",
     "spec.template.spec.terminationGracePeriodSeconds",
     "spec.template.spec.volumes.*.emptyDir.sizeLimit",
-    # without DTP_TIME, as in Jobs of the release before: then the Pod itself has the cap of time
+    # without DTP_TIME or DTP_NETWORK, as in Jobs of the release before: then the Pod itself has the
+    # cap of time, and a job that moves nothing is doubted
     "spec.template.spec.containers.*.env.*.name",
     # one completion is one completion, and what counts as a failure starts no Pod without end
     "spec.completionMode",

@@ -233,7 +233,8 @@ def _write_both(site: Site, tool: Tool, store: Store, near: Outage, far: Outage)
     Debian's rclone ends with 1, not 5, after a broken upload, and where no line is up at a start.
     """
     other = f"{tool.protocol}-send"  # with a line of its own
-    transient = {**catalog.builtin().rows[tool.protocol].transient, 1: "often a lost connection"}
+    retried = catalog.builtin().rows[tool.protocol].retried
+    transient = dict.fromkeys(retried, "as the row has it") | {1: "often a lost connection"}
     site.write_catalog(
         **{
             protocol: tool.row(site, env=dict(tool.hasty), transient=dict(transient))
@@ -315,7 +316,7 @@ def test_wrong_keys_are_told_in_the_servers_words(site: Site, store: Store) -> N
     refs = {tool: _write_once(site, tool, "fetch", tool.fetch) for tool in ALL}
     rows = _refused(site, wrong)
     for tool, ref in refs.items():
-        assert _told(rows[ref]) == _meant(tool, 1)
+        _assert_meant(rows[ref], tool, 1)
         assert REFUSED in site.logs(ref)
     _keep_secret(site, wrong.secret, *refs.values())
 
@@ -340,7 +341,7 @@ def test_a_bucket_that_is_not_there_is_told_and_a_folder_may_be_an_empty_one(
     rows = _refused(site, store)
     for tool, ref in buckets.items():
         code, words = tool.absent
-        assert _told(rows[ref]) == _meant(tool, code)
+        _assert_meant(rows[ref], tool, code)
         assert words in site.logs(ref)
     # S3 knows no folders: to all but mc one that is not there is one with nothing in it.
     assert [rows[folders[tool]]["exit_code"] for tool in (AWS, MC, RCLONE)] == [0, 1, 0]
@@ -361,14 +362,12 @@ def _refused(site: Site, store: Store) -> dict[str, Row]:
     return site.dispatch(wait=True).rows
 
 
-def _told(row: Row) -> tuple[str, str]:
-    return row["phase"], row["reason"]
-
-
-def _meant(tool: Tool, code: int) -> tuple[str, str]:
-    """Return what is told of a script that ended with this code, as the catalog has it."""
-    row = catalog.builtin().rows[tool.protocol]
-    return "FAILED", f"your script failed (exit {code}): {(row.transient | row.exits)[code]}"
+def _assert_meant(row: Row, tool: Tool, code: int) -> None:
+    """Assert that what the tool means by this code is told, as the catalog has it."""
+    (codes,) = catalog.builtin().rows[tool.protocol].tools.values()
+    assert row["phase"] == "FAILED"
+    assert row["reason"].startswith(f"your script failed (exit {code})")
+    assert (codes.transient | codes.exits)[code] in row["reason"]
 
 
 # --- what all have in common ---------------------------------------------------------------------

@@ -274,6 +274,17 @@ def test_without_groups_the_claim_is_prepared_for_one_user(helm: Helm) -> None:
     assert found["Job"]["securityContext"]["supplementalGroups"] == []
 
 
+def test_a_hook_that_cannot_start_ends_by_its_pods_deadline_so_that_the_pod_stays(
+    helm: Helm,
+) -> None:
+    """Past its own deadline a Job deletes its Pod, which `kubectl describe` would need."""
+    made = helm.template(EXISTING)
+    job, found = find(made, "Job", "dtp-prepare")["spec"], pods(made)
+    assert found["Job"]["activeDeadlineSeconds"] == found["Pod"]["activeDeadlineSeconds"] == 120
+    assert 2 * 120 < job["activeDeadlineSeconds"] < 300
+    assert job["ttlSecondsAfterFinished"] >= 3600
+
+
 def test_the_test_is_locked_down_as_a_job_is(helm: Helm) -> None:
     pod = pods(helm.template(EXISTING))["Pod"]
     for container in (*pod["initContainers"], *pod["containers"]):

@@ -217,6 +217,19 @@ def one_failed() -> str:
     return told(seen(300, (entry, None)), tails={"dtp-aws/genome-index": AWS_LOG})
 
 
+def one_doubted() -> str:
+    doubts = (
+        "line 4: `prefetch SRR000001` ended with exit code 3, and the script went on (and 1 more):"
+        " begin the script with `set -euo pipefail`",
+        "nothing was transferred: there is no new file, and less than 1 KiB was received or sent;"
+        " look at its log",
+    )
+    entry = succeeded("dtp-sra-tools/SRR000001", 2, 0, 0, new_files=0, new_bytes=0, doubts=doubts)
+    other = succeeded("dtp-aws/sequence-index", 512, 1_523_000_000, 0)
+    log = "prefetch: no such run\nfasterq-dump: no such file\nDone\n"
+    return told(seen(700, (entry, None), (other, None)), tails={"dtp-sra-tools/SRR000001": log})
+
+
 def ten() -> str:
     tails = {"dtp-aws/genome-index": AWS_LOG, "dtp-rclone/photos": RCLONE_LOG}
     return told(all_phases(), notes(), tails)
@@ -230,8 +243,8 @@ def four() -> str:
             at=b.at(900), received=91_000_000_000, sent=1_000_000, said="17/40"
         )
     }
-    meaning = catalogs.builtin().meanings(b.a_ref("dtp-aws/genome-index"))[1]
-    reason = f"your script failed (exit 1): {meaning}"
+    meaning = catalogs.builtin().meanings(b.a_ref("dtp-aws/genome-index")).tools["aws"][1]
+    reason = f"your script failed (exit 1): {meaning} (line 4: `aws s3 sync`)"
     observed = seen(
         1000,
         (
@@ -440,6 +453,7 @@ SITUATIONS: dict[str, Callable[[], str]] = {
     "one-done": one_done,
     "one-runs": one_runs,
     "one-failed": one_failed,
+    "one-doubted": one_doubted,
     "ten": ten,
     "what-arrived": what_arrived,
     "sixty": sixty,

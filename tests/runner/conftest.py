@@ -199,7 +199,7 @@ def read_json(path: Path) -> dict[str, Any]:
     text = path.read_text() if path.is_file() else ""
     if not text:
         return {}
-    assert len(text) <= 2048
+    assert len(text) <= 4000
     assert text.count("\n") == 1
     value = json.loads(text)
     assert isinstance(value, dict)

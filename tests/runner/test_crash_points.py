@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.runner.conftest import Attempt, program, until
 
 COMMANDS = ("awk", "cat", "cut", "date", "dd", "find", "grep", "head", "ln", "mkdir", "mkfifo",
-            "mv", "rm", "sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tee", "tr",
+            "mv", "rm", "sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tee", "tr", "wc",
             "xargs")  # fmt: skip
 
 # Only dash and bash look commands up in PATH; busybox has its own inside.
@@ -76,7 +76,7 @@ def sweep(root: Path, most: int, **again: str) -> list[tuple[Attempt, int, int]]
 
 def test_wherever_it_dies_the_script_runs_at_most_once(tmp_path: Path) -> None:
     # With no resume the next Pod runs it if no start was recorded, replays, or refuses.
-    results = sweep(tmp_path, 72)
+    results = sweep(tmp_path, 110)
     for attempt, code, runs in results:
         assert runs <= 1, attempt.root
         assert code in (0, 191), attempt.root
@@ -88,8 +88,8 @@ def test_wherever_it_dies_resume_runs_it_to_its_end_and_never_twice_at_once(
     tmp_path: Path,
 ) -> None:
     again = {"DTP_RESUME": "yes", "DTP_HEARTBEAT": "1", "DTP_MARGIN": "6"}
-    # 72: a run takes fewer commands, so that the last crash points are runs that nobody kills.
-    for attempt, code, runs in sweep(tmp_path, 72, **again):
+    # 110: a run takes fewer commands, so that the last crash points are runs that nobody kills.
+    for attempt, code, runs in sweep(tmp_path, 110, **again):
         assert not (attempt.directory / "overlap").exists(), attempt.root
         assert code in (0, 191), attempt.root
         assert 1 <= runs <= 2, attempt.root

@@ -216,7 +216,7 @@ DAMAGE = {
     "end has no number": 'mkdir -p starts/1; end 1 "x done" "$RESULT"',
     "end is too large a number": 'mkdir -p starts/1; end 1 "256 done" "$RESULT"',
     "end has another kind": 'mkdir -p starts/1; end 1 "75 odd" "$RESULT"',
-    "end is long": 'mkdir -p starts/1; end 1 "75 done" "$(printf \'{"v":1,%3000d}\' 1)"',
+    "end is long": 'mkdir -p starts/1; end 1 "75 done" "$(printf \'{"v":1,%5000d}\' 1)"',
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dtp_action.core import remarks
 from tests.runner.conftest import PATH, Attempt, program
 
 
@@ -48,6 +49,30 @@ def test_shebang_chooses_the_interpreter(attempt: Attempt, shebang: str, expecte
     ended = attempt.script(f"{shebang}\n{report}").run()
     assert ended.code == 0
     assert ended.lines[-1] == f"is={expected}"
+
+
+@pytest.mark.parametrize(
+    "shebang",
+    [
+        *("#!/bin/bash -euo pipefail", "#!/bin/bash --login", "#!/usr/bin/env bash -e", "#!bash"),
+        *(
+            "#!/bin/env",
+            "#!/usr/bin/env -S bash -eu",
+            "#!/bin/bash -e -o pipefail +x",
+            "#!/bin/sh -eu",
+        ),
+        *("#!/bin/bash -O extglob", "#!/bin/bash -", "#!\t/bin/bash\t-e", "#!/bin/bash --posix -x"),
+        *("#!/bin/bash -c true", "#!/bin/bash -s", "#!/bin/bash -n", "#!/bin/bash -o pipefial"),
+        *("#!/usr/bin/env -i bash", "#!/bin/bash --rcfile", "#!/bin/", "#!/usr/bin/env A=1 bash"),
+        *("#!/bin/bash -z", "#!/bin/bash x", "#!/bin/bash -D", "#!/bin/bash -e --posix"),
+    ],
+)
+def test_what_the_check_allows_is_what_runs(attempt: Attempt, shebang: str) -> None:
+    ended = attempt.script(f"{shebang}\necho it runs\n").run()
+    allowed = remarks.interpreter(shebang)
+    assert (b"\nit runs\n" in ended.stdout) is (
+        allowed is not None and allowed[0] in remarks.SHELLS
+    )
 
 
 def test_an_image_without_shells_gets_the_runners_own(attempt: Attempt) -> None:

@@ -86,16 +86,16 @@ def test_what_git_alone_reads_is_no_file_of_the_job() -> None:
 
 def test_jobs_whose_names_end_in_d_have_files_of_their_own() -> None:
     found = discover(
-        a_file("dtp-jobs/dtp-aws/x.sh", LOOP),
-        a_file("dtp-jobs/dtp-aws/x.d.sh", LOOP),
-        a_file("dtp-jobs/dtp-aws/x.d/acc.txt", b"of x\n"),
-        a_file("dtp-jobs/dtp-aws/x.d.d/acc.txt", b"of x.d\n"),
+        a_file("dtp-jobs/dtp-sra-tools/x.sh", LOOP),
+        a_file("dtp-jobs/dtp-sra-tools/x.d.sh", LOOP),
+        a_file("dtp-jobs/dtp-sra-tools/x.d/acc.txt", b"of x\n"),
+        a_file("dtp-jobs/dtp-sra-tools/x.d.d/acc.txt", b"of x.d\n"),
     )
     assert {
         str(ref): [file.content for file in one.script.files if one.script]
         for ref, one in found.wanted.items()
         if one.script
-    } == {"dtp-aws/x": [b"of x\n"], "dtp-aws/x.d": [b"of x.d\n"]}
+    } == {"dtp-sra-tools/x": [b"of x\n"], "dtp-sra-tools/x.d": [b"of x.d\n"]}
     assert not scripts.findings(found)
 
 
@@ -284,7 +284,8 @@ def test_a_file_that_is_read_as_if_it_were_in_the_directory_is_corrected() -> No
     ],
 )  # fmt: skip
 def test_every_way_to_name_a_file_is_told_of(line: str, fix: str) -> None:
-    finding = only(job(a_file(LIST), script=f"#!/bin/sh\n{line}\n".encode()).findings)
+    findings = job(a_file(LIST), script=f"#!/bin/sh\n{line}\n".encode()).findings
+    finding = only(tuple(one for one in findings if one.code != "folder"))
     assert (finding.code, finding.line, finding.fix) == ("file-unread", 2, fix)
 
 
@@ -303,7 +304,8 @@ def test_every_way_to_name_a_file_is_told_of(line: str, fix: str) -> None:
 def test_what_is_elsewhere_or_made_by_the_script_is_not_told_of(line: str) -> None:
     loose = a_file("dtp-jobs/dtp-sra-tools/acc.txt")
     found = discover(a_file(SCRIPT, f"#!/bin/sh\n{line}\n".encode()), loose)
-    assert [one.code for one in scripts.findings(found)] == ["not-a-script"]
+    codes = {one.code for one in scripts.findings(found)} - {"folder"}  # another row's tool
+    assert codes == {"not-a-script"}
 
 
 def test_files_that_nothing_reads_are_told_of() -> None:

@@ -7,7 +7,7 @@ import pytest
 from dtp_action.core import catalog, cluster_settings, directives
 from dtp_action.core.catalog import Catalog
 from dtp_action.core.cluster_settings import ClusterSettings
-from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Mount, Ref, Script, Spec
+from dtp_action.core.model import AUTHOR_UNKNOWN, Finding, Meanings, Mount, Ref, Script, Spec
 from dtp_action.errors import UsageError
 
 BUILTIN = catalog.builtin()
@@ -72,13 +72,25 @@ def test_a_built_in_row_is_documented_and_runs_as_no_root(protocol: str) -> None
     assert row.doc
     assert row.uid >= 1000
     assert not set(row.transient) & set(row.exits)
-    assert not {126, 127, 137} & set(row.transient)
+    assert not any(set(tool.transient) & set(tool.exits) for tool in row.tools.values())
+    assert not {126, 127, 137} & set(row.retried)
 
 
 def test_a_row_says_what_exit_codes_mean_and_which_are_worth_trying_again() -> None:
-    row = BUILTIN.rows["rclone"]
-    assert row.transient == {5: "a temporary error"}
-    assert row.exits[3] == "the directory or the bucket was not found"
+    tool = BUILTIN.rows["rclone"].tools["rclone"]
+    assert tool.transient == {5: "a temporary error"}
+    assert tool.exits[3] == "the directory or the bucket was not found"
+
+
+def test_each_tool_of_a_row_has_codes_of_its_own() -> None:
+    tools = BUILTIN.rows["http"].tools
+    assert tools["curl"].transient[28] == "the transfer timed out"
+    assert tools["aria2c"].exits[28] == "the command line is wrong"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_built_in_row_names_the_tools_of_its_image(protocol: str) -> None:
+    assert BUILTIN.rows[protocol].tools
 
 
 def test_an_alias_finds_the_row() -> None:
@@ -106,6 +118,8 @@ def test_a_site_adds_a_protocol() -> None:
     disk: 20G
     time: 2h
     env: {IRODS_LOG: /home/dtp/log}
+    network: false
+    tools: {iget: {transient: {4: the server is busy}, exits: {3: no such file}}, iput: {}}
     transient: {4: the server is busy}
     exits: {3: no such file}
     interpreters: [python3]
@@ -123,6 +137,11 @@ def test_a_site_adds_a_protocol() -> None:
         disk=20 * 10**9,
         time=7200,
         env={"IRODS_LOG": "/home/dtp/log"},
+        network=False,
+        tools={
+            "iget": catalog.Tool(transient={4: "the server is busy"}, exits={3: "no such file"}),
+            "iput": catalog.Tool(),
+        },
         transient={4: "the server is busy"},
         exits={3: "no such file"},
         interpreters=("python3",),
@@ -212,7 +231,8 @@ def test_a_script_that_asks_for_nothing_gets_its_rows_defaults() -> None:
         time=86_400,
         retries=0,
         resume=False,
-        transient=(1, 254, 255),
+        transient=(),
+        tool_transient=("aws:1", "aws:254", "aws:255"),
         env={},
         secrets=("dtp-aws",),
         claim="data",
@@ -425,8 +445,9 @@ def test_a_protocol_without_services_says_where_to_name_their_image() -> None:
 def test_exit_codes_mean_what_the_row_says_and_what_shells_say() -> None:
     rows = site("  aws: {exits: {1: 'a part failed'}, transient: {255: 'try again'}}\n")
     meanings = rows.meanings(Ref.parse("dtp-aws/a"))
-    assert meanings == {**catalog.SHELLS_OWN, 1: "a part failed", 255: "try again"}
-    assert rows.meanings(Ref.parse("dtp-gone/a")) == catalog.SHELLS_OWN
+    assert meanings.general == {**catalog.SHELLS_OWN, 1: "a part failed", 255: "try again"}
+    assert meanings.tools["aws"][254] == "the service answered with an error"
+    assert rows.meanings(Ref.parse("dtp-gone/a")) == Meanings(general=catalog.SHELLS_OWN)
 
 
 def test_whose_script_it_is_has_to_be_known_for_a_secret_that_is_granted() -> None:

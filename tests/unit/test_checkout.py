@@ -58,6 +58,47 @@ def refusal(directory: Path, revision: str = "HEAD") -> UsageError:
 # --- which of two is newer -----------------------------------------------------------------------
 
 
+def test_commits_are_related_where_they_have_a_history_in_common(
+    repository: Path, tmp_path: Path
+) -> None:
+    first, second = commit(repository), commit(repository)
+    stranger = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", str(stranger))
+    put(stranger, "else")
+    assert checkout.related(repository, first, second)
+    assert checkout.related(repository, second, first)
+    assert not checkout.related(stranger, first, commit(stranger))
+    assert not checkout.related(repository, "", second)
+    assert not checkout.related(repository, "--all", second)
+    git(repository, "checkout", "--quiet", "--orphan", "anew")
+    put(repository, "anew")
+    assert not checkout.related(repository, second, commit(repository))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("https://github.com/Lab/transfers.git", "github.com/lab/transfers"),
+        ("https://token@github.com/lab/transfers", "github.com/lab/transfers"),
+        ("git@github.com:lab/transfers.git", "github.com/lab/transfers"),
+        ("ssh://git@git.lab.example:2222/a/b/c/", "git.lab.example/a/b/c"),
+        ("../transfers", ""),
+        ("/srv/git/transfers.git", ""),
+        ("", ""),
+    ],
+)
+def test_the_remote_names_the_repository(repository: Path, address: str, told: str) -> None:
+    if address:
+        git(repository, "remote", "add", "origin", address)
+    assert checkout.remote(repository) == told
+
+
+def test_the_branch_is_the_one_that_is_checked_out(repository: Path) -> None:
+    assert checkout.branch(repository) == "main"
+    git(repository, "checkout", "--quiet", "--detach", commit(repository))
+    assert checkout.branch(repository) == ""
+
+
 def test_a_commit_follows_those_before_it_and_no_other(repository: Path) -> None:
     first, second = commit(repository), commit(repository)
     git(repository, "checkout", "--quiet", "-b", "other", first)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dtp_action import cli
+
 DTP = Path(sys.executable).with_name("dtp")
 
 
@@ -40,6 +42,14 @@ def test_check_says_where_and_how_and_ends_with_1(repository: Path) -> None:
     assert told.returncode == 1
     assert "dtp-jobs/dtp-local/bad.sh:2: error" in told.stdout
     assert "write: #DTP memory=1Gi" in told.stdout
+
+
+def test_the_list_of_commands_fits_a_terminal_and_no_sentence_is_cut(repository: Path) -> None:
+    lines = dtp("--help", cwd=repository).stdout.splitlines()
+    listed = lines[lines.index("Researchers:") :]
+    assert [line for line in listed if len(line) > 80 or line.endswith("...")] == []
+    assert all(line.endswith((".", ":", "")) for line in listed)
+    assert len([line for line in listed if line.startswith("  ")]) == len(cli.dtp.commands)
 
 
 def test_check_as_json_is_one_versioned_document(repository: Path) -> None:

@@ -243,10 +243,12 @@ def test_an_error_of_the_cluster_does_not_blame_the_script() -> None:
 
 
 def test_a_reason_too_long_for_its_row_is_told_in_full() -> None:
-    reason = "its image cannot be pulled: " + "why " * 50 + "in the end"
+    reason = "its image cannot be pulled: " + "why " * 20 + "half-way " + "why " * 20 + "in the end"
     text = told(rows_of(Phase.ERRORED, reason=reason, before_start=True))
-    assert "in the end" in reader.read(text).text
-    assert "in the end" not in "".join(sound(text).cells)
+    assert "half-way" in reader.read(text).text
+    row = "".join(sound(text).cells)
+    assert "half-way" not in row
+    assert "in the end" in row, "the cause comes last"
 
 
 def test_a_lost_job_is_not_called_failed_and_sends_to_those_who_can_look() -> None:
@@ -284,7 +286,7 @@ def test_a_rejected_script_is_shown_its_corrected_line() -> None:
 
 
 def test_held_jobs_are_told_how_they_run_once_for_all() -> None:
-    reason = "2 new jobs at once, with max-new 1: run them with --first-run"
+    reason = "2 new jobs at once, with max-new 1: run them with dtp dispatch --first-run"
     reasons = {"a": reason, "b": "another", "c": reason}
     notes = [Note(ref=f"dtp-aws/{n}", state="held", reason=reasons[n]) for n in "abc"]
     page = steps([], *notes)
@@ -747,6 +749,18 @@ def test_a_service_is_told_apart_from_a_run() -> None:
 
 
 def test_every_change_has_a_word() -> None:
+    others = {"held", "rejected", report.DOUBTED}
     assert comment.CHANGES.keys() == set(Change)
     assert comment.WILLS.keys() == set(Will)
-    assert preview.STATES.keys() == set(Phase) == comment.STATES.keys() - {"held", "rejected"}
+    assert preview.STATES.keys() == set(Phase) == comment.STATES.keys() - others
+
+
+def test_a_doubted_success_says_why_and_what_to_do() -> None:
+    text = situations.one_doubted()
+    assert text.startswith("### ⚠️ 1 done, 1 done with doubts")
+    row = next(line for line in text.splitlines() if line.startswith("| `dtp-sra-tools/SRR000001`"))
+    assert "⚠️ **done, with doubts** · line 4: `prefetch SRR000001` ended with exit code 3" in row
+    assert "nothing was transferred" not in row
+    assert "**⚠️ Done, with doubts**: `dtp-sra-tools/SRR000001`" in text
+    assert "Nothing was transferred" in text
+    assert "when it is merged, it runs again by itself" in text

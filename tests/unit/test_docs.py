@@ -38,7 +38,8 @@ def command(name: str, one: click.Command) -> str:
 
 
 def option(one: click.Option) -> str:
-    names = ", ".join(f"`{name}`" for name in one.opts)
+    value = f" {one.metavar}" if one.metavar else ""
+    names = ", ".join(f"`{name}{value}`" for name in one.opts)
     return f"| {names} | {f'`{one.envvar}`' if one.envvar else ''} | {one.help} |"
 
 

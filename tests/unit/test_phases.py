@@ -21,6 +21,7 @@ from dtp_action.core.model import (
     ContainerView,
     Entry,
     Intent,
+    Meanings,
     Observed,
     Phase,
     PodView,
@@ -636,6 +637,58 @@ def test_the_runners_note_brings_bytes_starts_and_warnings() -> None:
     assert (status.new_files, status.new_bytes, status.manifest) == (None, None, "")
 
 
+def test_the_runners_note_brings_doubts_about_a_success_alone() -> None:
+    told = json.dumps({"v": 1, "doubts": ["2 processes were still running"]})
+    status = note(b.ended(0, message=told))
+    assert (status.phase, status.reason) == (Phase.SUCCEEDED, "done")
+    assert status.doubts == ("2 processes were still running",)
+    assert ended(b.a_pod(ENTRY, job=b.ended(7, message=told))).doubts == ()
+
+
+MEANINGS = Meanings(
+    general={127: "not in the image", 77: "refused"},
+    tools={"curl": {28: "a timeout", 6: "no such name"}, "aria2c": {28: "a wrong command line"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "told", "words"),
+    [
+        (28, {}, " 28), which means for `curl`: a timeout; for `aria2c`: a wrong command line"),
+        (6, {}, " 6), which means for `curl`: no such name"),
+        (9, {}, " 9)"),
+        (77, {}, " 77): refused"),
+        (28, {"cause": "line 3: `curl u` ended with exit code 28", "program": "curl"},
+         " 28): a timeout (line 3: `curl u`)"),
+        (28, {"cause": "line 3: `aria2c u` ended with exit code 28", "program": "aria2c"},
+         " 28): a wrong command line (line 3: `aria2c u`)"),
+        (28, {"cause": "line 3: `cd x` ended with exit code 28", "program": "cd"},
+         " 28): line 3: `cd x` ended with exit code 28"),
+        (6, {"cause": "line 3: `$GET u` ended with exit code 6", "program": ""},
+         " 6): line 3: `$GET u` ended with exit code 6, which means for `curl`: no such name"),
+        (127, {"cause": "line 3: `curk` ended with exit code 127", "program": "curk"},
+         " 127): not in the image (line 3: `curk`)"),
+        (189, {"cause": "line 3: `cd x` ended with exit code 6", "program": "cd", "script_exit": 6},
+         " 6): line 3: `cd x` ended with exit code 6"),
+        (189, {"script_exit": 191}, " 189)"),
+        (189, {"script_exit": "6"}, " 189)"),
+        (189, {"script_exit": 0}, " 189)"),
+        (28, {"cause": 5, "program": ["curl"]},
+         " 28), which means for `curl`: a timeout; for `aria2c`: a wrong command line"),
+    ],
+)  # fmt: skip
+def test_a_code_means_what_its_program_says(
+    exit_code: int, told: dict[str, Any], words: str
+) -> None:
+    status = ended(b.a_pod(ENTRY, job=b.ended(exit_code, message=json.dumps(told))))
+    assert phases.explained(status, MEANINGS).reason == f"your script failed (exit{words}"
+
+
+def test_no_code_but_a_scripts_own_is_explained() -> None:
+    status = ended(b.a_pod(ENTRY, job=b.ended(190, message='{"error": "the claim is full"}')))
+    assert phases.explained(status, MEANINGS) == status
+
+
 @pytest.mark.parametrize("counted", [True, False])
 def test_the_runners_note_brings_what_arrived(counted: bool) -> None:
     told = {"files": 120, "bytes": 0, "counted": counted, "manifest": "ab" * 32}
@@ -666,6 +719,8 @@ def test_figures_that_are_not_whole_are_at_least_figures() -> None:
         '{"warnings": {"a": 1}, "error": ["x"]}',
         '{"warnings": [1, null, ["x"]], "error": 5}',
         '{"exit": 7, "phase": "FAILED"}',
+        '{"doubts": "all", "cause": 7, "program": {"a": 1}, "script_exit": "x"}',
+        '{"doubts": [7, null], "cause": "line 1: `x`", "program": "curl", "script_exit": 1e9}',
         '{"files": 1, "bytes": -1, "counted": false, "manifest": 5}',
         '{"files": true, "bytes": 1, "counted": "no", "manifest": "' + "AB" * 32 + '"}',
         '{"files": 9223372036854775808, "bytes": 1, "manifest": "' + "ab" * 32 + '\\n"}',

@@ -21,6 +21,7 @@ from dtp_action.core.model import (
     Finding,
     Hold,
     Identity,
+    Meanings,
     Notify,
     Observed,
     Open,
@@ -243,7 +244,9 @@ def test_a_failure_is_settled_with_what_its_exit_code_means() -> None:
     pods = [b.a_pod(entry, job=b.ended(23))]
     jobs = [b.a_job(entry, uid="j", end=b.an_end("PodFailurePolicy"))]
     steps = plan(
-        SAME, b.observed([entry], jobs, pods), meanings=lambda ref: {23: "only a part came"}
+        SAME,
+        b.observed([entry], jobs, pods),
+        meanings=lambda ref: Meanings(general={23: "only a part came"}),
     )
     (settle,) = [step for step in steps if isinstance(step, Settle)]
     assert settle.outcome.reason == "your script failed (exit 23): only a part came"
@@ -426,6 +429,7 @@ NEVER_STARTED = b.an_outcome(Phase.ERRORED, reason="no image", before_start=True
 SETTLED = {
     "succeeded": b.an_outcome(),
     "failed": b.an_outcome(Phase.FAILED, reason="your script failed (exit 1)"),
+    "done-with-doubts": b.an_outcome(doubts=("nothing was transferred",)),
     "errored-before-start": NEVER_STARTED,
     "errored-later": b.an_outcome(Phase.ERRORED, reason="drained", started=b.at(60)),
     "cancelled": b.an_outcome(Phase.CANCELLED, reason="cancelled by ada", why=Why.CANCEL),
@@ -441,7 +445,7 @@ def test_row_14_the_same_bytes_never_run_again(name: str) -> None:
     assert plan(SAME, b.observed([b.an_entry(outcome=SETTLED[name])])) == []
 
 
-@pytest.mark.parametrize("name", ["failed", "errored-before-start"])
+@pytest.mark.parametrize("name", ["failed", "errored-before-start", "done-with-doubts"])
 def test_row_15_changed_after_a_failure_is_a_fix_and_runs(name: str) -> None:
     action = only(changed(), b.observed([b.an_entry(outcome=SETTLED[name])]))
     assert isinstance(action, Open)
@@ -635,7 +639,9 @@ def refused(error: type[DtpError], exit_code: Exit, *words: str) -> pytest.Raise
 
 
 DONE = b.an_entry(outcome=b.an_outcome())
-CAP = Finding(path="p", code="cap", message="over the cap", fix="#DTP memory=1Gi")
+CAP = Finding(
+    path="dtp-jobs/dtp-aws/genome.sh", code="cap", message="over the cap", fix="#DTP memory=1Gi"
+)
 STILL = b.an_entry(outcome=SETTLED["cancelled"])
 
 
@@ -647,7 +653,7 @@ STILL = b.an_entry(outcome=SETTLED["cancelled"])
         (
             b.desired(b.a_rejected(REF)),
             b.observed([DONE]),
-            (ConflictError, Exit.CONFLICT, "is rejected: it cannot run", "dtp check"),
+            (ConflictError, Exit.CONFLICT, "is rejected: it cannot run", "Correct"),
         ),
         (SAME, b.observed(), (ConflictError, Exit.CONFLICT, "has not run yet", "dtp dispatch")),
         (
@@ -854,6 +860,54 @@ def test_the_same_source_and_namespace_may_write() -> None:
 def test_another_ledger_stops_the_run(found: Identity, words: tuple[str, ...]) -> None:
     with refused(UsageError, Exit.USAGE, *words):
         planner.same_ledger(found, b.an_identity())
+
+
+def here(**shown: Any) -> planner.Here:
+    defaults: dict[str, Any] = {"repository": "", "branch": "", "related": lambda _commit: True}
+    return planner.Here(**defaults | shown)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("transfers", {"branch": "master", "repository": "github.com/ada/anything"}),
+        ("transfers#main", {"branch": "master"}),
+        ("github.com/1#main", {"branch": "main", "repository": "github.com/lab/transfers"}),
+        ("github.com/1#main", {}),
+        ("github.com/Lab/transfers#a/b",
+         {"branch": "a/b", "repository": "github.com/lab/transfers"}),
+        ("git.lab.example/lab/transfers#main", {"branch": "main"}),
+    ],
+)  # fmt: skip
+def test_the_ledgers_own_checkout_need_not_say_whose_it_is(
+    source: str, shown: dict[str, Any]
+) -> None:
+    card = replace(b.an_identity(source=source), commit=b.COMMIT)
+    assert planner.source_here(card, here(**shown)) == source
+
+
+@pytest.mark.parametrize(
+    ("source", "shown", "words"),
+    [
+        ("transfers", {"related": lambda _commit: False}, "not have commit c0ffee000000, which"),
+        ("github.com/1#main", {"branch": "try"}, "this is branch try"),
+        ("github.com/lab/transfers#main", {"branch": "try"}, "this is branch try"),
+        ("github.com/lab/transfers#main", {"repository": "github.com/ada/transfers"},
+         "this checkout is of github.com/ada/transfers"),
+    ],
+    ids=["other-history", "other-branch-by-number", "other-branch-by-name", "fork"],
+)  # fmt: skip
+def test_another_repository_or_branch_is_refused_with_the_way_out(
+    source: str, shown: dict[str, Any], words: str
+) -> None:
+    card = replace(b.an_identity(source=source), commit=b.COMMIT)
+    with refused(UsageError, Exit.USAGE, words, source, "git pull", "--source"):
+        planner.source_here(card, here(**shown))
+
+
+def test_a_ledger_that_follows_no_commit_yet_has_to_be_told_its_source() -> None:
+    with refused(UsageError, Exit.USAGE, "nothing shows", f"--source '{b.SOURCE}'"):
+        planner.source_here(replace(b.an_identity(), commit=""), here())
 
 
 # --- which commit rules --------------------------------------------------------------------------

@@ -488,8 +488,9 @@ def test_without_a_document_a_change_depends_on_the_last_run() -> None:
     row = only(foresee({PATH: b.CONTENT}, {PATH: OTHER}))
     assert (row.change, row.will) == (Change.CHANGED, Will.DEPENDS)
     assert row.why == (
-        "If its last attempt failed, this runs; if it succeeded, it does not: comment `/dtp retry"
-        " dtp-aws/genome` after the merge, or add the line `#DTP attempt=2` (or a higher number)."
+        "If its last attempt failed or is done with doubts, this runs; if it succeeded, it does"
+        " not: comment `/dtp retry dtp-aws/genome` after the merge, or add the line"
+        " `#DTP attempt=2` (or a higher number)."
     )
 
 

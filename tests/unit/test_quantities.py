@@ -76,7 +76,18 @@ def test_an_absurd_size_is_refused() -> None:
         (quantities.TIME, "90 min", "90m"),
         (quantities.TIME, "2hours", "2h"),
         (quantities.TIME, "soon", ""),
-        (quantities.CPU, "1.5", ""),
+        (quantities.CPU, "1.5", "1500m"),
+        (quantities.CPU, "4 cores", "4"),
+        (quantities.MEMORY, "1.5GiB", "1536Mi"),
+        (quantities.MEMORY, "64", ""),
+        (quantities.TIME, "1.5h", "90m"),
+        (quantities.TIME, "48:00:00", "2d"),
+        (quantities.TIME, "2-00:00:00", "2d"),
+        (quantities.TIME, "1-12", "36h"),
+        (quantities.TIME, "00:00:30", "30s"),
+        (quantities.TIME, "02:30", ""),  # minutes and seconds to one system, hours to another
+        (quantities.TIME, "2months", ""),
+        (quantities.TIME, "0:00:00", ""),
     ],
 )
 def test_a_near_miss_is_understood(kind: quantities.Kind, text: str, meant: str) -> None:

@@ -16,6 +16,8 @@ from dtp_action.core import (
     cluster_settings,
     directives,
     documents,
+    lint,
+    remarks,
     scripts,
     secrets,
 )
@@ -69,9 +71,31 @@ def secret_rules() -> str:
     return table("code | finds", ((f"`secret-{one.name}`", one.what) for one in secrets.RULES))
 
 
+def remark_rules() -> str:
+    rows = []
+    for one in remarks.RULES:
+        shown = ["<br>".join(f"`{line}`" for line in text.split("\n"))
+                 for text in (one.fires, one.silent)]  # fmt: skip
+        rows.append((f"`{one.code}`", one.severity.value, one.about, *shown))
+    return table("code | severity | about | remarked on | left alone", escaped(rows))
+
+
+def lint_kinds() -> str:
+    rows = [(", ".join(f"`SC{code}`" for code in kind.codes), kind.message) for kind in lint.KINDS]
+    words = ", ".join(f"`SC{code}`" for code in lint.BASHISMS)
+    rows.append((words, "sh does not know what only bash has: the shebang is to name bash"))
+    return table("ShellCheck's code | told as", rows)
+
+
+def escaped(rows: Iterable[Iterable[str]]) -> Iterable[Iterable[str]]:
+    return ([cell.replace("|", "\\|") for cell in row] for row in rows)
+
+
 MADE: dict[tuple[str, str], Callable[[], str]] = {
     ("directives.md", "directives.KEYS"): directive_keys,
     ("directives.md", "secrets.RULES"): secret_rules,
+    ("checks.md", "remarks.RULES"): remark_rules,
+    ("checks.md", "lint.KINDS"): lint_kinds,
     ("catalog.md", "catalog.FIELDS"): lambda: fields(catalog.FIELDS, catalog.Row(protocol="x")),
     ("cluster-settings.md", "cluster_settings.FIELDS"): lambda: fields(
         cluster_settings.FIELDS, cluster_settings.ClusterSettings(claim="", runner_image="")
@@ -153,6 +177,7 @@ def test_the_codes_of_the_page_are_those_that_findings_have() -> None:
     found = scripts.reject(found, shells.syntax_findings(found))
     severities = {(one.code, one.severity.value) for one in scripts.findings(found)}
     severities -= {(f"secret-{rule.name}", "error") for rule in secrets.RULES}
+    severities -= {(rule.code, rule.severity.value) for rule in remarks.RULES}
     page = (DOCS / "directives.md").read_text()
     told = set(re.findall(r"^\| `([a-z-]+)` \| (error|warning) \|", page, re.MULTILINE))
     assert severities == told - {("syntax-unchecked", "warning")}

@@ -55,6 +55,7 @@ def test_a_settled_attempt_as_a_row() -> None:
         "reason": "done",
         "exit_code": 7,
         "warnings": ["w"],
+        "doubts": [],
         "created": "2030-01-02T12:00:00Z",
         "started": "2030-01-02T12:01:00Z",
         "finished": "2030-01-02T12:02:00Z",
@@ -249,7 +250,7 @@ def test_a_receipt_is_told_with_its_place_and_never_as_a_verification() -> None:
     ],
 )
 def test_the_verdict_in_a_line(phases: list[Phase], words: str) -> None:
-    assert report.verdict([{"phase": phase.value} for phase in phases]) == words
+    assert report.verdict([{"phase": phase.value, "doubts": []} for phase in phases]) == words
 
 
 def test_the_reason_is_told_with_its_notes() -> None:
@@ -359,3 +360,14 @@ def test_what_a_script_says_of_its_progress_is_a_short_clean_line(told: Any, sai
     beat = json.dumps({"at": "2030-01-02T12:00:30Z", "rx": 5, "tx": 7, "progress": told})
     heard = logs.progress(f"x\ndtp-heartbeat: {beat}\n")
     assert heard == Progress(at=b.at(30), received=5, sent=7, said=said)
+
+
+DOUBTS = ("2 processes were still running and were ended (rclone at 10.0.0.7): end it with `wait`",)
+
+
+def test_a_doubted_success_is_never_plainly_done() -> None:
+    doubted = shown(Phase.SUCCEEDED, doubts=DOUBTS)
+    assert report.state(doubted) == "done, with doubts"
+    assert report.told(doubted) == DOUBTS[0]
+    assert report.verdict([doubted, shown(Phase.SUCCEEDED)]) == "1 done, 1 done with doubts"
+    assert "10.0.0.7" not in report.discreet([doubted])[0]["doubts"][0]

@@ -48,7 +48,7 @@ def test_each_script_in_a_protocols_folder_is_a_job() -> None:
     found = discover(a_file("dtp-jobs/dtp-aws/genome.sh"), a_file("dtp-jobs/dtp-gcp/genome.sh"))
     assert found.commit == "c0ffee"
     assert [str(ref) for ref in found.wanted] == ["dtp-aws/genome", "dtp-gcp/genome"]
-    assert scripts.findings(found) == ()
+    assert {one.code for one in scripts.findings(found)} == {"folder"}  # aws in dtp-gcp
     one = found.wanted[Ref("aws", "genome")]
     assert one.script is not None
     assert (one.path, one.blob) == ("dtp-jobs/dtp-aws/genome.sh", "b10b")
@@ -197,7 +197,7 @@ def test_an_unknown_protocol_is_rejected_and_yet_a_job_of_the_branch() -> None:
 
 
 def test_a_protocol_without_an_image_rejects_its_scripts_without_a_cluster_too() -> None:
-    wanted = judge(GOOD, "dtp-jobs/dtp-irods/a.sh")
+    wanted = judge(b"#!/bin/sh\ngocmd ls\n", "dtp-jobs/dtp-irods/a.sh")
     assert [(one.line, one.code) for one in wanted.findings] == [(0, "protocol")]
     assert wanted.script is None
 
@@ -239,6 +239,11 @@ def test_bytes_that_are_no_plain_text_are_rejected(
     wanted = judge(content)
     assert wanted.script is None
     assert [(one.line, one.code, one.message) for one in wanted.findings] == [told]
+
+
+def test_the_first_line_is_offered_without_its_byte_order_mark() -> None:
+    (finding,) = judge(b"\xef\xbb\xbf#!/bin/bash -eu\necho\n").findings
+    assert (finding.code, finding.fix) == ("bom", "#!/bin/bash -eu")
 
 
 def test_a_script_of_the_largest_size_is_accepted() -> None:
@@ -370,6 +375,12 @@ def test_nothing_but_what_does_not_print_never_passes(text: str) -> None:
         ("#!/bin/bash -e -u", "bash"),
         ("#!/usr/bin/env -S bash -eu", "bash"),
         ("#!/bin/bash ", "bash"),
+        ("#!/bin/bash -euo pipefail", "bash"),
+        ("#!/bin/bash --login", "bash"),
+        ("#!/usr/bin/env bash -e", "bash"),
+        ("#!bash", "bash"),
+        ("#!/bin/env", "sh"),
+        ("#!", "sh"),
     ],
 )
 def test_sh_and_bash_are_accepted_in_every_image(shebang: str, shell: str) -> None:
@@ -380,25 +391,26 @@ def test_sh_and_bash_are_accepted_in_every_image(shebang: str, shell: str) -> No
 
 
 @pytest.mark.parametrize(
-    "shebang",
+    ("shebang", "fix"),
     [
-        "#!/usr/bin/perl",
-        "#!/usr/bin/env python3",
-        "#!bash",
-        "#!",
-        "#!/bin/",
-        "#!/bin/zsh",
-        "#!/bin/bashful",
-        "#!/usr/bin/env bash -e",
-        "#!/bin/bash --login",
-        "#!/bin/bash -c reboot",
-        "#!/bin/env",
+        ("#!/usr/bin/perl", ""),
+        ("#!/usr/bin/env python3", ""),
+        ("#!/usr/bin/env Rscript", ""),
+        ("#!/bin/", ""),
+        ("#!/bin/zsh", ""),
+        ("#!/bin/bashful", ""),
+        ("#!/bin/dash -e", "#!/bin/sh -e"),
+        ("#!/usr/bin/env -i bash", ""),
+        ("#!/bin/bash -c reboot", ""),
     ],
 )
-def test_another_shebang_is_an_error(shebang: str) -> None:
+def test_another_shebang_is_an_error_and_no_correction_changes_the_meaning(
+    shebang: str, fix: str
+) -> None:
     (finding,) = judge(f"{shebang}\necho\n".encode()).findings
-    assert (finding.line, finding.code, finding.fix) == (1, "shebang", "#!/bin/bash")
-    assert finding.message == f"`{shebang}` cannot be used; it may name sh, bash"
+    assert (finding.line, finding.code, finding.fix) == (1, "shebang", fix)
+    assert finding.message.startswith(f"`{shebang}` cannot be used: ")
+    assert finding.severity is Severity.ERROR
 
 
 def test_a_row_allows_another_interpreter() -> None:
@@ -417,9 +429,10 @@ def test_no_shebang_is_a_warning_and_sh_runs_it() -> None:
         Finding(
             path="dtp-jobs/dtp-aws/a.sh",
             line=1,
+            column=1,
             code="no-shebang",
             severity=Severity.WARNING,
-            message="has no shebang as its first line, so sh runs it",
+            message="there is no shebang, so sh runs the script: begin it with one",
             fix="#!/bin/sh",
         ),
     )
@@ -464,7 +477,10 @@ def test_a_secret_is_not_echoed_by_any_finding_about_its_line() -> None:
     token = "ghp_" + "aB3dE5gH7jK9" * 3
     text = f"#!/usr/bin/{token}\n#DTP secret={token}, token={token}\ncat /root/{token}\n"
     wanted = judge(text.encode())
-    assert {"shebang", "directive-value", "path"} <= {one.code for one in wanted.findings}
+    assert {"shebang", "directive-unknown"} <= {one.code for one in wanted.findings}
+    assert token not in str(wanted)
+    wanted = judge(f"#!/bin/sh\ncat /root/{token}\ncp a ~/{token}\n".encode())
+    assert {"path", "lost"} <= {one.code for one in wanted.findings}
     assert token not in str(wanted)
 
 
@@ -487,15 +503,17 @@ def test_an_absolute_path_outside_the_jobs_directory_is_a_warning(line: str, pat
     assert first.message.startswith(f"`{path}` ")
 
 
-def test_a_path_that_stands_twice_in_a_line_is_told_once() -> None:
+def test_a_path_that_stands_twice_is_told_once() -> None:
     wanted = judge(b"#!/bin/sh\nmkdir -p /mnt/x && cp y /mnt/x\nls /mnt/x\n")
-    assert [one.line for one in wanted.findings] == [2, 3]
+    (finding,) = wanted.findings
+    assert finding.line == 2
+    assert finding.message.endswith("(also line 3)")
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "cp x /tmp/y 2>/dev/null",
+        "tar xf /tmp/y 2>/dev/null",
         "/usr/bin/env aws",
         "cat /etc/passwd",
         "aws s3 cp s3://a/root/x .",
@@ -507,12 +525,11 @@ def test_a_path_that_stands_twice_in_a_line_is_told_once() -> None:
         'cp "$BASE"/data/x .',
         "cp ${BASE}/root/x .",
         "# once under /root",
-        "cp /rootless/x .",
         "curl https://example.org/root/x",
     ],
 )
 def test_other_paths_are_left_alone(line: str) -> None:
-    assert judge(f"#!/bin/sh\n{line}\n".encode()).findings == ()
+    assert {code for _, code in codes(f"#!/bin/sh\n{line}\n".encode())} <= {"folder"}
 
 
 # --- with a cluster ------------------------------------------------------------------------------
@@ -547,12 +564,12 @@ def test_whom_a_secret_is_granted_to_is_not_asked_before_the_author_is_known() -
 
 
 def test_a_finding_from_elsewhere_rejects_its_script_and_no_other() -> None:
-    found = discover(a_file("dtp-jobs/dtp-aws/a.sh"), a_file("dtp-jobs/dtp-gcp/b.sh"))
+    found = discover(a_file("dtp-jobs/dtp-aws/a.sh"), a_file("dtp-jobs/dtp-aws/b.sh", GOOD + b"#"))
     wrong = Finding(path="dtp-jobs/dtp-aws/a.sh", line=3, code="syntax", message="no")
     note = Finding(path="dtp-jobs", code="x", severity=Severity.WARNING, message="note")
     after = scripts.reject(found, [wrong, note])
     assert after.wanted[Ref("aws", "a")].script is None
-    assert after.wanted[Ref("gcp", "b")].script is not None
+    assert after.wanted[Ref("aws", "b")].script is not None
     assert scripts.findings(after) == (note, wrong)
 
 
@@ -576,6 +593,14 @@ def test_a_warning_from_elsewhere_rejects_nothing() -> None:
         b"#dtp x=1 y=2\n" * 15_000,
         b"cat /root/a /root/b\n" * 10_000,
         b"/root" * 40_000,
+        b"cp a $HOME/a; " * 10_000,
+        b"A=/data/x; cp $A b\n" * 10_000,
+        b"echo $1 `a` | read\n" * 10_000,
+        b"#SBATCH --time=1:00:00\n" * 9_000,
+        b"$(" * 100_000,
+        b"curl a | tar x &\n" * 10_000,
+        b"cd ~\n" * 20_000,
+        b"x=(" * 60_000,
         b"X_TOKEN=l0velace\n" * 12_000,
         b" " * 200_000,
         b"#" * 200_000,

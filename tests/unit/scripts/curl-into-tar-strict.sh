@@ -1,0 +1,4 @@
+#!/bin/bash -euo pipefail
+curl -fL https://data.example.org/db.tar.gz | tar xz
+echo "unpacked"
+# verdict http -

@@ -101,7 +101,8 @@ class Proxy:
     _fault: Fault | None = None
     _counted: int = 0
     _late: list[Callable[[], object]] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _given_up: int = 0  # requests that nobody waits for, and that take effect just now
+    _lock: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def hit(self) -> bool:
@@ -109,8 +110,9 @@ class Proxy:
         return self.broken > 0
 
     def play(self, fault: Fault | None) -> None:
-        """Let this go wrong from now on, and nothing else."""
+        """Let this go wrong from now on, and nothing else; what was given up has taken effect."""
         with self._lock:
+            self._lock.wait_for(lambda: not self._given_up)
             self._fault, self._counted, self.broken = fault, 0, 0
             self.requests.clear()
 
@@ -132,6 +134,18 @@ class Proxy:
                 return None
             self.broken += 1
             return fault
+
+    @contextmanager
+    def giving_up(self) -> Iterator[None]:
+        """Note that a request will take effect though its client hangs up."""
+        with self._lock:
+            self._given_up += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._given_up -= 1
+                self._lock.notify_all()
 
     def postpone(self, act: Callable[[], object]) -> None:
         """Keep a request on its way."""
@@ -236,9 +250,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind is Kind.LATER:
             self.server.proxy.postpone(ask)
         elif fault.kind is Kind.LATE:
-            with suppress(ConnectionError):
-                self.connection.recv(1, socket.MSG_PEEK)  # comes back when the client hangs up
-            ask()
+            with self.server.proxy.giving_up():
+                with suppress(ConnectionError):
+                    self.connection.recv(1, socket.MSG_PEEK)  # comes back when the client hangs up
+                ask()
 
     def _send(
         self, status: int, headers: Mapping[str, str], data: bytes, *, missing: int = 0

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 # Those of a file share what is expensive to make, or take the node away.
-WHOLE_FILES = ("tests/e2e/test_node.py", "tests/e2e/test_outcomes.py", "tests/e2e/test_sra.py")
+WHOLE_FILES = (
+    "tests/contract/test_truth.py",
+    "tests/e2e/test_node.py",
+    "tests/e2e/test_outcomes.py",
+    "tests/e2e/test_sra.py",
+)
 BY_PARAMETER = ("tests/e2e/test_attacks.py",)  # those of one parameter go to one worker
 NEXT = 2  # the test that a worker runs, and the one that follows: it has to know that one
 

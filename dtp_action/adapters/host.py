@@ -25,7 +25,7 @@ from dtp_action.adapters import local_store, sandbox
 from dtp_action.core import directives, naming
 from dtp_action.core.catalog import Catalog, Row
 from dtp_action.core.logs import without_heartbeats
-from dtp_action.core.manifests import FILE_MODE, GRACE
+from dtp_action.core.manifests import CLOSING, FILE_MODE, GRACE
 from dtp_action.core.model import Ref, Script
 from dtp_action.core.quantities import print_time
 from dtp_action.core.scripts import FOLDER
@@ -36,7 +36,6 @@ PODS_ONLY = ("cpu", "memory", "disk", "retries", "resume", "secret")  # directiv
 WRITABLE = ("DTP_DIRECTORY", "DTP_STATE", "HOME", "TMPDIR")
 MADE_UP = "dtp-workspace-"  # what the name of a new workspace begins with
 RUNS = ".dtp/local"  # in a workspace: <run>/ with home and scratch, <run>.alive is its lock
-SLACK = 5.0  # seconds after `time=` for the runner's own start and end
 
 
 def named(script: Path) -> Ref:
@@ -89,7 +88,7 @@ def run(script: Script, row: Row, workspace: Path | None) -> int:
             stdout=subprocess.PIPE,
             pass_fds=[own.lock.fileno()],
         )
-        _follow(process, limit + SLACK)
+        _follow(process, limit + CLOSING)
     if process.returncode < 0:
         _say("the script was killed with all that runs it, as by `kill -9 -1`")
     return _code(process.returncode)

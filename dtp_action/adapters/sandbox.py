@@ -107,8 +107,7 @@ def start(
 
     What its processes leave behind becomes a child of ours: `end_orphans` ends it.
     """
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
+    adopt(orphans=True)
     confined = [sys.executable, "-PsS", launcher.__file__, *map(str, writable), "--", *program]
     return subprocess.Popen(  # noqa: S603 an argument list, no shell
         confined,
@@ -129,6 +128,13 @@ def end_orphans() -> None:
                 os.kill(child, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
+    adopt(orphans=False)
+
+
+def adopt(*, orphans: bool) -> None:
+    """Say whether we are the parent of what our children leave behind; Linux alone has that."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(ADOPT_ORPHANS, int(orphans), 0, 0, 0)
 
 
 def _children() -> list[int]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dtp_action.core.commands import Verb
 from tests.admin import wait_for
 from tests.contract.test_tell import SCRIPT, Site, job, path
 from tests.desk import HELLO, Desk, Said
@@ -376,6 +377,9 @@ def lines(text: str) -> list[str]:
     return re.findall(r"/dtp [a-z]+(?: dtp-[\w/-]+\w)?", text)
 
 
+ARRIVED = 'dtp-arrived: {"files":[["genome.fa",5]],"more":0}'
+
+
 def fail(hub: Site) -> None:
     hub.world.run(job("a"))
     hub.world.finish(job("a"), 3)
@@ -423,14 +427,15 @@ def test_the_line_below_a_changed_job_that_is_held_runs_it(hub: Site) -> None:
     assert hub.world.jobs_made[job("a", 2)] == 1
 
 
-@tries("core/commands.py", "/dtp status", "/dtp logs JOB [n]", "/dtp retry JOB", "/dtp cancel JOB")
+@tries("core/commands.py", "/dtp status", "/dtp logs JOB [n]", "/dtp files JOB", "/dtp retry JOB")
+@tries("core/commands.py", "/dtp cancel JOB")
 @tries("core/commands.py", "/dtp help")
 @tries(
     "core/comment.py",
     "_The logs of {} more have no room here: `/dtp logs JOB` in a comment shows one._",
     "In a comment here, `/dtp status JOB` tells more about a job, `/dtp logs JOB` shows the end of"
-    " its log, `/dtp retry JOB` runs it again. Its files and its whole log lie on the shared volume"
-    " in `/workspace/dtp-jobs/JOB`.",
+    " its log, `/dtp files JOB` what arrived, `/dtp retry JOB` runs it again. Its files and its"
+    " whole log lie on the shared volume in `/workspace/dtp-jobs/JOB`.",
 )
 @tries(
     "tell.py",
@@ -442,14 +447,15 @@ def test_each_command_of_the_help_is_answered_with_what_it_promises(hub: Site) -
     hub.github.permissions |= {"ada": "read"}
     hub.merge(7, "a")
     hub.run()
-    hub.finish("a", 3, log="what it printed\n")
+    hub.finish("a", 3, log=f"what it printed\n{ARRIVED}\n")
     hub.run()
     (told,) = hub.answer("/dtp help")
     forms = re.findall(r"`(/dtp [^`]+)`", told)
-    assert [form.split()[1] for form in forms] == ["status", "logs", "retry", "cancel", "help"]
+    assert [form.split()[1] for form in forms] == list(Verb)
     promised = {
         "status": "failed",
         "logs": "what it printed",
+        "files": "genome.fa",
         "retry": "attempt 2: ⏳ **waiting**",
         "cancel": "attempt 2",
         "help": "is answered here",
@@ -459,6 +465,30 @@ def test_each_command_of_the_help_is_answered_with_what_it_promises(hub: Site) -
         assert promised[form.split()[1]] in answer
     hub.run()
     assert "cancelled" in hub.status(7)
+
+
+@tries(
+    "core/phases.py",
+    "a second start of this attempt was refused, to keep it from running twice; if dtp files shows"
+    " that its data is not complete, or shows nothing, retry",
+)
+@tries(
+    "core/comment.py",
+    "The script is not to blame. Part of its work may be done: `/dtp files {ref}` in a comment"
+    " lists what arrived. To run it again from its beginning, write a comment here:",
+)
+def test_what_arrived_before_the_cluster_stopped_a_job_is_listed(hub: Site) -> None:
+    hub.github.permissions |= {"ada": "read"}
+    hub.merge(7, "a")
+    hub.run()
+    hub.finish("a", 191, log=f"said\n{ARRIVED}\n")
+    hub.run()
+    assert "a second start of this attempt was refused" in hub.status(7)
+    (line,) = re.findall(r"`(/dtp files [^`]+)` in a comment lists what arrived", hub.status(7))
+    (answer,) = hub.answer(line)
+    assert "genome.fa" in answer
+    hub.answer("/dtp retry dtp-local/a")
+    assert hub.world.jobs_made[job("a", 2)] == 1
 
 
 # --- none is left out ----------------------------------------------------------------------------

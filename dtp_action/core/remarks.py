@@ -491,11 +491,12 @@ def _tool(command: Command) -> str:
 def _background(subject: Subject) -> Iterator[Remark]:
     commands = [one for one in subject.reading.commands if not one.block.within("substitution")]
     behind = [one for one in commands if one.after == "&" or _detaches(one)]
-    if not behind or any(_tool(one) == "wait" and one.at > behind[-1].at for one in commands):
+    after = [_tool(one) for one in commands if behind and one.at > behind[-1].at]
+    if {"wait", "kill"}.intersection(after):
         return
-    last = behind[-1].at
-    if any(_tool(one) not in _LIGHT and one.at > last for one in commands):
-        return
+    if any(tool not in _LIGHT for tool in after):  # it may be a tunnel or a server for what follows
+        moving = {*subject.tools, *subject.elsewhere} - {"ssh"}
+        behind = [one for one in behind if _tool(one) in moving]
     for one in behind:
         edit = None
         if len(behind) == 1 and one.block.kind == "top" and one.after == "&":

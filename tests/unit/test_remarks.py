@@ -237,6 +237,7 @@ def test_what_is_right_is_left_alone(line: str) -> None:
         ("(rclone copy lab:a a &)", "background"),
         ("screen -dmS copy rclone copy lab:a a", "background"),
         ("rclone copy lab:a a &\ndisown", "background"),
+        ("rclone copy lab:a a &\nrclone copy lab:b b", "background"),
         ("rclone cat lab:a | tee a.txt", "pipe"),
         ("gpg -d a.gpg 2>/dev/null | tar x", "pipe"),
         ("rclone copy lab:a a; date", "last-line"),
@@ -247,6 +248,18 @@ def test_what_is_right_is_left_alone(line: str) -> None:
 )  # fmt: skip
 def test_what_fails_in_a_job_is_remarked_on(line: str, code: str) -> None:
     assert code in codes(f"#!/bin/bash\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ssh -N -L 9000:s3:9000 gate &\nrclone copy lab:a a",
+        "rclone rcd --rc-no-auth &\nrclone rc sync/copy\nkill $!",
+        "rclone copy lab:a a &\nrclone copy lab:b b\nwait",
+    ],
+)
+def test_what_serves_the_rest_of_a_script_may_be_in_the_background(line: str) -> None:
+    assert "background" not in codes(f"#!/bin/bash\n{line}\n")
 
 
 @pytest.mark.parametrize(

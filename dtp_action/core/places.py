@@ -7,8 +7,10 @@ of the job's own: patterns, text, and paths on another machine.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from dtp_action.core.shelltext import Command, Reading, Word, names
@@ -188,25 +190,47 @@ class Places:
         """Yield where a script goes to a place that is removed, and works there."""
         commands = self.reading.commands
         gone = [i for i, one in enumerate(commands) if one.name in ("cd", "pushd")]
+        if any(HERE.match(value) for value, _ in self.assigned.values()):
+            return
         for i in gone[:MOST]:
             command, words = commands[i], commands[i].called[1:]
             text, at = self._follow(words[0].text, words[0].at) if words else ("~", command.at)
-            # A `cd` does not outlive its subshell.
-            shell = next((b for b in command.block.around() if b.kind in SUBSHELLS), None)
-            rest = [one for one in commands[i + 1 :] if not shell or shell in one.block.around()]
-            if TEMPORARY.fullmatch(text) and self._works(rest):
+            if TEMPORARY.fullmatch(text) and self._works(i + 1, self._shell_ends(i)):
                 yield Lost(at=words[0].at if words else at, text=text if words else "cd", cd=True)
 
-    def _works(self, rest: list[Command]) -> bool:
-        """Tell whether something is done there, and nothing brings it away."""
-        words = [self._follow(word.text, 0)[0] for one in rest for word in one.words]
-        values = [value for value, _ in self.assigned.values()]
-        if any(map(KEPT.search, words)) or any(map(HERE.match, values)):
-            return False
-        last = (one.tool[-1].text for one in rest if len(one.tool) > 1)
-        if any(map(UPLOAD.fullmatch, last)) or any(one.name == "popd" for one in rest):
-            return False
-        return any(_tool(one) not in IDLE or one.redirects for one in rest if one.words)
+    def _shell_ends(self, i: int) -> int:
+        """Return where the shell of a command ends: a `cd` does not outlive its subshell."""
+        commands = self.reading.commands
+        shell = next((b for b in commands[i].block.around() if b.kind in SUBSHELLS), None)
+        if not shell:
+            return len(commands)
+        after = range(i + 1, len(commands))
+        return next((j for j in after if shell not in commands[j].block.around()), len(commands))
+
+    def _works(self, begin: int, end: int) -> bool:
+        """Tell whether these commands do something, and none brings it away."""
+        keeps, does = self._deeds
+        return not _any_within(keeps, begin, end) and _any_within(does, begin, end)
+
+    @cached_property
+    def _deeds(self) -> tuple[list[int], list[int]]:
+        """Return which commands bring something away, and which do anything at all."""
+        commands = list(enumerate(self.reading.commands))
+        keeps = [i for i, one in commands if self._keeps(one)]
+        does = [i for i, one in commands if one.words and (_tool(one) not in IDLE or one.redirects)]
+        return keeps, does
+
+    def _keeps(self, command: Command) -> bool:
+        if any(KEPT.search(self._follow(word.text, 0)[0]) for word in command.words):
+            return True
+        uploads = len(command.tool) > 1 and UPLOAD.fullmatch(command.tool[-1].text)
+        return bool(uploads) or command.name == "popd"
+
+
+def _any_within(indices: list[int], begin: int, end: int) -> bool:
+    """Tell whether one of these indices, in order, is in a range."""
+    at = bisect_left(indices, begin)
+    return at < len(indices) and indices[at] < end
 
 
 def _tool(command: Command) -> str:

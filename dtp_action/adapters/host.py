@@ -90,7 +90,7 @@ def run(script: Script, row: Row, workspace: Path | None) -> int:
         )
         _follow(process, limit + CLOSING)
     if process.returncode < 0:
-        _say("the script was killed with all that runs it, as by `kill -9 -1`")
+        _say("the script and its runner were killed, as `kill -9 -1` does")
     return _code(process.returncode)
 
 
@@ -126,7 +126,7 @@ def _ended_after(process: subprocess.Popen[bytes], limit: float) -> Iterator[Non
     """End the runner at the limit, in case that it does not do so itself: TERM, then KILL."""
 
     def end() -> None:
-        _say("its time is over: it is being ended")
+        _say("its time= is over: ending it")
         process.terminate()
 
     timers = [Timer(limit, end), Timer(limit + GRACE, process.kill)]

@@ -349,7 +349,8 @@ api_url_option = option(
 hub_options = options(
     "hub",
     Hub,
-    option("--github-token", metavar="TOKEN", help="With it, pull requests are told."),
+    option("--github-token", metavar="TOKEN",
+           help="Enables comments and statuses on pull requests."),
     repository_option,
     api_url_option,
     option("--cluster-name", metavar="NAME",

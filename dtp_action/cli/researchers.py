@@ -96,7 +96,7 @@ def print_check(rows: Rows, count: int) -> None:
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @option("--host", is_flag=True, help="Run it in this machine's shell, with this machine's tools.")
 @option("--workspace", type=click.Path(path_type=Path), metavar="DIR",
-        help="The folder that stands for the shared volume. Default: a new one.")  # fmt: skip
+        help="The folder used as the shared volume. Default: a new one.")  # fmt: skip
 @catalog_option
 @click.pass_obj
 def run(

@@ -103,7 +103,7 @@ def print_status(rows: Rows, notes: Iterable[Note], verdict: str) -> None:
 
 @click.command()
 @click.argument("ref", envvar="DTP_JOB")
-@option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
+@option("--attempt", type=click.IntRange(1), help="Attempt number. Default: the last one.")
 @option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
 @option("--follow", "-f", is_flag=True, help="Go on until the script ends.")
 @log_option
@@ -149,8 +149,8 @@ def refuse_in_public(what: str, log_in_comment: str) -> Runner | None:
     runner = workflow()
     if runner and (log_in_comment == "no" or (log_in_comment == "auto" and runner.public)):
         raise UsageError(
-            f"{what} is not printed where anybody may read it, or as log-in-comment says",
-            hint="to show it here all the same, set the input log-in-comment: yes",
+            f"{what} is not shown in a public repository, or with log-in-comment: no",
+            hint="to show it here anyway, set the input log-in-comment: yes",
         )
     return runner
 
@@ -198,7 +198,7 @@ def print_kept(kept: str, entry: Entry, tail: int | None) -> None:
 
 @click.command()
 @click.argument("ref", envvar="DTP_JOB")
-@option("--attempt", type=click.IntRange(1), help="Which attempt; else the last.")
+@option("--attempt", type=click.IntRange(1), help="Attempt number. Default: the last one.")
 @log_option
 @site_options
 @format_option
@@ -227,11 +227,11 @@ def print_files(entry: Entry, found: Arrived | None) -> None:
 
     whose = f"attempt {entry.attempt} of {entry.ref}"
     if not entry.outcome:
-        click.echo(f"{whose} has not ended: the list is made then", err=True)
+        click.echo(f"{whose} has not ended: the list is made at the end", err=True)
     elif found is None:
         note = "it did not start, or the list could not be made or kept"
         click.echo(f"no list of what arrived in {whose}: {note}", err=True)
     elif lines := report.listing(found, len(found.files)):
         click.echo("\n".join(lines))
     else:
-        click.echo(f"no file is new or changed after {whose}", err=True)
+        click.echo(f"no file is new or changed in {whose}", err=True)

@@ -22,10 +22,12 @@ from dtp_action.errors import DtpError, UsageError
 if TYPE_CHECKING:
     from dtp_action.adapters.actions import Runner
     from dtp_action.core.catalog import Catalog
+    from dtp_action.core.cluster_settings import ClusterSettings
     from dtp_action.core.model import Action, Finding, Note, Observed, Place, Ref
+    from dtp_action.core.planner import Policy
     from dtp_action.core.pulls import Pulls
     from dtp_action.dispatch import Cluster
-    from dtp_action.tell import Told, Work
+    from dtp_action.tell import Origins, Told, Work
 
 Rows = list[dict[str, Any]]
 
@@ -96,8 +98,27 @@ def begin(
         branch=branch.name or "",
         pulls=pulls,
     )
-    bounds = bounds or Bounds()
-    policy = planner.Policy(
+    return Work(
+        cluster=cluster,
+        settings=settings,
+        desired=scripts.reject(desired, syntax),
+        policy=_policy(rows, settings, origins, branch, bounds or Bounds()),
+        line=planner.Line(
+            follows=functools.partial(checkout.follows, directory),
+            place=lambda: place(pulls, commit, branch.name, origins.warnings),
+        ),
+        origins=origins,
+        audience=hub.audience(branch.name, pulls),
+    )
+
+
+def _policy(
+    rows: Catalog, settings: ClusterSettings, origins: Origins, branch: Branch, bounds: Bounds
+) -> Policy:
+    """Return what a run is bound by."""
+    from dtp_action.core import catalog, planner
+
+    return planner.Policy(
         resolve=lambda script, author: catalog.resolve(
             script, catalog=rows, settings=settings, author=author
         ),
@@ -111,18 +132,6 @@ def begin(
         first_run=bounds.first_run,
         adopt=bounds.adopt,
         only=read_ref(bounds.job) if bounds.job else None,
-    )
-    return Work(
-        cluster=cluster,
-        settings=settings,
-        desired=scripts.reject(desired, syntax),
-        policy=policy,
-        line=planner.Line(
-            follows=functools.partial(checkout.follows, directory),
-            place=lambda: place(pulls, commit, branch.name, origins.warnings),
-        ),
-        origins=origins,
-        audience=hub.audience(branch.name, pulls),
     )
 
 

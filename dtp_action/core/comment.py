@@ -298,9 +298,8 @@ LOST = _Advice(
 )
 DOUBTED = _Advice(
     "⚠️ Done, with doubts",
-    "Its exit code is 0, yet something may be missing. If so, correct the script in a new pull"
-    " request: when it is merged, it runs again by itself. If all is as it should be, there is"
-    " nothing to do.",
+    "Its exit code is 0, but something may be missing. If so, correct the script in a new pull"
+    " request: after the merge it runs again automatically. Otherwise there is nothing to do.",
     "",
 )
 CANCELLED = _Advice("🚫 Cancelled", "To run it after all, write a comment here:", AGAIN)
@@ -478,7 +477,7 @@ def done_reply(row: Row) -> str:
     return f"{code(row['ref'])}, attempt {row['attempt']}: {_told(row)}"
 
 
-ALONE = "_This answer has no room beside the others: ask for it in a comment of its own._"
+ALONE = "_This answer did not fit here: ask for it in a separate comment._"
 
 
 def answer(request: commands.Request, answers: Sequence[str]) -> str:
@@ -515,10 +514,10 @@ def log_reply(row: Row, text: str | None) -> str:
     return _joined([done_reply(row), shown, where])
 
 
-UNTIL_ENDED = "The list of what arrived is made when the attempt has ended."
+UNTIL_ENDED = "The list of files is made when the attempt ends."
 NOT_LISTED = (
-    "What arrived is not known here: its list could not be made, or was gone before it could be"
-    " kept. The people who run the cluster can see what is in {directory}."
+    "What arrived is unknown: the list could not be made or kept. The people who run the cluster"
+    " can look in {directory}."
 )
 
 
@@ -602,12 +601,12 @@ CONDITIONAL = "_How these jobs stand on the cluster is not known here: each case
 
 
 ONLY_THIS = (
-    "_This is about commit {} alone. Not looked at: a later push without a preview of its own, for"
-    " example because of a conflict or `[skip ci]`; another base branch._"
+    "_This preview is for commit {} only. It does not cover a later push that has no preview of its"
+    " own, for example because of a conflict or `[skip ci]`, or another base branch._"
 )
 OLD_GIT = (
-    "_Merged file by file, because git is older than 2.38 here: renames, and a file that both sides"
-    " changed, may come out differently._"
+    "_Merged file by file, because git is older than 2.38 here: renamed files, and files that both"
+    " sides changed, may turn out differently._"
 )
 ELSEWHERE = "The cluster follows the branch {}: merging into {} starts nothing."
 
@@ -646,7 +645,7 @@ def preview_failed(commit: str, why: str, *, cluster: str, run_url: str) -> str:
     head = f"### ⚠️ There is no preview{_commit(commit)}"
     about = _about(cluster, "", "", run_url)
     said = f"It could not be made: {_worded(secrets.redact(why))}"
-    then = "What an earlier preview said here is about an earlier commit. Push again, or rerun it."
+    then = "An earlier preview here was for an earlier commit. Push again, or rerun the workflow."
     return _joined([head, about, said, then])
 
 
@@ -679,11 +678,11 @@ DISABLED = {  # by GitHub's word
 def _disabled(one: Disabled) -> str:
     title, sign = one.workflow.partition(".")[0], "⛔" if one.starts else "⚠️"
     what = "A merge starts nothing" if one.starts else "Results are recorded at the next merge only"
-    why = DISABLED.get(one.state, f"GitHub's word for it is {code(one.state)}")
-    then = " Then run it once: it does all that was missed." if one.starts else ""
+    why = DISABLED.get(one.state, f"GitHub reports {code(one.state)}")
+    then = " Then run it once to catch up." if one.starts else ""
     return (
-        f"{sign} **{what}**: the workflow {code(one.workflow)} is disabled ({why}).{BREAK}Who may"
-        f" write to the repository enables it: *Actions → {plain(title)} → Enable workflow*, or"
+        f"{sign} **{what}**: the workflow {code(one.workflow)} is disabled ({why}).{BREAK}Anyone"
+        f" with write access can enable it: *Actions → {plain(title)} → Enable workflow*, or"
         f" {code(f'gh workflow enable {one.workflow}')}.{then}"
     )
 
@@ -716,7 +715,7 @@ def _catalog(changes: Sequence[RowChange]) -> Iterator[str]:
     ]
     yield table(["protocol", "setting", "before", "after"], lines)
     used = [f"- {code(one.protocol)}: {_some(map(str, one.jobs))}" for one in changes if one.jobs]
-    words = "Later attempts of these jobs use it; what is running goes on as it is:\n\n"
+    words = "Later attempts of these jobs use the new settings; running attempts keep theirs:\n\n"
     yield words + "\n".join(used) if used else "No job on the branch uses it yet."
 
 

@@ -466,7 +466,7 @@ def _files(job: _Job) -> str:
 def _new(job: _Job, again: int = 2) -> str:
     """Say that a job is new, and how one runs again that goes by another name."""
     if job.change is Change.CATALOG:
-        return "The catalog lets it run now: it runs once when this is merged."
+        return "The changed catalog allows it: it runs once when this is merged."
     if not job.twin:
         if job.spec and job.spec.service:
             return "A new service: it starts when this is merged."
@@ -598,7 +598,7 @@ def _by_rule(jobs: Iterable[_Job], max_new: int) -> Tell:
             case Change.CHANGED:
                 return _Told(Will.DEPENDS, _changed(job))
             case Change.CATALOG:
-                why = "The catalog lets it run now: it runs if it has never run, or if it was"
+                why = "The changed catalog allows it: it runs if it has never run, or if it was"
                 return _Told(Will.DEPENDS, f"{why} changed after its last attempt failed.")
             case Change.MODE:
                 return _Told(Will.NOTHING, "Only the x bit changes, which never matters.")

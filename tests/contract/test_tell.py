@@ -715,7 +715,7 @@ def test_logs_are_shown_where_the_repository_is_not_public_or_as_told(
     site.merge(8, "b")
     site.run()
     (answer,) = site.answer("/dtp files dtp-local/b", number=8)
-    assert "is made when the attempt has ended" in answer
+    assert "is made when the attempt ends" in answer
 
 
 def test_without_comments_there_are_statuses(site: Site) -> None:

@@ -328,7 +328,7 @@ def test_how_jobs_stand_is_believed_of_a_dispatch_of_the_branch_alone(
 @pytest.mark.parametrize(
     ("file", "first", "then"),
     [
-        ("dispatch.yml", "nothing starts", "it does all that was missed"),
+        ("dispatch.yml", "nothing starts", "run it once to catch up"),
         ("schedule.yml", "1 job runs", "Results are recorded at the next merge only"),
     ],
 )

@@ -414,7 +414,7 @@ def test_lists_leave_room_for_logs_and_rows() -> None:
             Arrived(files=()),
             "No file in `/workspace/dtp-jobs/dtp-aws/job-0` is new",
         ),
-        (Phase.FAILED, None, "The people who run the cluster can see what is in"),
+        (Phase.FAILED, None, "The people who run the cluster can look in"),
     ],
 )
 def test_files_are_answered_with_all_that_was_kept(
@@ -427,7 +427,7 @@ def test_files_are_answered_with_all_that_was_kept(
 
 def test_files_of_an_open_attempt_are_answered_with_when_the_list_comes() -> None:
     (row,) = report.jobs(b.observed([b.an_entry()]))
-    assert "is made when the attempt has ended" in comment.files_reply(row, None, shown=True)
+    assert "is made when the attempt ends" in comment.files_reply(row, None, shown=True)
     (never,) = rows_of(Phase.ERRORED, before_start=True)
     assert "It has not started" in comment.files_reply(never, None, shown=True)
 
@@ -621,7 +621,7 @@ def test_a_preview_names_its_commit_first_and_what_it_does_not_know() -> None:
     sound(text)
     assert text.splitlines()[0] == "### ▶️ When merged: 1 job runs · commit `abc1234`"
     assert "Commit `abc1234` merged into `main` at `def5678`." in text
-    assert "about commit `abc1234` alone" in text
+    assert "for commit `abc1234` only" in text
     assert "`[skip ci]`" in text
 
 
@@ -763,4 +763,4 @@ def test_a_doubted_success_says_why_and_what_to_do() -> None:
     assert "nothing was transferred" not in row
     assert "**⚠️ Done, with doubts**: `dtp-sra-tools/SRR000001`" in text
     assert "Nothing was transferred" in text
-    assert "when it is merged, it runs again by itself" in text
+    assert "after the merge it runs again automatically" in text

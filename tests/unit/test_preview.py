@@ -840,7 +840,7 @@ def test_scripts_that_the_catalog_lets_run_now_run_when_it_is_merged() -> None:
     entry = b.an_entry("dtp-rclone/other", outcome=b.an_outcome())
     row = only(foresee(off, on, entry))
     assert (row.change, row.will, row.attempt) == (Change.CATALOG, Will.RUN, 1)
-    assert "The catalog lets it run now" in row.why
+    assert "The changed catalog allows it" in row.why
     row = only(foresee(off, on))
     assert (row.change, row.will) == (Change.CATALOG, Will.DEPENDS)
     row = only(foresee(on, off, ended()))

@@ -52,6 +52,11 @@ class Subject:
     def first(self) -> str:
         return self.text.split("\n", 1)[0].rstrip()
 
+    @property
+    def transfers(self) -> set[str]:
+        """The tools that move data; ssh mostly is a way there."""
+        return {*self.tools, *self.elsewhere} - {"ssh"}
+
     @cached_property
     def shell(self) -> str:
         """The shell that runs it; '' for another interpreter."""
@@ -488,6 +493,9 @@ def _tool(command: Command) -> str:
     return command.tool[0].text if command.tool else ""
 
 
+_EACH = 'write `one=$!` after it, and then `wait "$one"`'
+
+
 def _background(subject: Subject) -> Iterator[Remark]:
     commands = [one for one in subject.reading.commands if not one.block.within("substitution")]
     behind = [one for one in commands if one.after == "&" or _detaches(one)]
@@ -495,8 +503,7 @@ def _background(subject: Subject) -> Iterator[Remark]:
     if {"wait", "kill"}.intersection(after):
         return
     if any(tool not in _LIGHT for tool in after):  # it may be a tunnel or a server for what follows
-        moving = {*subject.tools, *subject.elsewhere} - {"ssh"}
-        behind = [one for one in behind if _tool(one) in moving]
+        behind = [one for one in behind if _tool(one) in subject.transfers]
     for one in behind:
         edit = None
         if len(behind) == 1 and one.block.kind == "top" and one.after == "&":
@@ -505,8 +512,22 @@ def _background(subject: Subject) -> Iterator[Remark]:
         where = one.called[0].at if one.called else one.at
         name = _tool(one) or "this"
         message = f"`{name[:40]}` runs in the background and is killed when the script ends: "
-        message += "run it in the foreground" if len(behind) == 1 else "end the script with `wait`"
+        alone = len(behind) == 1
+        message += "run it in the foreground" if alone else f"wait for each at the end ({_EACH})"
         yield Remark(where, message, edit)
+
+
+def _wait(subject: Subject) -> Iterator[Remark]:
+    waits = [one for one in subject.reading.commands if _tool(one) == "wait"]
+    behind = [one for one in subject.reading.commands if one.after == "&"]
+    behind = [one for one in behind if _tool(one) in subject.transfers]
+    if not behind or any(len(one.tool) > 1 for one in waits):
+        return
+    for one in waits:
+        if one.at > behind[0].at:
+            message = f"`wait` alone hides that `{_tool(behind[0])[:40]}` failed: wait for each"
+            yield Remark(one.at, f"{message} ({_EACH})")
+            return
 
 
 def _detaches(command: Command) -> bool:
@@ -687,7 +708,15 @@ RULES = (
         about="a transfer in the background that nothing waits for: it is killed at the end",
         find=_background,
         fires="nohup rclone copy lab:run-7 run-7 &",
-        silent="rclone copy lab:a a &\nrclone copy lab:b b &\nwait",
+        silent='rclone copy lab:run-7 run-7 & one=$!\nwait "$one"',
+    ),
+    Rule(
+        code="wait",
+        about="`wait` without a process: it ends with 0 whatever became of the transfers",
+        find=_wait,
+        fires="rclone copy lab:a a &\nrclone copy lab:b b &\nwait",
+        silent='rclone copy lab:a a & one=$!\nrclone copy lab:b b\nwait "$one"',
+        tools=("rclone",),
     ),
     Rule(
         code="pipe",

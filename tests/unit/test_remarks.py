@@ -179,7 +179,7 @@ def test_the_line_to_write_instead(line: str, fix: str) -> None:
         "awk '{ print $1 }' list.txt",
         'rclone copy "lab:${1:-run-7}" .',
         # processes
-        "rclone copy lab:a a & rclone copy lab:b b & wait",
+        "rclone copy lab:a a & one=$!; rclone copy lab:b b; wait $one",
         "ssh-agent -a \"$HOME/agent\" & rclone copy lab:a a",
         "while sleep 60; do date; done & rclone copy lab:a a; kill $!",
         "sort list.txt | uniq",
@@ -238,6 +238,7 @@ def test_what_is_right_is_left_alone(line: str) -> None:
         ("screen -dmS copy rclone copy lab:a a", "background"),
         ("rclone copy lab:a a &\ndisown", "background"),
         ("rclone copy lab:a a &\nrclone copy lab:b b", "background"),
+        ("for i in 1 2; do rclone copy lab:$i . & done; wait", "wait"),
         ("rclone cat lab:a | tee a.txt", "pipe"),
         ("gpg -d a.gpg 2>/dev/null | tar x", "pipe"),
         ("rclone copy lab:a a; date", "last-line"),
